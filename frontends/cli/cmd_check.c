@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_check.c - lappet check: case files, one line each. */
+#include <string.h>
+#include <unistd.h>
+
+#include "frontends/cli/document.h"
+#include "frontends/cli/setup.h"
+#include "frontends/compiler/case.h"
+
+static void print_case(const char *path, const lap_case_report *r)
+{
+    printf("%s %s%s%s\n", r->code == LAP_OK ? "PASS" : "FAIL", path, *r->text != '\0' ? ": " : "", r->text);
+    fflush(stdout);
+}
+
+static void add_case(cJSON *list, const char *path, const lap_case_report *r)
+{
+    cJSON *entry = cJSON_CreateObject();
+    lap_document_text(entry, "case", path);
+    cJSON_AddBoolToObject(entry, "passed", r->code == LAP_OK);
+    if (*r->text != '\0') {
+        lap_document_text(entry, "message", r->text);
+    }
+    cJSON_AddNumberToObject(entry, "compile_s", r->compile_s);
+    cJSON_AddNumberToObject(entry, "run_s", r->run_s);
+    cJSON_AddItemToArray(list, entry);
+}
+
+static void print_document(cJSON *list, const char *target, uint32_t n_passed, uint32_t n_failed)
+{
+    cJSON *d = cJSON_CreateObject();
+    lap_document_text(d, "target", target);
+    cJSON_AddItemToObject(d, "cases", list);
+    cJSON_AddNumberToObject(d, "passed", n_passed);
+    cJSON_AddNumberToObject(d, "failed", n_failed);
+    lap_document_print(d);
+}
+
+static lap_code check(const lap_setup *s)
+{
+    const lap_args *args = s->args;
+    lap_case_options options = { .engine = s->compile.engine, .plugin_path = s->load.plugin_path,
+                                 .n_plugin_path = s->load.n_plugin_path, .cpu = s->compile.cpu,
+                                 .n_threads = s->compile.n_threads };
+    cJSON *list = lap_args_has(args, LAP_OPT_JSON) ? cJSON_CreateArray() : NULL;
+    lap_code code = LAP_OK;
+    uint32_t n_passed = 0;
+    for (uint32_t i = 0; i < args->n_operands; i++) {
+        lap_case_report r;
+        n_passed += lap_case_run(args->operands[i], &options, &r);
+        code = r.code > code ? r.code : code;
+        if (list != NULL) {
+            add_case(list, args->operands[i], &r);
+        } else {
+            print_case(args->operands[i], &r);
+        }
+    }
+    uint32_t n_failed = args->n_operands - n_passed;
+    if (list != NULL) {
+        print_document(list, lap_engine_text(options.engine), n_passed, n_failed);
+    } else {
+        printf("%u passed, %u failed\n", n_passed, n_failed);
+    }
+    return code;
+}
+
+lap_code lap_cmd_check(const lap_args *args)
+{
+    lap_setup s;
+    lap_code code = LAP_BAD_INPUT;
+    if (lap_setup_init(&s, args)) {
+        if (s.compile.engine == LAP_ENGINE_VULKAN) {
+            lap_cli_error("this lappet is built without Vulkan\nhint: use --target cpu, aot or ref");
+            code = LAP_NO_DEVICE;
+        } else {
+            code = check(&s);
+        }
+    }
+    lap_setup_free(&s);
+    return code;
+}

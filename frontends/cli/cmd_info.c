@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_info.c - lappet info: what a model takes and gives. */
+#include <string.h>
+
+#include "frontends/cli/document.h"
+#include "frontends/cli/setup.h"
+
+static bool lacks_required(const lap_setup *s)
+{
+    const lap_model *m = lap_session_model(s->session);
+    for (uint32_t i = 0; i < lap_model_n_params(m); i++) {
+        const lap_model_param *p = lap_model_param_at(m, i);
+        bool given = false;
+        for (uint32_t k = 0; k < s->args->n[LAP_OPT_PARAM]; k++) {
+            const char *text = s->args->values[LAP_OPT_PARAM][k];
+            given = given || (strncmp(text, p->name, strlen(p->name)) == 0 && text[strlen(p->name)] == '=');
+        }
+        if (p->is_required && !given) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+static void line(const char *label, const char *text)
+{
+    if (text != NULL && *text != '\0') {
+        printf("%s: %s\n", label, text);
+    }
+}
+
+static void print_params(const lap_model *m)
+{
+    printf("\nparameters\n");
+    for (uint32_t i = 0; i < lap_model_n_params(m); i++) {
+        const lap_model_param *p = lap_model_param_at(m, i);
+        const char *value = p->is_required ? "required" : p->default_json != NULL ? p->default_json : "optional";
+        printf("  %-20s %-10s %-16s %s\n", p->name, p->type, value, p->doc != NULL ? p->doc : "");
+    }
+}
+
+static void print_specs(lap_ctx *ctx, const char *title, lap_specs specs)
+{
+    printf("\n%s\n", title);
+    for (uint32_t i = 0; i < specs.n; i++) {
+        const lap_spec *spec = &specs.at[i];
+        printf("  %-32s %-5s %s%s\n", spec->name, lap_dtype_text(spec->dtype), lap_spec_show(ctx, spec),
+               spec->is_optional ? " optional" : "");
+    }
+}
+
+static void print_declared(const lap_model *m)
+{
+    printf("\ndeclared inputs\n");
+    for (uint32_t i = 0; i < lap_model_n_inputs(m); i++) {
+        const lap_model_input *in = lap_model_input_at(m, i);
+        printf("  %-32s %-5s \"%s\"%s\n", in->name, lap_dtype_text(in->dtype), in->layout,
+               in->is_optional ? " optional" : "");
+    }
+}
+
+static void print_info(lap_setup *s, bool is_built)
+{
+    const lap_model *m = lap_session_model(s->session);
+    line("name", lap_model_name(m));
+    line("doc", lap_model_doc(m));
+    line("family", lap_model_family(m));
+    line("paper", lap_model_paper(m));
+    line("reference cases", lap_model_reference(m));
+    print_params(m);
+    if (!is_built) {
+        printf("\nGive the required parameters with --param to see inputs, weights and outputs.\n");
+        return;
+    }
+    const lap_leaves *leaves = lap_session_leaves(s->session);
+    lap_ctx *ctx = lap_session_ctx(s->session);
+    print_declared(m);
+    print_specs(ctx, "inputs", leaves->inputs);
+    print_specs(ctx, "weights", leaves->weights);
+    print_specs(ctx, "outputs", leaves->outputs);
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+static cJSON *params_document(const lap_model *m)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (uint32_t i = 0; i < lap_model_n_params(m); i++) {
+        const lap_model_param *p = lap_model_param_at(m, i);
+        cJSON *entry = cJSON_CreateObject();
+        lap_document_text(entry, "name", p->name);
+        lap_document_text(entry, "type", p->type);
+        cJSON *value = p->default_json != NULL ? cJSON_Parse(p->default_json) : NULL;
+        cJSON_AddItemToObject(entry, "default", value != NULL ? value : cJSON_CreateNull());
+        cJSON_AddBoolToObject(entry, "required", p->is_required);
+        lap_document_text(entry, "doc", p->doc);
+        cJSON_AddItemToArray(list, entry);
+    }
+    return list;
+}
+
+static cJSON *specs_document(lap_ctx *ctx, lap_specs specs)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (uint32_t i = 0; i < specs.n; i++) {
+        const lap_spec *spec = &specs.at[i];
+        cJSON *entry = cJSON_CreateObject();
+        lap_document_text(entry, "name", spec->name);
+        lap_document_text(entry, "dtype", lap_dtype_text(spec->dtype));
+        cJSON *shape = cJSON_AddArrayToObject(entry, "shape");
+        for (uint32_t k = 0; k < spec->rank; k++) {
+            int64_t value;
+            bool is_number = lap_dim_is_const(ctx, spec->shape[k], &value);
+            cJSON_AddItemToArray(shape, is_number ? cJSON_CreateNumber((double)value)
+                                                  : cJSON_CreateString(lap_dim_show(ctx, spec->shape[k])));
+        }
+        cJSON_AddBoolToObject(entry, "optional", spec->is_optional);
+        cJSON_AddItemToArray(list, entry);
+    }
+    return list;
+}
+
+static cJSON *declared_document(const lap_model *m)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (uint32_t i = 0; i < lap_model_n_inputs(m); i++) {
+        const lap_model_input *in = lap_model_input_at(m, i);
+        cJSON *entry = cJSON_CreateObject();
+        lap_document_text(entry, "name", in->name);
+        lap_document_text(entry, "dtype", lap_dtype_text(in->dtype));
+        lap_document_text(entry, "layout", in->layout);
+        cJSON_AddBoolToObject(entry, "optional", in->is_optional);
+        cJSON_AddItemToArray(list, entry);
+    }
+    return list;
+}
+
+static void document_info(lap_setup *s, bool is_built)
+{
+    const lap_model *m = lap_session_model(s->session);
+    cJSON *d = cJSON_CreateObject();
+    lap_document_text(d, "name", lap_model_name(m));
+    lap_document_text(d, "doc", lap_model_doc(m));
+    lap_document_text(d, "family", lap_model_family(m));
+    lap_document_text(d, "paper", lap_model_paper(m));
+    lap_document_text(d, "reference", lap_model_reference(m));
+    cJSON_AddItemToObject(d, "params", params_document(m));
+    if (is_built) {
+        const lap_leaves *leaves = lap_session_leaves(s->session);
+        lap_ctx *ctx = lap_session_ctx(s->session);
+        cJSON_AddItemToObject(d, "declared_inputs", declared_document(m));
+        cJSON_AddItemToObject(d, "inputs", specs_document(ctx, leaves->inputs));
+        cJSON_AddItemToObject(d, "weights", specs_document(ctx, leaves->weights));
+        cJSON_AddItemToObject(d, "outputs", specs_document(ctx, leaves->outputs));
+    }
+    lap_document_print(d);
+}
+
+lap_code lap_cmd_info(const lap_args *args)
+{
+    lap_setup s;
+    lap_code code = LAP_BAD_INPUT;
+    if (lap_setup_init(&s, args)) {
+        bool opened = lap_session_open_model(s.session, &s.load);
+        bool build = opened && !lacks_required(&s);
+        if (!opened || (build && !lap_session_load(s.session, &s.load))) {
+            code = lap_setup_failure(&s);
+        } else {
+            (lap_args_has(args, LAP_OPT_JSON) ? document_info : print_info)(&s, build);
+            code = LAP_OK;
+        }
+    }
+    lap_setup_free(&s);
+    return code;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_run.c - lappet run: compile in memory, run once, write or summarise the outputs. */
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frontends/cli/document.h"
+#include "frontends/cli/setup.h"
+
+typedef struct summary { double least, most, mean; size_t n, n_nan; } summary;
+
+static summary summarise(const lap_tensor *t)
+{
+    summary s = { INFINITY, -INFINITY, 0.0, 0, 0 };
+    if (!lap_tensor_count(t, &s.n)) {
+        return s;
+    }
+    for (size_t i = 0; i < s.n; i++) {
+        double v = lap_tensor_get(t, i);
+        s.n_nan += isnan(v);
+        s.least = v < s.least ? v : s.least;
+        s.most = v > s.most ? v : s.most;
+        s.mean += v / (double)s.n;
+    }
+    return s;
+}
+
+static void print_outputs(lap_ctx *ctx, const lap_tensors *out)
+{
+    for (uint32_t i = 0; i < out->n; i++) {
+        summary s = summarise(&out->at[i]);
+        printf("%-16s %-24s", out->names[i], lap_tensor_show(ctx, &out->at[i]));
+        if (s.n > 0) {
+            printf(" mean %.6g, from %.6g to %.6g", s.mean, s.least, s.most);
+        }
+        printf(s.n_nan > 0 ? ", %zu NaN\n" : "\n", s.n_nan);
+    }
+}
+
+static void add_number(cJSON *object, const char *key, double value)
+{
+    cJSON_AddItemToObject(object, key, isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
+}
+
+static void document_outputs(const lap_tensors *out, double compile_s, double run_s)
+{
+    cJSON *d = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(d, "outputs");
+    for (uint32_t i = 0; i < out->n; i++) {
+        summary s = summarise(&out->at[i]);
+        cJSON *entry = cJSON_CreateObject();
+        lap_document_text(entry, "name", out->names[i]);
+        lap_document_text(entry, "dtype", lap_dtype_text(out->at[i].dtype));
+        cJSON_AddItemToObject(entry, "shape", lap_document_shape(out->at[i].rank, out->at[i].shape));
+        add_number(entry, "mean", s.mean);
+        add_number(entry, "min", s.least);
+        add_number(entry, "max", s.most);
+        cJSON_AddItemToArray(list, entry);
+    }
+    cJSON_AddNumberToObject(d, "compile_s", compile_s);
+    cJSON_AddNumberToObject(d, "run_s", run_s);
+    lap_document_print(d);
+}
+
+static bool is_npy(const char *path)
+{
+    size_t n = strlen(path);
+    return n >= 4 && strcmp(path + n - 4, ".npy") == 0;
+}
+
+static lap_code write_outputs(lap_setup *s, const char *path, const lap_tensors *out)
+{
+    lap_fault fault = { 0 };
+    if (is_npy(path) && out->n != 1) {
+        lap_cli_error("the model has %u outputs, and %s holds one\nhint: write a .safetensors file", out->n, path);
+        return LAP_BAD_INPUT;
+    }
+    bool written = is_npy(path) ? lap_npy_write(path, &out->at[0], &fault)
+                                : lap_safetensors_write(path, out->n, out->names, out->at, NULL, &fault);
+    if (!written) {
+        lap_session_fault(s->session, &fault);
+        return lap_setup_failure(s);
+    }
+    return LAP_OK;
+}
+
+static lap_code run(lap_setup *s)
+{
+    lap_tensors inputs = { 0 }, weights = { 0 }, out = { 0 };
+    if (s->compile.engine == LAP_ENGINE_AOT) {
+        lap_cli_error("'run' compiles in memory\nhint: use --target cpu, or 'lappet build'");
+        return LAP_BAD_INPUT;
+    }
+    if (!lap_session_load(s->session, &s->load)) {
+        return lap_setup_failure(s);
+    }
+    if (!lap_setup_fill(s, &inputs, &weights)) {
+        return lap_session_code(s->session);
+    }
+    double start = lap_seconds();
+    if (!lap_session_compile(s->session, &s->compile)) {
+        return lap_setup_failure(s);
+    }
+    double compiled = lap_seconds();
+    if (!lap_session_bind(s->session, &weights) || !lap_session_run(s->session, &inputs, &out)) {
+        return lap_setup_failure(s);
+    }
+    double done = lap_seconds();
+    const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, NULL);
+    lap_code code = path != NULL ? write_outputs(s, path, &out) : LAP_OK;
+    double compile_s = lap_session_timing(s->session).load + compiled - start;
+    if (code == LAP_OK && lap_args_has(s->args, LAP_OPT_JSON)) {
+        document_outputs(&out, compile_s, done - compiled);
+    } else if (code == LAP_OK && path == NULL) {
+        print_outputs(lap_session_ctx(s->session), &out);
+    }
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "compiled in %.3f s, ran in %.6f s\n", compile_s, done - compiled);
+    }
+    return code;
+}
+
+lap_code lap_cmd_run(const lap_args *args)
+{
+    lap_setup s;
+    lap_code code = lap_setup_init(&s, args) ? run(&s) : LAP_BAD_INPUT;
+    lap_setup_free(&s);
+    return code;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * case.h - runs case files: inputs, weights and expected outputs of a pattern in one safetensors file.
+ *
+ * Tensors `in.<name>`, `w.<name>`, `out.<name>`; metadata `pattern` (slug), `params` (JSON object),
+ * `rtol`, `atol`. Outputs beyond those expected are ignored. */
+#ifndef LAP_FRONTENDS_COMPILER_CASE_H
+#define LAP_FRONTENDS_COMPILER_CASE_H
+
+#include "frontends/compiler/session.h"
+
+typedef struct lap_case_options {
+    lap_engine engine;
+    const char *const *plugin_path; uint32_t n_plugin_path;
+    const char *triple, *cpu;
+    uint32_t n_threads;
+    const char *model;              /* instead of the case's pattern, or NULL */
+} lap_case_options;
+
+typedef struct lap_case_report {
+    lap_code code;                  /* OK passed; MISMATCH the model failed it; BAD_INPUT no such case; ... */
+    char text[2048];                /* why not, or "" */
+    double compile_s, run_s;
+} lap_case_report;
+
+/* True when the case passed. */
+bool lap_case_run(const char *path, const lap_case_options *options, lap_case_report *out);
+
+#endif
