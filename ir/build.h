@@ -6,6 +6,7 @@
 #ifndef LAP_IR_BUILD_H
 #define LAP_IR_BUILD_H
 
+#include "ir/attr.h"
 #include "ir/graph.h"
 
 /* The place that nodes made from here on carry. */
@@ -42,6 +43,8 @@ lap_ref lap_reduce(lap_graph *g, lap_red red, lap_ref x, lap_names over);
 lap_ref lap_at(lap_graph *g, lap_ref x, lap_names src, const lap_ref *index, const lap_scalar *fill);
 lap_ref lap_rename(lap_graph *g, lap_ref x, lap_names from, lap_names to);
 lap_ref lap_ragged(lap_graph *g, lap_ref x, lap_name axis, lap_ref count);
+/* The same value with a size that is stated, not proved: becomes a check. */
+lap_ref lap_expect(lap_graph *g, lap_ref x, lap_name axis, lap_dim size);
 lap_ref lap_result(lap_graph *g, lap_ref multi, const char *which);
 
 /* Regions. Begin makes the parameters and directs effects into the region; nodes find their region

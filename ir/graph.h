@@ -143,6 +143,10 @@ lap_dim lap_attr_dim(const lap_node *n, lap_attr_key key);
 const lap_axis *lap_axis_find(const lap_axis *axes, uint32_t n, lap_name name);
 const lap_axis *lap_node_axis(const lap_node *n, lap_name name);
 bool lap_names_has(lap_names names, lap_name name);
+/* The axes not named in `drop`, in order; returns how many. */
+uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_names drop, const lap_axis **out);
+lap_type lap_node_type(const lap_node *n);
+const char *lap_axes_show(lap_ctx *ctx, lap_dtype dtype, uint32_t n, const lap_axis *axes);
 /* "f32[b=2 n=N d=64]", with ? on ragged axes; lives in the arena. */
 const char *lap_type_show(lap_ctx *ctx, const lap_node *n);
 
