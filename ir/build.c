@@ -274,11 +274,27 @@ static const lap_attr *sorted_attrs(lap_arena *arena, uint32_t n, const lap_attr
     return out;
 }
 
-/* A node may stand further out than where its bodies were begun: they move with it. */
+static lap_region_id common_ancestor(const lap_graph *g, lap_region_id a, lap_region_id b)
+{
+    while (a.ix != b.ix) {
+        const lap_region *ra = lap_region_at(g, a), *rb = lap_region_at(g, b);
+        if (ra->depth >= rb->depth) {
+            a = ra->parent;
+        } else {
+            b = rb->parent;
+        }
+    }
+    return a;
+}
+
+/* A node may stand further out than where its bodies were begun: they move with it. A body that
+ * several calls share stands where all of them see it. */
 static void adopt_regions(lap_graph *g, const lap_node *n)
 {
     for (uint32_t i = 0; i < n->n_regions; i++) {
-        lap_store_region(g, n->regions[i])->pub.parent = n->region;
+        lap_region_store *r = lap_store_region(g, n->regions[i]);
+        r->pub.parent = r->is_owned ? common_ancestor(g, r->pub.parent, n->region) : n->region;
+        r->is_owned = true;
     }
     for (uint32_t i = n->n_regions ? 1 : (uint32_t)g->n_regions; i < g->n_regions; i++) {
         g->regions[i]->pub.depth = lap_store_region(g, g->regions[i]->pub.parent)->pub.depth + 1;

@@ -13,7 +13,7 @@
 
 typedef struct lap_region_store {
     lap_region pub;
-    bool is_open;
+    bool is_open, is_owned;         /* under construction; a node has it */
     lap_region_id needs;            /* deepest region outside that the body reads from; set at the end */
     lap_ref *nodes;
     size_t n_nodes, capacity;
