@@ -83,7 +83,7 @@ uint16_t lap_bf16_from_f64(double value)
 
 static int64_t i4_get(const uint8_t *bytes, size_t i)
 {
-    unsigned nibble = bytes[i / 2] >> (i % 2 * 4) & 0xfu;
+    unsigned nibble = (unsigned)bytes[i / 2] >> (i % 2 * 4) & 0xfu;
     return nibble >= 8 ? (int64_t)nibble - 16 : (int64_t)nibble;
 }
 
