@@ -71,7 +71,8 @@ static bool unnest(lap_ctx *ctx, lap_dim r, int64_t b, lap_dim *out)
         int64_t k, divisor;
         lap_dim one, rest;
         if (atom.kind == LAP_ATOM_FLOOR && lap_dim_is_const(ctx, atom.b, &k) && k > 0 &&
-            !__builtin_mul_overflow(k, b, &divisor) && lap_dim_split(ctx, r, m.at[0].atom, &one, &rest)) {
+            !__builtin_mul_overflow(k, b, &divisor) && lap_dim_split(ctx, r, m.at[0].atom, &one, &rest) &&
+            lap_dim_same(one, lap_dim_const(ctx, 1))) {
             lap_dim above = lap_dim_add(ctx, atom.a, lap_dim_scale(ctx, rest, (lap_rat){k, 1}));
             if (!lap_dim_is_bad(above)) {
                 *out = lap_dim_floordiv(ctx, above, lap_dim_const(ctx, divisor));
