@@ -25,6 +25,7 @@
 #define LAP_IR_KERNEL_H
 
 #include "ir/build.h"
+#include "runtime/program.h"
 
 /* Buffers of a kernel. Slots count from 0 in order of the launch's operand list. */
 lap_ref lap_k_global(lap_graph *k, uint32_t slot, lap_dtype elem);
@@ -48,7 +49,6 @@ void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref ou
 
 /* ---- programs: what the passes hand to a backend ------------------------------------------- */
 
-typedef enum lap_buffer_kind { LAP_BUF_INPUT, LAP_BUF_WEIGHT, LAP_BUF_CONST, LAP_BUF_TEMP, LAP_BUF_PACKED, LAP_BUF_OUTPUT } lap_buffer_kind;
 /* INPUT, WEIGHT, OUTPUT: leaf number. CONST: bytes. TEMP: planned by liveness, contents die with the
  * run. PACKED: made from weights by steps of the load phase, kept until sizes change. */
 typedef struct lap_buffer { lap_buffer_kind kind; lap_dtype elem; lap_dim count; uint32_t leaf; const void *bytes; size_t n_bytes; } lap_buffer;
@@ -60,7 +60,6 @@ typedef struct lap_leaf { lap_name name; lap_dtype dtype; uint32_t rank; const l
 
 typedef struct lap_launch { uint32_t kernel; uint32_t n_buffers; const uint32_t *buffers; } lap_launch;
 
-typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LAP_STEP_COPY } lap_step_kind;
 /* LAUNCH: one kernel. LOOP: `limit` rounds of body, the round number in i64 buffer `counter`
  * (counting down from limit-1 when reverse), ended when the bool buffer `test` (-1: none), written by
  * the first n_test steps of the body, is 0. BRANCH: body, or other, by the bool buffer `test`.

@@ -30,24 +30,32 @@ typedef enum lap_dim_op {
     LAP_DIM_TRUNC       /* operand: bits of the double c; trunc(c * a) */
 } lap_dim_op;
 
-/* Image layout. All integers are u32 unless noted; i64 and byte arrays are aligned to 8 from the
- * image's start; strings are u32 length + bytes, padded to 4 (no terminator).
+typedef enum lap_buffer_kind {
+    LAP_BUF_INPUT, LAP_BUF_WEIGHT, LAP_BUF_CONST, LAP_BUF_TEMP, LAP_BUF_PACKED, LAP_BUF_OUTPUT
+} lap_buffer_kind;
+typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LAP_STEP_COPY } lap_step_kind;
+
+/* Image layout. All integers are u32 unless noted; i64 words and byte arrays are aligned to 8 from the
+ * image's start; strings are u32 length, bytes, a zero byte, then padding to 4.
  *   header:   magic, version, total size, n_symbols, n_dims, n_inputs, n_weights, n_outputs,
  *             n_buffers, n_kernels, n_steps (all, nested included), n_top (steps of the top list),
  *             n_checks, n_messages
  *   string    name of the model
  *   symbols:  string each
- *   dims:     n_words, then (aligned) n_words i64 of postfix code, each      -- an extent is a number into this table
- *   tensors:  (inputs, weights, outputs) string name, dtype, rank, is_optional, string place "file:line",
- *             rank x dim, rank x crop (buffer number + 1, 0 none)
- *   buffers:  kind, dtype, dim count, leaf, first step, last step (positions in the flattened top
- *             list; TEMP only), n_bytes, then (aligned) the bytes
- *   kernels:  string name, grid dim, n_dims, n_dims x dim, dim scratch bytes, f64 (aligned) -- cost per iteration, ns, a guess
- *   steps:    kind, on_load, kernel, n_buffers, n_buffers x buffer, dim limit, counter+1, test+1,
- *             reverse, n_test, first body step, n_body, first other step, n_other, from, to
- *             -- the top list is steps[0 .. n_top); nested lists follow, each contiguous
- *   checks:   dim a, rel (lap_rel), dim b, string message, string place
+ *   dims:     string text, n_words, then (aligned) n_words i64 of postfix code, each
+ *             -- an extent is a number into this table
+ *   tensors:  (inputs, weights, outputs) string name, dtype, rank, is_optional, string place
+ *             "file:line" or "", rank x dim, rank x crop (buffer number + 1, 0 none)
+ *   buffers:  kind, dtype, dim count, leaf, first step, last step (numbers of steps in the order
+ *             they are met when bodies are read in place; TEMP only), n_bytes, then (aligned) the bytes
+ *   kernels:  string name, grid dim, dim scratch bytes per thread, dim cost per iteration in 1/16 ns
+ *             (a guess), n_dims, n_dims x dim
+ *   steps:    kind, on_load, kernel, dim limit, counter+1, test+1, reverse, n_test, first body step,
+ *             n_body, first other step, n_other, from, to, n_buffers, n_buffers x buffer
+ *             -- the top list is steps[0 .. n_top); every other step is in one list of one step before
+ *             it, and a list is contiguous. on_load counts in the top list.
+ *   checks:   dim a, rel, dim b, string message, string place; rel: 0 =, 1 not =, 2 <, 3 <=, 4 >, 5 >=
  *   messages: string text, string place
- * dtype numbers are the rows of ir/dtypes.def: f32 f16 bf16 i64 i32 i8 i4 bool. */
+ * dtype numbers are the rows of runtime/dtypes.def. */
 
 #endif
