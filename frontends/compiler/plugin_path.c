@@ -72,6 +72,13 @@ const char *const *lap_plugin_path(lap_ctx *ctx, uint32_t *out_n)
     return f.at;
 }
 
+const char *lap_runtime_folder(lap_ctx *ctx)
+{
+    const char *here = lap_executable_folder(ctx);
+    const char *built = lap_arena_printf(ctx->arena, "%s/lib", here != NULL ? here : ".");
+    return is_folder(built) ? built : lap_arena_printf(ctx->arena, "%s/../lib/lappet", here != NULL ? here : ".");
+}
+
 static bool is_slug(const char *file, size_t *out_length)
 {
     size_t n = strlen(file);

@@ -10,6 +10,8 @@
 const char *const *lap_plugin_path(lap_ctx *ctx, uint32_t *out_n);
 /* Folder of the running executable, or NULL; in the arena. */
 const char *lap_executable_folder(lap_ctx *ctx);
+/* Folder with the runtimes for artefacts, one per platform; in the arena. */
+const char *lap_runtime_folder(lap_ctx *ctx);
 /* Slugs of all modules on the path, sorted, each once; in the arena. */
 const char **lap_plugin_slugs(lap_ctx *ctx, const char *const *path, uint32_t n_path, uint32_t *out_n);
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * table.c - the data that ties compiled levels to the runtime (runtime/model.h): which processors
+ * each needs, where its image and kernels are, and the embedded weights. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+#include "codegen/aot/parts.h"
+#include "codegen/image.h"
+#include "codegen/llvm/machine.h"
+#include "runtime/cpu.h"
+
+typedef struct writer { LLVMContextRef llvm; LLVMModuleRef module; LLVMTypeRef pointer, word; } writer;
+
+void lap_aot_prefix(uint32_t level, char out[32])
+{
+    snprintf(out, 32, "lap_level_%u", level);
+}
+
+/* Instruction sets that code for the machine may use: its level's, and features it names itself. */
+static uint64_t needs_of(const lap_machine *m)
+{
+    const char *name = lap_machine_target(m)->name;
+    uint64_t bits = strncmp(name, "x86-64-v", 8) == 0 ? lap_cpu_level(name[8] - '0') : 0;
+    for (const char *at = lap_machine_features(m); at != NULL && *at != '\0';) {
+        size_t n = strcspn(at, ",");
+        if (n > 1 && *at == '+') {
+            bits |= lap_cpu_bit(at + 1, n - 1);
+        }
+        at += n + (at[n] == ',');
+    }
+    return bits;
+}
+
+static LLVMValueRef external(const writer *w, const char *prefix, const char *suffix, LLVMTypeRef type)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s_%s", prefix, suffix);
+    LLVMValueRef global = LLVMAddGlobal(w->module, type, name);
+    LLVMSetVisibility(global, LLVMHiddenVisibility);
+    return global;
+}
+
+static LLVMValueRef define(const writer *w, const char *name, LLVMValueRef value, unsigned alignment)
+{
+    LLVMValueRef global = LLVMAddGlobal(w->module, LLVMTypeOf(value), name);
+    LLVMSetInitializer(global, value);
+    LLVMSetGlobalConstant(global, true);
+    LLVMSetVisibility(global, LLVMHiddenVisibility);
+    LLVMSetAlignment(global, alignment);
+    return global;
+}
+
+static LLVMValueRef text(const writer *w, const char *string)
+{
+    LLVMValueRef value = LLVMConstStringInContext2(w->llvm, string, strlen(string), false);
+    LLVMValueRef global = define(w, "lap_model_text", value, 1);
+    LLVMSetLinkage(global, LLVMPrivateLinkage);
+    return global;
+}
+
+/* { cpu, needs, image, image size, kernels }; the last entry is all zero. */
+static LLVMValueRef level_entry(const writer *w, const lap_aot_level *level, uint32_t i)
+{
+    char prefix[32];
+    lap_aot_prefix(i, prefix);
+    size_t size;
+    lap_image_write(level->program, &size);
+    LLVMValueRef fields[] = {
+        text(w, lap_machine_cpu(level->machine)),
+        LLVMConstInt(w->word, needs_of(level->machine), false),
+        external(w, prefix, "image", LLVMInt8TypeInContext(w->llvm)),
+        LLVMConstInt(w->word, size, false),
+        external(w, prefix, "kernels", w->pointer),
+    };
+    return LLVMConstStructInContext(w->llvm, fields, 5, false);
+}
+
+static LLVMValueRef last_entry(const writer *w)
+{
+    LLVMValueRef null = LLVMConstNull(w->pointer), zero = LLVMConstInt(w->word, 0, false);
+    LLVMValueRef fields[] = { null, zero, null, zero, null };
+    return LLVMConstStructInContext(w->llvm, fields, 5, false);
+}
+
+static void write_tables(const writer *w, const lap_aot_options *o, LLVMValueRef *entries)
+{
+    for (uint32_t i = 0; i < o->n_levels; i++) {
+        entries[i] = level_entry(w, &o->levels[i], i);
+    }
+    entries[o->n_levels] = last_entry(w);
+    LLVMTypeRef type = LLVMTypeOf(entries[0]);
+    define(w, "lap_model_levels", LLVMConstArray2(type, entries, o->n_levels + 1), 8);
+    const char *bytes = o->weights != NULL ? o->weights : "";
+    define(w, "lap_model_weights", LLVMConstStringInContext2(w->llvm, bytes, o->n_weights, o->weights != NULL), 64);
+    define(w, "lap_model_weights_size", LLVMConstInt(w->word, o->n_weights, false), 8);
+}
+
+static bool emit(LLVMModuleRef module, const lap_machine *machine, char **out_bytes, size_t *out_size, lap_fault *fault)
+{
+    char *error = NULL;
+    LLVMMemoryBufferRef buffer = NULL;
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine->llvm, module, LLVMObjectFile, &error, &buffer)) {
+        lap_fault_set(fault, LAP_INTERNAL, "cannot write the model's table: %s", error != NULL ? error : "");
+        LLVMDisposeMessage(error);
+        return false;
+    }
+    *out_size = LLVMGetBufferSize(buffer);
+    *out_bytes = malloc(*out_size);
+    if (*out_bytes != NULL) {
+        memcpy(*out_bytes, LLVMGetBufferStart(buffer), *out_size);
+    }
+    LLVMDisposeMemoryBuffer(buffer);
+    return *out_bytes != NULL || lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
+}
+
+bool lap_aot_table(const lap_aot_options *o, char **out_bytes, size_t *out_size, lap_fault *fault)
+{
+    const lap_machine *machine = o->levels[o->n_levels - 1].machine;
+    writer w = { .llvm = LLVMContextCreate() };
+    w.module = LLVMModuleCreateWithNameInContext("table", w.llvm);
+    w.pointer = LLVMPointerTypeInContext(w.llvm, 0);
+    w.word = LLVMInt64TypeInContext(w.llvm);
+    LLVMSetTarget(w.module, machine->triple);
+    LLVMSetModuleDataLayout(w.module, machine->layout);
+    LLVMValueRef *entries = calloc(o->n_levels + 1u, sizeof(LLVMValueRef));
+    bool good = entries != NULL;
+    if (good) {
+        write_tables(&w, o, entries);
+        good = emit(w.module, machine, out_bytes, out_size, fault);
+    }
+    free(entries);
+    LLVMDisposeModule(w.module);
+    LLVMContextDispose(w.llvm);
+    return good;
+}
