@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * contract.h - sums of products seen as contractions: which axes play which role.
+ *
+ * Roles come from the names: batch = in both factors and the result, m = in A alone, n = in B alone,
+ * k = summed. B is read along n in vectors, A is broadcast. */
+#ifndef LAP_PASSES_CONTRACT_H
+#define LAP_PASSES_CONTRACT_H
+
+#include "passes/lower.h"
+
+enum { LAP_MAX_FACTORS = 16 };
+
+typedef struct lap_factors { uint32_t n; lap_ref at[LAP_MAX_FACTORS]; } lap_factors;
+typedef struct lap_axis_list { uint32_t n; const lap_axis *at; } lap_axis_list;
+
+typedef struct lap_roles {
+    lap_factors a, b;
+    lap_axis_list batch, m, n, k;
+    bool has_ragged_k;
+} lap_roles;
+
+/* False when the sum has no factors that make it a contraction worth a register tile. */
+bool lap_contract_roles(lap_lowering *l, lap_ref reduce, lap_roles *out);
+/* Whether all factors depend on weights and extents alone. */
+bool lap_factors_static(lap_lowering *l, const lap_factors *f);
+/* Swaps the parts of A and B. */
+void lap_roles_swap(lap_roles *r);
+
+/* The flat address of a value that is a view of one stored f32 tensor, without conditions. */
+bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t *out_buffer, lap_coord *out_address);
+/* Product of the factors at coordinates given for axes by name; 0 where an axis of `k` is absent. */
+typedef struct lap_env_list { uint32_t n; const lap_axis *axes; const lap_coord *coords; } lap_env_list;
+lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask, bool zero_absent);
+
+/* Writes B's panels: [batch that B has][panel of n][k][cols], zero beyond n. Returns the buffer. */
+typedef struct lap_panels { uint32_t buffer; lap_axis_list batch; lap_dim n_total, k_total, n_panels; uint32_t cols; } lap_panels;
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc);
+/* Element offset of panel p for the batch coordinates in env. */
+lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel);
+
+#endif

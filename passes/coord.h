@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * coord.h - integer expressions of a kernel under construction, kept in quasi-affine normal form.
+ *
+ * Index maps compose here, so that a view of a view of a tensor ends as one flat address. A coord
+ * becomes kernel nodes only when it is needed (lap_coord_ref). */
+#ifndef LAP_PASSES_COORD_H
+#define LAP_PASSES_COORD_H
+
+#include "ir/kernel.h"
+
+typedef struct lap_coord { uint32_t ix; } lap_coord;
+typedef struct lap_coords lap_coords;
+
+lap_coords *lap_coords_new(lap_graph *kernel);
+
+lap_coord lap_coord_const(lap_coords *c, int64_t value);
+lap_coord lap_coord_dim(lap_coords *c, lap_dim d);
+/* A loop index: 0 <= value < extent. */
+lap_coord lap_coord_var(lap_coords *c, lap_ref index, lap_dim extent);
+/* Any other integer value of the kernel. */
+lap_coord lap_coord_opaque(lap_coords *c, lap_ref value);
+
+lap_coord lap_coord_add(lap_coords *c, lap_coord a, lap_coord b);
+lap_coord lap_coord_sub(lap_coords *c, lap_coord a, lap_coord b);
+lap_coord lap_coord_mul(lap_coords *c, lap_coord a, lap_coord b);
+lap_coord lap_coord_floordiv(lap_coords *c, lap_coord a, lap_coord b);
+lap_coord lap_coord_mod(lap_coords *c, lap_coord a, lap_coord b);
+lap_coord lap_coord_min(lap_coords *c, lap_coord a, lap_coord b);
+lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b);
+lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b);
+static inline bool lap_coord_same(lap_coord a, lap_coord b) { return a.ix == b.ix; }
+
+/* Whether e = stride * var + rest with rest free of var. */
+bool lap_coord_affine(lap_coords *c, lap_coord e, lap_coord var, lap_dim *out_stride, lap_coord *out_rest);
+/* Kernel nodes that compute e. */
+lap_ref lap_coord_ref(lap_coords *c, lap_coord e);
+
+#endif

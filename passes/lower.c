@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * lower.c - the driver: places what is stored, makes the kernels in order, collects the program. */
+#include "passes/lower.h"
+
+#include <string.h>
+
+uint32_t lap_dest_place(lap_lowering *l, lap_ref node, const lap_dest *d)
+{
+    lap_plan_node *p = lap_plan_of(l, node);
+    p->buffer = d->buffer;
+    p->n_order = d->n;
+    p->order = d->order;
+    p->size = d->size;
+    p->stride = d->stride;
+    return d->buffer;
+}
+
+void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind, uint32_t leaf)
+{
+    lap_dest d = lap_dest_make(l, node, 0, n, order);
+    lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
+    d.buffer = lap_program_buffer(l, (lap_buffer){.kind = kind, .elem = lap_node_at(l->g, node)->dtype, .count = count, .leaf = leaf});
+    lap_dest_place(l, node, &d);
+}
+
+static uint32_t layout_names(lap_lowering *l, lap_layout layout, const lap_name **out)
+{
+    uint32_t n = 0, total = 0;
+    for (uint32_t i = 0; i < layout.n; i++) {
+        total += layout.groups[i].n;
+    }
+    lap_name *names = lap_arena_array(l->ctx->arena, total + 1, sizeof *names);
+    for (uint32_t i = 0; i < layout.n; i++) {
+        for (uint32_t j = 0; j < layout.groups[i].n; j++) {
+            names[n++] = layout.groups[i].at[j];
+        }
+    }
+    *out = names;
+    return n;
+}
+
+static lap_dim *layout_shape(lap_lowering *l, lap_layout layout, const lap_node *n)
+{
+    lap_dim *shape = lap_arena_array(l->ctx->arena, layout.n + 1, sizeof *shape);
+    for (uint32_t i = 0; i < layout.n; i++) {
+        shape[i] = lap_dim_const(l->ctx, 1);
+        for (uint32_t j = 0; j < layout.groups[i].n; j++) {
+            shape[i] = lap_dim_mul(l->ctx, shape[i], lap_node_axis(n, layout.groups[i].at[j])->size);
+        }
+    }
+    return shape;
+}
+
+static void place_leaf(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_layout layout = lap_node_attr(n, LAP_ATTR_LAYOUT)->layout;
+    const lap_name *order;
+    uint32_t rank = layout_names(l, layout, &order);
+    bool is_input = n->op == LAP_OP_INPUT;
+    lap_leaf **list = is_input ? &l->inputs : &l->weights;
+    uint32_t number = is_input ? l->n_inputs++ : l->n_weights++;
+    (*list)[number] = (lap_leaf){.name = lap_attr_name(n, LAP_ATTR_NAME), .dtype = n->dtype, .rank = layout.n,
+                                 .shape = layout_shape(l, layout, n), .loc = n->loc,
+                                 .is_optional = lap_attr_i(n, LAP_ATTR_OPTIONAL, 0) != 0};
+    lap_plan_place(l, r, rank, order, is_input ? LAP_BUF_INPUT : LAP_BUF_WEIGHT, number);
+}
+
+static bool has_counts(const lap_node *n)
+{
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_ref_some(n->axes[i].count)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The output that can take this node's buffer as its own, or -1. */
+static int64_t output_of(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    for (uint32_t i = 0; i < lap_graph_n_outputs(l->g); i++) {
+        const lap_output *o = lap_graph_output(l->g, i);
+        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !has_counts(n) && o->n_crops == 0 && !lap_plan_of(l, r)->is_static) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Memory order: an output's layout, else the axes as they come with the wanted ones fastest. */
+void lap_place_node(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    int64_t output = output_of(l, r);
+    if (output >= 0) {
+        const lap_name *order;
+        uint32_t rank = layout_names(l, lap_graph_output(l->g, (uint32_t)output)->layout, &order);
+        lap_plan_place(l, r, rank, order, LAP_BUF_OUTPUT, (uint32_t)output);
+        return;
+    }
+    lap_name *order = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *order);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (!lap_names_has(p->inner, n->axes[i].name)) {
+            order[count++] = n->axes[i].name;
+        }
+    }
+    for (uint32_t i = 0; i < p->inner.n; i++) {
+        order[count++] = p->inner.at[i];
+    }
+    lap_plan_place(l, r, count, order, p->is_static ? LAP_BUF_PACKED : LAP_BUF_TEMP, 0);
+}
+
+const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n)
+{
+    uint32_t n = 0, total = lap_graph_n_nodes(l->g);
+    lap_ref *list = lap_arena_array(l->ctx->arena, 64, sizeof *list);
+    for (uint32_t i = multi.ix + 1; i <= total && n < 64; i++) {
+        const lap_node *x = lap_node_at(l->g, (lap_ref){i});
+        if (x->op == LAP_OP_RESULT && lap_ref_same(x->args[0], multi) && lap_plan_of(l, (lap_ref){i})->is_live) {
+            list[n++] = (lap_ref){i};
+        }
+    }
+    *out_n = n;
+    return list;
+}
+
+lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which)
+{
+    uint32_t n;
+    const lap_ref *list = lap_results_of(l, multi, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (strcmp(lap_text(l->ctx, lap_attr_name(lap_node_at(l->g, list[i]), LAP_ATTR_WHICH)), which) == 0) {
+            return list[i];
+        }
+    }
+    return LAP_NONE;
+}
+
+static void place_results(lap_lowering *l, lap_ref multi)
+{
+    uint32_t n;
+    const lap_ref *list = lap_results_of(l, multi, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        lap_place_node(l, list[i]);
+    }
+}
+
+static void lower_multi(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    place_results(l, r);
+    switch (n->op) {
+    case LAP_OP_ATTEND: lap_lower_attend(l, r); break;
+    case LAP_OP_TOPK: lap_lower_topk(l, r); break;
+    case LAP_OP_SCAN: case LAP_OP_LOOP: case LAP_OP_BRANCH: lap_lower_region_op(l, r); break;
+    default:
+        l->failed = true;
+        lap_error(l->ctx, n->loc, "'%s' cannot be compiled for this target", lap_op_text(n->op));
+    }
+}
+
+static void lower_node(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_plan_node *p = lap_plan_of(l, r);
+    l->is_static = p->is_static && p->kind != LAP_STORE_INLINE;
+    if (n->op == LAP_OP_REQUIRE) {
+        lap_lower_require(l, r);
+    } else if ((lap_op_traits(n->op) & LAP_TRAIT_MULTI) != 0) {
+        lower_multi(l, r);
+    } else if (p->kind == LAP_STORE_MAP) {
+        lap_place_node(l, r);
+        lap_dest d = lap_dest_of(l, r);
+        lap_lower_map(l, r, &d, true);
+    } else if (p->kind == LAP_STORE_CONTRACT) {
+        lap_place_node(l, r);
+        lap_lower_contract(l, r);
+    } else if (n->op == LAP_OP_SCATTER) {
+        lap_place_node(l, r);
+        lap_lower_scatter(l, r);
+    }
+    l->is_static = false;
+}
+
+void lap_lower_nodes(lap_lowering *l, lap_region_id region)
+{
+    uint32_t n;
+    const lap_ref *nodes = lap_region_nodes(l->g, region, &n);
+    for (uint32_t i = 0; i < n && !l->failed; i++) {
+        if (lap_plan_of(l, nodes[i])->is_live) {
+            lower_node(l, nodes[i]);
+        }
+    }
+}
+
+static void lower_outputs(lap_lowering *l)
+{
+    uint32_t n = lap_graph_n_outputs(l->g);
+    l->outputs = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->outputs);
+    for (uint32_t i = 0; i < n; i++) {
+        const lap_output *o = lap_graph_output(l->g, i);
+        const lap_node *v = lap_node_at(l->g, o->value);
+        int32_t *crop = lap_arena_array(l->ctx->arena, o->layout.n + 1, sizeof *crop);
+        for (uint32_t a = 0; a < o->layout.n; a++) {
+            crop[a] = -1;
+            for (uint32_t c = 0; c < o->n_crops; c++) {
+                if (o->layout.groups[a].n == 1 && lap_name_same(o->layout.groups[a].at[0], o->crop_axes[c])) {
+                    crop[a] = (int32_t)lap_plan_of(l, o->crop_counts[c])->buffer;
+                }
+            }
+        }
+        l->outputs[i] = (lap_leaf){.name = o->name, .dtype = v->dtype, .rank = o->layout.n,
+                                   .shape = layout_shape(l, o->layout, v), .loc = o->loc, .crop = crop};
+        const lap_plan_node *p = lap_plan_of(l, o->value);
+        bool own = p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_LEAF && l->buffers[p->buffer].kind == LAP_BUF_OUTPUT &&
+                   l->buffers[p->buffer].leaf == i;
+        if (own) {
+            continue;
+        }
+        const lap_name *order;
+        uint32_t rank = layout_names(l, o->layout, &order);
+        lap_dest d = lap_dest_make(l, o->value, 0, rank, order);
+        lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
+        d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_OUTPUT, .elem = v->dtype, .count = count, .leaf = i});
+        d.zero_absent = true;
+        lap_lower_map(l, o->value, &d, false);
+    }
+}
+
+static void place_leaves(lap_lowering *l)
+{
+    uint32_t n = lap_graph_n_nodes(l->g);
+    l->inputs = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->inputs);
+    l->weights = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->weights);
+    for (uint32_t i = 1; i <= n; i++) {
+        if ((lap_op_traits(lap_node_at(l->g, (lap_ref){i})->op) & LAP_TRAIT_LEAF) != 0) {
+            place_leaf(l, (lap_ref){i});        /* dead ones too: their shapes are checked and bind sizes */
+        }
+    }
+}
+
+lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump)
+{
+    lap_ctx *ctx = lap_graph_ctx(g);
+    lap_steps top = {0};
+    lap_lowering *l = lap_arena_alloc(ctx->arena, sizeof *l);
+    *l = (lap_lowering){.g = g, .ctx = ctx, .target = target, .steps = &top, .dump = dump};
+    lap_plan_make(l);
+    place_leaves(l);
+    lap_lower_nodes(l, (lap_region_id){0});
+    if (!l->failed) {
+        lower_outputs(l);
+    }
+    if (l->failed) {
+        return NULL;
+    }
+    lap_program *p = lap_arena_alloc(ctx->arena, sizeof *p);
+    *p = (lap_program){.ctx = ctx, .name = lap_graph_name(g), .n_inputs = l->n_inputs, .n_weights = l->n_weights,
+                       .n_outputs = lap_graph_n_outputs(g), .inputs = l->inputs, .weights = l->weights, .outputs = l->outputs,
+                       .n_buffers = l->n_buffers, .buffers = l->buffers, .n_kernels = l->n_kernels, .kernels = l->kernels,
+                       .n_steps = top.n, .steps = top.at, .n_checks = lap_graph_n_checks(g)};
+    lap_check *checks = lap_arena_array(ctx->arena, p->n_checks + 1, sizeof *checks);
+    for (uint32_t i = 0; i < p->n_checks; i++) {
+        checks[i] = *lap_graph_check(g, i);
+    }
+    p->checks = checks;
+    return p;
+}

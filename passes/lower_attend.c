@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * lower_attend.c - attend of any form, one row at a time: scores of the row in scratch, then its
+ * maximum, its sum, and the weighed values. No score matrix exists.
+ *
+ * The tiled lowering (attend_tiles.c) takes the forms that are worth it; this one takes all. */
+#include "passes/attend.h"
+
+#include <string.h>
+
+typedef struct row_part { const lap_part *p; uint32_t n_axes; lap_axis *axes; lap_coord *env; uint32_t n_keys; lap_names keys;
+                          lap_coord base; lap_dim size; } row_part;
+
+typedef struct row_job {
+    lap_lowering *l;
+    lap_kctx *k;
+    lap_ref op;
+    const lap_node *n;
+    lap_norm norm;
+    uint32_t n_parts;
+    row_part *parts;
+    uint32_t n_rows; lap_axis *rows; lap_coord *row_env;
+    lap_ref scores;             /* scratch: all parts' keys, in a row */
+    lap_ref max, safe, sum, scale, any;
+} row_job;
+
+static void add_axes(lap_axis *list, uint32_t *n, const lap_axis *axes, uint32_t n_axes, const lap_names *but)
+{
+    for (uint32_t i = 0; i < n_axes; i++) {
+        lap_axis *known = (lap_axis *)lap_axis_find(list, *n, axes[i].name);
+        if (known != NULL) {
+            known->count = lap_ref_some(known->count) ? known->count : axes[i].count;
+        } else if (but == NULL || !lap_names_has(*but, axes[i].name)) {
+            list[(*n)++] = axes[i];
+        }
+    }
+}
+
+static uint32_t total_axes(const row_job *j)
+{
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < j->n->n_args; i++) {
+        most += lap_node_at(j->l->g, j->n->args[i])->n_axes;
+    }
+    return most;
+}
+
+/* Key axes whose counts vary over other key axes stand inside those. */
+static lap_names order_keys(row_job *j, const row_part *part)
+{
+    lap_names keys = part->p->keys;
+    lap_name *out = lap_arena_array(j->l->ctx->arena, keys.n + 1, sizeof *out);
+    uint32_t n = 0;
+    while (n < keys.n) {
+        uint32_t before = n;
+        for (uint32_t i = 0; i < keys.n; i++) {
+            const lap_axis *a = lap_axis_find(part->axes, part->n_axes, keys.at[i]);
+            bool waits = lap_names_has((lap_names){n, out}, keys.at[i]);
+            const lap_node *count = lap_ref_some(a->count) ? lap_node_at(j->l->g, a->count) : NULL;
+            for (uint32_t o = 0; count != NULL && o < keys.n && !waits; o++) {
+                waits = o != i && lap_node_axis(count, keys.at[o]) != NULL && !lap_names_has((lap_names){n, out}, keys.at[o]);
+            }
+            if (!waits) {
+                out[n++] = keys.at[i];
+            }
+        }
+        LAP_ENSURE(n > before);
+    }
+    return (lap_names){n, out};
+}
+
+static void collect(row_job *j)
+{
+    lap_lowering *l = j->l;
+    lap_parts parts = lap_node_attr(j->n, LAP_ATTR_PARTS)->parts;
+    uint32_t most = total_axes(j);
+    j->n_parts = parts.n;
+    j->parts = lap_arena_array(l->ctx->arena, parts.n, sizeof *j->parts);
+    j->rows = lap_arena_array(l->ctx->arena, most, sizeof *j->rows);
+    for (uint32_t i = 0; i < parts.n; i++) {
+        row_part *p = &j->parts[i];
+        p->p = &parts.at[i];
+        p->axes = lap_arena_array(l->ctx->arena, most, sizeof *p->axes);
+        p->env = lap_arena_array(l->ctx->arena, most, sizeof *p->env);
+        const int32_t args[3] = {p->p->score, p->p->where, p->p->after};
+        for (int a = 0; a < 3; a++) {
+            if (args[a] >= 0) {
+                const lap_node *x = lap_node_at(l->g, j->n->args[args[a]]);
+                add_axes(p->axes, &p->n_axes, x->axes, x->n_axes, NULL);
+            }
+        }
+        add_axes(j->rows, &j->n_rows, p->axes, p->n_axes, &p->p->keys);
+        if (p->p->value >= 0) {         /* keys that only the value has still count */
+            const lap_node *x = lap_node_at(l->g, j->n->args[p->p->value]);
+            for (uint32_t a = 0; a < x->n_axes; a++) {
+                if (lap_names_has(p->p->keys, x->axes[a].name)) {
+                    add_axes(p->axes, &p->n_axes, &x->axes[a], 1, NULL);
+                }
+            }
+        }
+    }
+}
+
+static const lap_coord *env_of(row_job *j, const row_part *p, lap_ref node)
+{
+    return lap_env_for(j->k, node, p->n_axes, p->axes, p->env);
+}
+
+typedef struct key_loops { uint32_t n; lap_k_loop at[64]; lap_coord flat; } key_loops;
+
+/* Loops over a part's keys, the last in lanes where asked; acc is carried through. */
+static key_loops enter_keys(row_job *j, row_part *p, bool lanes, uint32_t n_acc, lap_ref *acc)
+{
+    lap_kctx *k = j->k;
+    key_loops loops = {.flat = lap_coord_const(k->c, 0)};
+    lap_ref carried[4] = {{0}};
+    memcpy(carried, acc, n_acc * sizeof *acc);
+    LAP_ENSURE(p->keys.n <= 64 && n_acc <= 4);
+    for (uint32_t i = 0; i < p->keys.n; i++) {
+        const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
+        lap_ref extent = LAP_NONE;
+        if (lap_ref_some(a->count)) {
+            lap_coord count = lap_pull(k, a->count, env_of(j, p, a->count), LAP_NONE).coord;
+            count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)), lap_coord_dim(k->c, a->size));
+            extent = lap_coord_ref(k->c, count);
+        }
+        lap_coord index;
+        bool is_last = i + 1 == p->keys.n;
+        loops.at[i] = lap_kctx_for(k, is_last && lanes ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent, n_acc, carried, &index);
+        for (uint32_t c = 0; c < n_acc; c++) {
+            carried[c] = loops.at[i].carried[c];
+        }
+        p->env[a - p->axes] = index;
+        loops.flat = lap_coord_add(k->c, lap_coord_mul(k->c, loops.flat, lap_coord_dim(k->c, a->size)), index);
+    }
+    loops.n = p->keys.n;
+    loops.flat = lap_coord_add(k->c, p->base, loops.flat);
+    memcpy(acc, carried, n_acc * sizeof *acc);
+    return loops;
+}
+
+static void leave_keys(row_job *j, key_loops *loops, lap_ref *acc)
+{
+    for (uint32_t i = loops->n; i-- > 0;) {
+        lap_ref out[4] = {{0}};
+        lap_kctx_end(j->k, &loops->at[i], acc, out);
+        memcpy(acc, out, loops->at[i].n * sizeof *out);
+    }
+}
+
+static lap_ref to_float(lap_kctx *k, lap_ref v) { return lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v); }
+
+static void score_part(row_job *j, row_part *p)
+{
+    lap_kctx *k = j->k;
+    bool soft = j->norm == LAP_NORM_SOFTMAX;
+    lap_ref acc[2] = {j->max, j->any};
+    key_loops loops = enter_keys(j, p, true, 2, acc);
+    lap_ref ok = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
+    if (p->p->where >= 0) {
+        lap_ref where = j->n->args[p->p->where];
+        ok = lap_mask_and(k, ok, lap_pull_ref(k, where, env_of(j, p, where), ok));
+    }
+    lap_ref score = j->n->args[p->p->score];
+    lap_ref s = to_float(k, lap_pull_ref(k, score, env_of(j, p, score), ok));
+    if (lap_ref_some(ok)) {
+        s = lap_map3(k->k, LAP_FN_SELECT, ok, s, lap_const_f(k->k, soft ? -__builtin_inf() : 0));
+    }
+    lap_k_store(k->k, j->scores, lap_coord_ref(k->c, loops.flat), s, LAP_NONE);
+    lap_ref next[2] = {lap_map2(k->k, LAP_FN_MAX, acc[0], s),
+                       lap_map2(k->k, LAP_FN_OR, acc[1], lap_ref_some(ok) ? ok : lap_const_b(k->k, true))};
+    leave_keys(j, &loops, next);
+    j->max = next[0];
+    j->any = next[1];
+}
+
+static void weigh_part(row_job *j, row_part *p)
+{
+    lap_kctx *k = j->k;
+    key_loops loops = enter_keys(j, p, true, 1, &j->sum);
+    lap_ref at = lap_coord_ref(k->c, loops.flat);
+    lap_ref e = lap_k_load(k->k, j->scores, at, LAP_NONE);
+    if (j->norm == LAP_NORM_SOFTMAX) {
+        e = lap_map1(k->k, LAP_FN_EXP, lap_map2(k->k, LAP_FN_SUB, e, j->safe));
+        lap_k_store(k->k, j->scores, at, e, LAP_NONE);
+    }
+    lap_ref next = lap_map2(k->k, LAP_FN_ADD, j->sum, e);
+    leave_keys(j, &loops, &next);
+    j->sum = next;
+}
+
+static void statistics(row_job *j)
+{
+    lap_kctx *k = j->k;
+    lap_graph *g = k->k;
+    j->any = lap_const_b(g, false);
+    j->max = lap_const_f(g, -__builtin_inf());
+    for (uint32_t i = 0; i < j->n_parts; i++) {
+        score_part(j, &j->parts[i]);
+    }
+    lap_ref zero = lap_const_f(g, 0);
+    lap_ref finite = lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, j->max, lap_const_f(g, -__builtin_inf())),
+                              lap_map2(g, LAP_FN_LT, j->max, lap_const_f(g, __builtin_inf())));
+    j->safe = lap_map3(g, LAP_FN_SELECT, finite, j->max, zero);
+    j->sum = zero;
+    for (uint32_t i = 0; i < j->n_parts; i++) {
+        weigh_part(j, &j->parts[i]);
+    }
+    if (j->norm == LAP_NORM_NONE) {
+        j->scale = lap_const_f(g, 1);
+        return;
+    }
+    const lap_attr *eps = lap_node_attr(j->n, LAP_ATTR_EPS);
+    lap_ref d = eps != NULL ? lap_map2(g, LAP_FN_MAX, j->sum, lap_const_f(g, eps->f)) : j->sum;
+    lap_ref none = lap_map2(g, LAP_FN_EQ, d, zero);
+    j->scale = lap_map3(g, LAP_FN_SELECT, none, zero, lap_map2(g, LAP_FN_DIV, lap_const_f(g, 1), d));
+}
+
+static void store_row(row_job *j, lap_ref result, lap_ref value)
+{
+    if (lap_ref_some(result)) {
+        const lap_coord *env = lap_env_for(j->k, result, j->n_rows, j->rows, j->row_env);
+        lap_ref at = lap_coord_ref(j->k->c, lap_address(j->k, result, env));
+        lap_k_store(j->k->k, lap_kctx_buffer(j->k, lap_plan_of(j->l, result)->buffer), at, value, LAP_NONE);
+    }
+}
+
+static lap_ref weight_at(row_job *j, row_part *p, lap_coord flat)
+{
+    lap_kctx *k = j->k;
+    lap_ref w = lap_map2(k->k, LAP_FN_MUL, lap_k_load(k->k, j->scores, lap_coord_ref(k->c, flat), LAP_NONE), j->scale);
+    if (p->p->after >= 0) {
+        lap_ref after = j->n->args[p->p->after];
+        w = lap_map2(k->k, LAP_FN_MUL, w, to_float(k, lap_pull_ref(k, after, env_of(j, p, after), LAP_NONE)));
+    }
+    return w;
+}
+
+static void write_weights(row_job *j, row_part *p, lap_ref result)
+{
+    lap_kctx *k = j->k;
+    const lap_node *out = lap_node_at(j->l->g, result);
+    lap_k_loop loops[64];
+    uint32_t n = 0;
+    lap_coord flat = lap_coord_const(k->c, 0);
+    for (uint32_t i = 0; i < p->keys.n; i++) {
+        const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
+        loops[n] = lap_kctx_for(k, i + 1 == p->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &p->env[a - p->axes]);
+        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), p->env[a - p->axes]);
+        n++;
+    }
+    lap_ref live = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
+    lap_ref w = weight_at(j, p, lap_coord_add(k->c, p->base, flat));
+    if (lap_ref_some(live)) {
+        w = lap_map3(k->k, LAP_FN_SELECT, live, w, lap_const_f(k->k, 0));
+    }
+    lap_ref at = lap_coord_ref(k->c, lap_address(k, result, lap_env_for(k, result, p->n_axes, p->axes, p->env)));
+    (void)out;
+    lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, result)->buffer), at, w, LAP_NONE);
+    while (n > 0) {
+        lap_kctx_end(k, &loops[--n], NULL, NULL);
+    }
+}
+
+/* out[row, e] = sum over keys of weight * value: e in lanes, keys in order. */
+static void write_out(row_job *j, lap_ref result)
+{
+    lap_kctx *k = j->k;
+    lap_lowering *l = j->l;
+    const lap_node *out = lap_node_at(l->g, result);
+    const lap_plan_node *plan = lap_plan_of(l, result);
+    lap_coord *env = lap_arena_array(l->ctx->arena, out->n_axes + 1, sizeof *env);
+    lap_k_loop loops[64];
+    uint32_t n = 0, n_wide = 0, seen = 0;
+    for (uint32_t i = 0; i < plan->n_order; i++) {
+        n_wide += lap_axis_find(j->rows, j->n_rows, plan->order[i]) == NULL;
+    }
+    for (uint32_t i = 0; i < plan->n_order; i++) {
+        const lap_axis *a = lap_node_axis(out, plan->order[i]), *row = lap_axis_find(j->rows, j->n_rows, plan->order[i]);
+        if (row != NULL) {
+            env[a - out->axes] = j->row_env[row - j->rows];
+            continue;
+        }
+        bool is_last = ++seen == n_wide;
+        loops[n++] = lap_kctx_for(k, is_last ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &env[a - out->axes]);
+    }
+    lap_ref acc = lap_const_f(k->k, 0);
+    for (uint32_t i = 0; i < j->n_parts; i++) {
+        row_part *p = &j->parts[i];
+        if (p->p->value < 0) {
+            continue;
+        }
+        key_loops keys = enter_keys(j, p, n_wide == 0, 1, &acc);
+        lap_ref value = j->n->args[p->p->value];
+        const lap_node *v = lap_node_at(l->g, value);
+        lap_coord *sub = lap_arena_array(l->ctx->arena, v->n_axes + 1, sizeof *sub);
+        for (uint32_t a = 0; a < v->n_axes; a++) {
+            const lap_axis *key = lap_names_has(p->p->keys, v->axes[a].name) ? lap_axis_find(p->axes, p->n_axes, v->axes[a].name) : NULL;
+            sub[a] = key != NULL ? p->env[key - p->axes] : env[lap_node_axis(out, v->axes[a].name) - out->axes];
+        }
+        /* keys that count nothing are not read: their place may not exist */
+        lap_ref weight = lap_k_load(k->k, j->scores, lap_coord_ref(k->c, keys.flat), LAP_NONE);
+        lap_ref live = lap_plan_of(l, value)->may_fail || p->p->where >= 0 ? lap_map2(k->k, LAP_FN_NE, weight, lap_const_f(k->k, 0)) : LAP_NONE;
+        lap_ref x = to_float(k, lap_pull_ref(k, value, sub, live));
+        lap_ref term = lap_map2(k->k, LAP_FN_MUL, weight_at(j, p, keys.flat), x);
+        if (lap_ref_some(live)) {
+            term = lap_map3(k->k, LAP_FN_SELECT, live, term, lap_const_f(k->k, 0));
+        }
+        lap_ref next = lap_map2(k->k, LAP_FN_ADD, acc, term);
+        leave_keys(j, &keys, &next);
+        acc = next;
+    }
+    double empty = lap_attr_f(j->n, LAP_ATTR_EMPTY, 0);
+    if (empty != 0) {
+        acc = lap_map3(k->k, LAP_FN_SELECT, j->any, acc, lap_const_f(k->k, empty));
+    }
+    lap_ref at = lap_coord_ref(k->c, lap_address(k, result, env));
+    lap_k_store(k->k, lap_kctx_buffer(k, plan->buffer), at, acc, LAP_NONE);
+    while (n > 0) {
+        lap_kctx_end(k, &loops[--n], NULL, NULL);
+    }
+}
+
+static void start_rows(row_job *j)
+{
+    lap_lowering *l = j->l;
+    lap_kctx *k = j->k;
+    lap_dim *sizes = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *sizes), total = lap_dim_const(l->ctx, 0);
+    for (uint32_t i = 0; i < j->n_rows; i++) {
+        sizes[i] = j->rows[i].size;
+    }
+    j->row_env = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *j->row_env);
+    lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, j->n_rows, sizes));
+    lap_coord_split(k, flat, j->n_rows, sizes, j->row_env);
+    for (uint32_t i = 0; i < j->n_parts; i++) {
+        row_part *p = &j->parts[i];
+        for (uint32_t a = 0; a < p->n_axes; a++) {
+            const lap_axis *row = lap_axis_find(j->rows, j->n_rows, p->axes[a].name);
+            p->env[a] = row != NULL ? j->row_env[row - j->rows] : lap_coord_const(k->c, 0);
+        }
+        p->keys = order_keys(j, p);
+        p->base = lap_coord_dim(k->c, total);
+        lap_dim size = lap_dim_const(l->ctx, 1);
+        for (uint32_t a = 0; a < p->keys.n; a++) {
+            size = lap_dim_mul(l->ctx, size, lap_axis_find(p->axes, p->n_axes, p->keys.at[a])->size);
+        }
+        total = lap_dim_add(l->ctx, total, size);
+    }
+    j->scores = lap_kctx_scratch(k, LAP_F32, total);
+}
+
+static void attend_rows(lap_lowering *l, lap_ref op)
+{
+    row_job j = {.l = l, .op = op, .n = lap_node_at(l->g, op)};
+    j.norm = (lap_norm)lap_attr_i(j.n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
+    collect(&j);
+    j.k = lap_kctx_new(l, j.n->loc);
+    start_rows(&j);
+    statistics(&j);
+    store_row(&j, lap_result_named(l, op, "max"), j.norm == LAP_NORM_SOFTMAX ? j.max : lap_const_f(j.k->k, 0));
+    store_row(&j, lap_result_named(l, op, "sum"), j.sum);
+    lap_ref lse = lap_result_named(l, op, "lse");
+    if (lap_ref_some(lse)) {
+        lap_ref base = j.norm == LAP_NORM_SOFTMAX ? j.safe : lap_const_f(j.k->k, 0);
+        store_row(&j, lse, lap_map2(j.k->k, LAP_FN_ADD, lap_map1(j.k->k, LAP_FN_LOG, j.sum), base));
+    }
+    for (uint32_t i = 0; i < j.n_parts; i++) {
+        const char *which = i == 0 ? "weights" : lap_arena_printf(l->ctx->arena, "weights%u", i + 1);
+        lap_ref weights = lap_result_named(l, op, which);
+        if (lap_ref_some(weights)) {
+            write_weights(&j, &j.parts[i], weights);
+        }
+    }
+    lap_ref out = lap_result_named(l, op, "out");
+    if (lap_ref_some(out)) {
+        write_out(&j, out);
+    }
+    lap_kctx_launch(j.k, "attend");
+}
+
+void lap_lower_attend(lap_lowering *l, lap_ref attend)
+{
+    if (!lap_attend_tiles(l, attend)) {
+        attend_rows(l, attend);
+    }
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * lower_contract.c - contractions as register tiles over packed panels, with an elementwise epilogue.
+ *
+ *   pack B into panels [k][cols]                    (weights: once, when they are bound)
+ *   grid: batch x blocks of m x groups of panels
+ *     for each panel, for each tile: mma -> acc; epilogue reads acc, writes the result
+ *
+ * A block of A stays in the second-level cache while the panels pass; a panel stays there while the
+ * tiles of the block pass. */
+#include "passes/tiles.h"
+
+enum { TILES_PER_BLOCK = 8, PANELS_PER_GROUP = 8 };
+
+typedef struct job {
+    lap_lowering *l;
+    lap_ref node, reduce;
+    lap_tiles t;
+    lap_panels b;
+    lap_ref acc;
+} job;
+
+/* Rows of the tile: the result at (row, column), reading the contraction from acc. */
+static void epilogue(job *j, lap_coord m, lap_coord rows, lap_coord n0, lap_ref n_cols)
+{
+    lap_kctx *k = j->t.k;
+    lap_lowering *l = j->l;
+    const lap_node *node = lap_node_at(l->g, j->node), *reduce = lap_node_at(l->g, j->reduce);
+    const lap_plan_node *plan = lap_plan_of(l, j->node);
+    lap_coord row, column;
+    lap_k_loop over_rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(l->ctx, j->t.rows), lap_coord_ref(k->c, rows), 0, NULL, &row);
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, m, row));
+    lap_k_loop over_cols = lap_kctx_for(k, LAP_LOOP_VECTOR, lap_dim_const(l->ctx, j->t.cols), n_cols, 0, NULL, &column);
+    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, n0, column));
+    lap_coord *inner = lap_arena_array(l->ctx->arena, reduce->n_axes + 1, sizeof *inner);
+    lap_coord *env = lap_arena_array(l->ctx->arena, node->n_axes + 1, sizeof *env);
+    for (uint32_t i = 0; i < reduce->n_axes; i++) {
+        inner[i] = *lap_tiles_coord(&j->t, reduce->axes[i].name);
+        const lap_axis *a = lap_node_axis(node, plan->anchor_names[i]);
+        LAP_ENSURE(a != NULL);
+        env[a - node->axes] = inner[i];
+    }
+    lap_coord index = lap_coord_add(k->c, lap_coord_mul(k->c, row, lap_coord_const(k->c, j->t.cols)), column);
+    k->n_overrides = 1;
+    k->overrides[0] = (lap_override){.node = j->reduce, .env = inner, .buffer = j->acc, .index = index};
+    lap_ref present = lap_present(k, node->n_axes, node->axes, env, NULL);
+    lap_ref v = lap_ref_same(j->node, j->reduce) ? lap_pull_ref(k, j->node, env, present)
+                                                 : lap_val_ref(k, lap_pull_expr(k, j->node, env, present));
+    k->n_overrides = 0;
+    lap_dest dest = lap_dest_of(l, j->node);
+    lap_ref at = lap_coord_ref(k->c, lap_dest_address(k, &dest, node->n_axes, node->axes, env));
+    lap_k_store(k->k, lap_kctx_buffer(k, dest.buffer), at, v, present);
+    lap_kctx_end(k, &over_cols, NULL, NULL);
+    lap_kctx_end(k, &over_rows, NULL, NULL);
+}
+
+static void panels(job *j, lap_coord group)
+{
+    lap_kctx *k = j->t.k;
+    lap_ctx *ctx = j->l->ctx;
+    lap_coord p, tile;
+    lap_coord first = lap_coord_mul(k->c, group, lap_coord_const(k->c, PANELS_PER_GROUP));
+    lap_coord n_panels = lap_coord_clip(k, j->b.n_panels, first, PANELS_PER_GROUP);
+    lap_k_loop over_panels = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, PANELS_PER_GROUP), lap_coord_ref(k->c, n_panels), 0, NULL, &p);
+    lap_coord panel = lap_coord_add(k->c, first, p);
+    lap_coord b0 = lap_panel_offset(k, &j->b, &j->t.env, panel);
+    lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, TILES_PER_BLOCK), lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
+    lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols), lap_kctx_buffer(k, j->b.buffer), b0);
+    lap_coord n0 = lap_coord_mul(k->c, panel, lap_coord_const(k->c, j->t.cols));
+    lap_ref n_cols = LAP_NONE;
+    lap_dim all = lap_dim_mul(ctx, j->b.n_panels, lap_dim_const(ctx, j->t.cols));
+    if (lap_dim_compare(ctx, all, LAP_REL_EQ, j->b.n_total) != LAP_YES) {
+        n_cols = lap_coord_ref(k->c, lap_coord_clip(k, j->b.n_total, n0, j->t.cols));
+    }
+    lap_coord m = lap_coord_add(k->c, j->t.m0, lap_coord_mul(k->c, tile, lap_coord_const(k->c, j->t.rows)));
+    epilogue(j, m, lap_tiles_rows(&j->t, tile), n0, n_cols);
+    lap_kctx_end(k, &over_tiles, NULL, NULL);
+    lap_kctx_end(k, &over_panels, NULL, NULL);
+}
+
+/* Lanes should run along the result's fastest axis, unless B is packed once anyway. */
+static void choose_sides(job *j, lap_roles *r)
+{
+    const lap_plan_node *plan = lap_plan_of(j->l, j->node);
+    const lap_node *reduce = lap_node_at(j->l->g, j->reduce);
+    if (lap_factors_static(j->l, &r->b) || plan->n_order == 0) {
+        return;
+    }
+    lap_name fastest = plan->order[plan->n_order - 1];
+    for (uint32_t i = 0; i < reduce->n_axes; i++) {
+        if (lap_name_same(plan->anchor_names[i], fastest) && lap_axis_find(r->m.at, r->m.n, reduce->axes[i].name) != NULL) {
+            lap_roles_swap(r);
+            return;
+        }
+    }
+}
+
+void lap_lower_contract(lap_lowering *l, lap_ref node)
+{
+    job j = {.l = l, .node = node, .reduce = lap_plan_of(l, node)->anchor};
+    j.t = (lap_tiles){.l = l, .rows = l->target->mma_rows, .tiles_per_block = TILES_PER_BLOCK};
+    LAP_ENSURE(lap_contract_roles(l, j.reduce, &j.t.r));
+    choose_sides(&j, &j.t.r);
+    lap_loc loc = lap_node_at(l->g, j.reduce)->loc;
+    j.t.k = lap_kctx_new(l, loc);
+    j.t.cols = lap_panel_cols(l, lap_axes_product(l, j.t.r.n));
+    lap_tiles_plan(&j.t);
+    j.b = lap_pack_panels(l, &j.t.r, j.t.cols, loc);
+    lap_coord group;
+    lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, PANELS_PER_GROUP)), &group);
+    j.acc = lap_kctx_scratch(j.t.k, LAP_F32, lap_dim_const(l->ctx, (int64_t)j.t.rows * j.t.cols));
+    panels(&j, group);
+    lap_kctx_launch(j.t.k, "contract");
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * lower_map.c - kernels that compute an elementwise value, with the row reductions fused into it.
+ *
+ * The grid runs over rows where reductions join in, else over all but the fastest axes; the fastest
+ * axes of the destination run in lanes. Reductions are computed when their row is entered. */
+#include "passes/lower.h"
+
+#include <string.h>
+
+enum { LANES_ENOUGH = 16 };
+
+lap_dest lap_dest_of(lap_lowering *l, lap_ref node)
+{
+    const lap_plan_node *p = lap_plan_of(l, node);
+    return (lap_dest){.buffer = p->buffer, .n = p->n_order, .order = p->order, .size = p->size, .stride = p->stride};
+}
+
+lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t n, const lap_name *order)
+{
+    const lap_node *x = lap_node_at(l->g, node);
+    lap_dim *size = lap_arena_array(l->ctx->arena, n + 1, sizeof *size), *stride = lap_arena_array(l->ctx->arena, n + 1, sizeof *stride);
+    lap_dim below = lap_dim_const(l->ctx, 1);
+    for (uint32_t i = n; i-- > 0;) {
+        const lap_axis *a = lap_node_axis(x, order[i]);
+        LAP_ENSURE(a != NULL);
+        size[i] = a->size;
+        stride[i] = below;
+        below = lap_dim_mul(l->ctx, below, a->size);
+    }
+    return (lap_dest){.buffer = buffer, .n = n, .order = order, .size = size, .stride = stride};
+}
+
+/* Splits the destination's axes: the first `n_grid` of `order` run in the grid, then serial loops,
+ * then the last n_lanes together in lanes. */
+typedef struct map_shape { uint32_t n; lap_name *order; lap_dim *size; uint32_t n_grid, n_lanes; } map_shape;
+
+static map_shape choose_shape(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own)
+{
+    const lap_plan_node *p = lap_plan_of(l, node);
+    map_shape s = {.order = lap_arena_array(l->ctx->arena, dest->n + 1, sizeof *s.order),
+                   .size = lap_arena_array(l->ctx->arena, dest->n + 1, sizeof *s.size)};
+    bool rows = own && p->has_rows;
+    for (int inner = 0; inner < 2; inner++) {
+        for (uint32_t i = 0; i < dest->n; i++) {
+            if ((rows && !lap_names_has(p->rows, dest->order[i])) == (inner == 1)) {
+                s.order[s.n] = dest->order[i];
+                s.size[s.n++] = dest->size[i];
+            }
+        }
+        s.n_grid = inner == 0 ? s.n : s.n_grid;
+    }
+    if (!rows) {
+        s.n_grid = s.n;
+        int64_t lanes = 1, size;
+        while (s.n_grid > 0 && lanes < LANES_ENOUGH) {
+            s.n_grid--;
+            lanes = lap_dim_is_const(l->ctx, s.size[s.n_grid], &size) && size < LANES_ENOUGH ? lanes * size : LANES_ENOUGH;
+        }
+        s.n_lanes = s.n - s.n_grid;
+    } else {
+        s.n_lanes = s.n > s.n_grid ? 1 : 0;
+    }
+    return s;
+}
+
+/* Computes, at the row's coordinates, every reduction that joined this kernel. */
+static void enter_row(lap_kctx *k, lap_ref node, const map_shape *s, const lap_coord *coords)
+{
+    lap_lowering *l = k->l;
+    for (uint32_t i = 1; i < node.ix; i++) {
+        lap_ref r = {i};
+        const lap_node *n = lap_node_at(l->g, r);
+        const lap_plan_node *p = lap_plan_of(l, r);
+        const lap_name *names;
+        if (n->op != LAP_OP_REDUCE || p->kind != LAP_STORE_INLINE || !p->is_live || !lap_ref_same(p->home, node) || p->n_homes != 1 ||
+            p->is_contraction || !lap_plan_trace(l, r, node, &names)) {
+            continue;
+        }
+        lap_coord *env = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *env);
+        bool known = true;
+        for (uint32_t a = 0; a < n->n_axes; a++) {
+            uint32_t o = 0;
+            while (o < s->n_grid && !lap_name_same(s->order[o], names[a])) {
+                o++;
+            }
+            known = known && o < s->n_grid;
+            env[a] = known ? coords[o] : env[a];
+        }
+        if (known) {
+            lap_pull(k, r, env, LAP_NONE);
+        }
+    }
+}
+
+static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool own, const map_shape *s, const lap_coord *coords)
+{
+    const lap_node *n = lap_node_at(k->l->g, node);
+    lap_coord *env = lap_arena_array(k->l->ctx->arena, n->n_axes + 1, sizeof *env);
+    for (uint32_t i = 0; i < s->n; i++) {
+        const lap_axis *a = lap_node_axis(n, s->order[i]);
+        env[a - n->axes] = coords[i];
+    }
+    lap_ref present = lap_present(k, n->n_axes, n->axes, env, NULL);
+    lap_val v = own ? lap_pull_expr(k, node, env, present) : lap_pull(k, node, env, present);
+    lap_ref value = lap_val_ref(k, v);
+    lap_ref mask = present;
+    if (dest->zero_absent && lap_ref_some(present)) {
+        lap_dtype t = lap_node_at(k->k, value)->dtype;
+        lap_ref zero = t == LAP_F32 ? lap_const_f(k->k, 0) : t == LAP_I64 ? lap_const_i(k->k, 0) : lap_const_b(k->k, false);
+        value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
+        mask = LAP_NONE;
+    }
+    lap_ref at = lap_coord_ref(k->c, lap_dest_address(k, dest, n->n_axes, n->axes, env));
+    lap_k_store(k->k, lap_kctx_buffer(k, dest->buffer), at, value, mask);
+}
+
+void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own)
+{
+    const lap_node *n = lap_node_at(l->g, node);
+    map_shape s = choose_shape(l, node, dest, own);
+    lap_kctx *k = lap_kctx_new(l, n->loc);
+    lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, s.n_grid, s.size));
+    lap_coord *coords = lap_arena_array(l->ctx->arena, s.n + 1, sizeof *coords);
+    lap_coord_split(k, flat, s.n_grid, s.size, coords);
+    if (own && lap_plan_of(l, node)->has_rows) {
+        enter_row(k, node, &s, coords);
+    }
+    lap_k_loop loops[64];
+    uint32_t n_loops = 0;
+    for (uint32_t i = s.n_grid; i + s.n_lanes < s.n; i++) {
+        loops[n_loops++] = lap_kctx_for(k, LAP_LOOP_SERIAL, s.size[i], LAP_NONE, 0, NULL, &coords[i]);
+    }
+    if (s.n_lanes > 0) {
+        lap_coord lane;
+        uint32_t first = s.n - s.n_lanes;
+        lap_dim extent = lap_dims_product(l->ctx, s.n_lanes, s.size + first);
+        loops[n_loops++] = lap_kctx_for(k, LAP_LOOP_VECTOR, extent, LAP_NONE, 0, NULL, &lane);
+        lap_coord_split(k, lane, s.n_lanes, s.size + first, coords + first);
+    }
+    write_element(k, node, dest, own, &s, coords);
+    while (n_loops > 0) {
+        lap_kctx_end(k, &loops[--n_loops], NULL, NULL);
+    }
+    lap_kctx_launch(k, own ? lap_op_text(n->op) : "copy");
+}

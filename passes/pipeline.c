@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pipeline.c - the passes in order, from a graph to a program.
+ *
+ * Folding and common subexpressions happen whenever a node is made, so a rebuild is the canonical
+ * form; what nothing needs is not rebuilt. */
+#include "passes/passes.h"
+
+#include "passes/inline_calls.h"
+#include "passes/lower.h"
+
+lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump);
+
+typedef lap_graph *graph_pass(lap_graph *g);
+
+static const struct { const char *name; graph_pass *run; } graph_passes[] = {
+    {"inline-calls", lap_inline_calls},
+};
+
+bool lap_passes_run(lap_graph *g, const lap_target *target, const lap_pass_options *options, lap_graph **out)
+{
+    (void)target;
+    for (size_t i = 0; i < sizeof graph_passes / sizeof *graph_passes; i++) {
+        g = graph_passes[i].run(g);
+        if (g == NULL || (options != NULL && options->verify && !lap_graph_verify(g))) {
+            return false;
+        }
+    }
+    *out = g;
+    return true;
+}
+
+bool lap_lower(lap_graph *g, const lap_target *target, const lap_pass_options *options, lap_program **out)
+{
+    lap_graph *ready;
+    if (!lap_passes_run(g, target, options, &ready)) {
+        return false;
+    }
+    *out = lap_lower_graph(ready, target, options != NULL ? options->dump_fused : NULL);
+    return *out != NULL;
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * plan.c - which values are stored, and around what their kernels are built.
+ *
+ * One walk from the readers to the operands. A value is stored when it must be (results of
+ * operations, outputs, operands that a kernel reads again and again) or when several kernels would
+ * compute it again at a price; everything else fuses into its one reader. A row reduction joins the
+ * kernel that reads it when that kernel can compute it once per row; a contraction takes the
+ * elementwise kernel that reads it as its epilogue. */
+#include "passes/lower.h"
+
+#include <string.h>
+
+enum { CHEAP = 3, HEAVY = 12, LARGE = 160 };
+
+static bool is_pure_scalar(const lap_node *n)
+{
+    return n->op == LAP_OP_CONST || n->op == LAP_OP_DIM || n->op == LAP_OP_INDEX || n->op == LAP_OP_FULL;
+}
+
+static uint32_t fn_cost(lap_fn fn)
+{
+    switch (fn) {
+    case LAP_FN_EXP: case LAP_FN_LOG: case LAP_FN_TANH: case LAP_FN_SIGMOID: case LAP_FN_ERF: case LAP_FN_SIN:
+    case LAP_FN_COS: case LAP_FN_POW: return HEAVY;
+    case LAP_FN_DIV: case LAP_FN_SQRT: case LAP_FN_IDIV: case LAP_FN_MOD: return 4;
+    default: return 1;
+    }
+}
+
+/* Forward facts: affine, view, static, may fail, cost. */
+static void learn(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    bool all_affine = true, all_static = true;
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        const lap_plan_node *a = lap_plan_of(l, n->args[i]);
+        all_affine = all_affine && a->is_affine;
+        all_static = all_static && a->is_static;
+        p->may_fail = p->may_fail || a->may_fail;
+        p->cost += a->cost;
+    }
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_ref_some(n->axes[i].count)) {
+            all_static = all_static && lap_plan_of(l, n->axes[i].count)->is_static;
+        }
+    }
+    p->is_affine = is_pure_scalar(n) || (n->op == LAP_OP_MAP && all_affine && n->dtype != LAP_F32) ||
+                   (n->op == LAP_OP_RENAME && all_affine);
+    p->is_static = n->op == LAP_OP_WEIGHT || is_pure_scalar(n) ||
+                   (n->op != LAP_OP_INPUT && n->op != LAP_OP_PARAM && n->n_regions == 0 && n->region.ix == 0 && all_static && n->n_args > 0);
+    if (n->op == LAP_OP_MAP) {
+        p->cost += fn_cost((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0));
+    } else if (n->op == LAP_OP_REDUCE || (lap_op_traits(n->op) & (LAP_TRAIT_ROOT | LAP_TRAIT_LEAF)) != 0) {
+        p->cost = n->op == LAP_OP_REDUCE ? LARGE : 0;
+    } else if (n->op == LAP_OP_RESULT || n->op == LAP_OP_PARAM) {
+        p->cost = 0;
+    }
+    if (p->cost > LARGE) {
+        p->cost = LARGE;
+    }
+    if (n->op == LAP_OP_AT) {
+        p->is_view = true;
+        for (uint32_t i = 1; i < n->n_args; i++) {
+            p->is_view = p->is_view && lap_plan_of(l, n->args[i])->is_affine;
+        }
+        p->may_fail = p->may_fail || lap_node_attr(n, LAP_ATTR_FILL) == NULL;
+    }
+    p->is_view = p->is_view || n->op == LAP_OP_RENAME;
+    p->is_contraction = n->op == LAP_OP_REDUCE && lap_contract_roles_ok(l, r);
+}
+
+/* Elements of the result do not outnumber the source's: no source element is read twice, as far as
+ * slices, splits, merges and transposes go. */
+static bool is_injective(lap_lowering *l, const lap_node *n)
+{
+    const lap_node *x = lap_node_at(l->g, n->args[0]);
+    lap_dim out = lap_dim_const(l->ctx, 1), in = out;
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        out = lap_dim_mul(l->ctx, out, n->axes[i].size);
+    }
+    for (uint32_t i = 0; i < x->n_axes; i++) {
+        in = lap_dim_mul(l->ctx, in, x->axes[i].size);
+    }
+    return lap_plan_of(l, n->args[0])->cost == 0 || lap_dim_compare(l->ctx, out, LAP_REL_LE, in) == LAP_YES;
+}
+
+static bool is_stored(const lap_plan_node *p) { return p->kind != LAP_STORE_INLINE; }
+
+/* ---- at which coordinates of its reader a fused value is read ---- */
+
+typedef struct trace { lap_lowering *l; lap_ref target; const lap_name **seen; lap_name *found; bool is_found, is_unclear; uint32_t steps; } trace;
+
+static void trace_down(trace *t, lap_ref r, const lap_name *names);
+
+static void trace_arg(trace *t, const lap_node *n, const lap_name *names, lap_ref arg)
+{
+    const lap_node *a = lap_node_at(t->l->g, arg);
+    lap_names from = lap_attr_names(n, LAP_ATTR_FROM), to = lap_attr_names(n, LAP_ATTR_TO);
+    lap_name *sub = lap_arena_array(t->l->ctx->arena, a->n_axes + 1, sizeof *sub);
+    for (uint32_t i = 0; i < a->n_axes; i++) {
+        lap_name name = a->axes[i].name;
+        for (uint32_t j = 0; n->op == LAP_OP_RENAME && j < from.n; j++) {
+            name = lap_name_same(from.at[j], a->axes[i].name) ? to.at[j] : name;
+        }
+        const lap_axis *axis = lap_axis_find(n->axes, n->n_axes, name);
+        sub[i] = axis != NULL ? names[axis - n->axes] : (lap_name){0};
+    }
+    trace_down(t, arg, sub);
+}
+
+/* names[i]: the axis of the home that coordinate i of `r` is, or 0 where it is another. */
+static void trace_down(trace *t, lap_ref r, const lap_name *names)
+{
+    const lap_node *n = lap_node_at(t->l->g, r);
+    if (r.ix < t->target.ix || t->is_unclear || ++t->steps > 4096) {
+        t->is_unclear = t->is_unclear || t->steps > 4096;
+        return;
+    }
+    if (lap_ref_same(r, t->target)) {
+        for (uint32_t i = 0; i < n->n_axes; i++) {
+            t->is_unclear = t->is_unclear || names[i].ix == 0 || (t->is_found && !lap_name_same(t->found[i], names[i]));
+            t->found[i] = names[i];
+        }
+        t->is_found = true;
+        return;
+    }
+    if (t->seen[r.ix] != NULL && (n->n_axes == 0 || memcmp(t->seen[r.ix], names, n->n_axes * sizeof *names) == 0)) {
+        return;
+    }
+    t->seen[r.ix] = names;
+    if ((lap_op_traits(n->op) & LAP_TRAIT_LEAF) != 0 || (t->steps > 1 && lap_plan_of(t->l, r)->kind != LAP_STORE_INLINE)) {
+        return;
+    }
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        if (n->op == LAP_OP_AT && i == 0) {
+            lap_name *none = lap_arena_array(t->l->ctx->arena, lap_node_at(t->l->g, n->args[0])->n_axes + 1, sizeof *none);
+            trace_down(t, n->args[0], none);
+        } else {
+            trace_arg(t, n, names, n->args[i]);
+        }
+    }
+}
+
+bool lap_plan_trace(lap_lowering *l, lap_ref r, lap_ref home, const lap_name **out_names)
+{
+    const lap_node *n = lap_node_at(l->g, r), *h = lap_node_at(l->g, home);
+    trace t = {.l = l, .target = r, .seen = lap_arena_array(l->ctx->arena, home.ix + 1, sizeof *t.seen),
+               .found = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *t.found)};
+    lap_name *names = lap_arena_array(l->ctx->arena, h->n_axes + 1, sizeof *names);
+    for (uint32_t i = 0; i < h->n_axes; i++) {
+        names[i] = h->axes[i].name;
+    }
+    trace_down(&t, home, names);
+    *out_names = t.found;
+    return t.is_found && !t.is_unclear;
+}
+
+static bool same_set(uint32_t na, const lap_name *a, uint32_t nb, const lap_name *b)
+{
+    for (uint32_t i = 0; i < na; i++) {
+        if (!lap_names_has((lap_names){nb, b}, a[i])) {
+            return false;
+        }
+    }
+    return na == nb;
+}
+
+static bool has_counts(const lap_node *n)
+{
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_ref_some(n->axes[i].count)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A reduction that runs well inside one row: its fastest axis is the source's fastest, or it is long. */
+static bool reduces_along_memory(lap_lowering *l, const lap_node *n)
+{
+    lap_names over = lap_attr_names(n, LAP_ATTR_OVER);
+    lap_red red = (lap_red)lap_attr_i(n, LAP_ATTR_RED, 0);
+    if (n->n_axes == 0 || red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN) {
+        return true;
+    }
+    const lap_node *x = lap_node_at(l->g, n->args[0]);
+    int64_t total = 1;
+    for (uint32_t i = 0; i < over.n; i++) {
+        int64_t size;
+        const lap_axis *a = lap_node_axis(x, over.at[i]);
+        total = lap_dim_is_const(l->ctx, a->size, &size) && total < 1024 ? total * size : 1024;
+    }
+    return total >= 32;
+}
+
+static void force(lap_lowering *l, lap_ref r)
+{
+    lap_plan_node *p = lap_plan_of(l, r);
+    const lap_node *n = lap_node_at(l->g, r);
+    p->is_live = true;
+    if (p->kind == LAP_STORE_INLINE && n->op != LAP_OP_PARAM) {
+        p->kind = LAP_STORE_MAP;
+    }
+}
+
+/* `r` is read by the kernel of `home`. */
+static void want(lap_lowering *l, lap_ref r, lap_ref home)
+{
+    lap_plan_node *p = lap_plan_of(l, r);
+    p->is_live = true;
+    if (p->n_homes == 0) {
+        p->home = home;
+        p->n_homes = 1;
+    } else if (!lap_ref_same(p->home, home)) {
+        p->n_homes = 2;
+    }
+}
+
+/* Passes the readers of an inlined node on to an operand. */
+static void pass_on(lap_lowering *l, const lap_plan_node *from, lap_ref to)
+{
+    want(l, to, from->home);
+    if (from->n_homes > 1) {
+        lap_plan_of(l, to)->n_homes = 2;
+    }
+}
+
+static bool joins_map(lap_lowering *l, lap_ref r, const lap_name **out_names)
+{
+    lap_plan_node *p = lap_plan_of(l, r), *h = lap_plan_of(l, p->home);
+    const lap_node *n = lap_node_at(l->g, r), *home = lap_node_at(l->g, p->home);
+    return p->n_homes == 1 && h->kind == LAP_STORE_MAP && home->op != LAP_OP_REDUCE && home->region.ix == n->region.ix &&
+           lap_plan_trace(l, r, p->home, out_names);
+}
+
+static bool try_rows(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_name *names;
+    lap_plan_node *h = lap_plan_of(l, lap_plan_of(l, r)->home);
+    if (has_counts(n) || n->n_axes == 0 || !joins_map(l, r, &names)) {
+        return false;
+    }
+    if (!h->has_rows) {
+        h->has_rows = true;
+        h->rows = (lap_names){n->n_axes, names};
+        return true;
+    }
+    return same_set(n->n_axes, names, h->rows.n, h->rows.at);
+}
+
+static bool try_epilogue(lap_lowering *l, lap_ref r)
+{
+    lap_plan_node *h = lap_plan_of(l, lap_plan_of(l, r)->home);
+    const lap_name *names;
+    if (h->has_rows || lap_node_at(l->g, lap_plan_of(l, r)->home)->n_axes != lap_node_at(l->g, r)->n_axes || !joins_map(l, r, &names)) {
+        return false;
+    }
+    h->anchor = r;
+    h->kind = LAP_STORE_CONTRACT;
+    h->anchor_names = names;
+    return true;
+}
+
+/* Decides whether an elementwise value with its readers known is stored. */
+static bool store_map(lap_lowering *l, lap_ref r)
+{
+    const lap_plan_node *p = lap_plan_of(l, r);
+    const lap_node *n = lap_node_at(l->g, r);
+    if (p->is_affine || p->cost == 0) {
+        return false;
+    }
+    if (lap_node_at(l->g, p->home)->region.ix != n->region.ix && p->cost > 1) {
+        return true;        /* computed once outside the loop */
+    }
+    return p->n_homes > 1 && !p->is_product && (p->cost > CHEAP || p->n_reads > 1);
+}
+
+static void count_reads(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        const lap_plan_node *a = lap_plan_of(l, n->args[i]);
+        p->n_reads += a->is_affine ? 0 : a->cost == 0 && a->n_reads == 0 ? 1 : a->n_reads;
+    }
+}
+
+/* Operands of a kernel root: stored unless they are views of what is stored. */
+static void want_operand(lap_lowering *l, lap_ref r, lap_ref home)
+{
+    const lap_plan_node *p = lap_plan_of(l, r);
+    const lap_node *n = lap_node_at(l->g, r);
+    if (p->is_affine) {
+        want(l, r, home);
+    } else if (p->is_view || (n->op == LAP_OP_AT && p->cost <= CHEAP)) {
+        want(l, r, home);
+        lap_plan_of(l, r)->n_homes = 2;
+    } else if (p->cost == 0 && n->op != LAP_OP_REDUCE) {
+        want(l, r, home);
+    } else {
+        force(l, r);
+    }
+}
+
+/* The stored value behind r should keep the summed axes fastest, so that they merge into one stride. */
+static void want_inner(lap_lowering *l, lap_ref r, lap_names over)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    if (over.n < 2 || (n->op != LAP_OP_RESULT && n->op != LAP_OP_MAP) || p->inner.n > 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < over.n; i++) {
+        if (lap_node_axis(n, over.at[i]) == NULL) {
+            return;
+        }
+    }
+    p->inner = over;
+}
+
+static void want_factors(lap_lowering *l, lap_ref r, lap_ref home, lap_names over)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL && n->dtype == LAP_F32) {
+        lap_plan_of(l, r)->is_product = true;
+        want(l, r, home);
+        want_factors(l, n->args[0], home, over);
+        want_factors(l, n->args[1], home, over);
+        return;
+    }
+    want_operand(l, r, home);
+    want_inner(l, r, over);
+}
+
+static void want_counts(lap_lowering *l, const lap_node *n, lap_ref home)
+{
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        lap_ref count = n->axes[i].count;
+        if (!lap_ref_some(count)) {
+            continue;
+        }
+        const lap_plan_node *p = lap_plan_of(l, count);
+        const lap_node *c = lap_node_at(l->g, count);
+        if (p->is_affine || (p->cost == 0 && c->op != LAP_OP_REDUCE)) {
+            want(l, count, home);
+            lap_plan_of(l, count)->n_homes = 2;
+        } else {
+            force(l, count);
+        }
+    }
+}
+
+static void want_root_operands(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    if (n->op == LAP_OP_ATTEND) {
+        const lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
+        for (uint32_t i = 0; i < parts.n; i++) {
+            const lap_part *p = &parts.at[i];
+            want(l, n->args[p->score], r);
+            if (p->where >= 0) {
+                want(l, n->args[p->where], r);
+            }
+            if (p->after >= 0) {
+                want(l, n->args[p->after], r);
+            }
+            if (p->value >= 0) {
+                want_operand(l, n->args[p->value], r);
+            }
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        if (n->op == LAP_OP_REQUIRE) {
+            want(l, n->args[i], r);
+        } else if (n->op == LAP_OP_SCAN || n->op == LAP_OP_LOOP || n->op == LAP_OP_BRANCH || n->op == LAP_OP_CALL) {
+            if (lap_plan_of(l, n->args[i])->is_affine) {
+                want(l, n->args[i], r);
+            } else {
+                force(l, n->args[i]);
+            }
+        } else {
+            want_operand(l, n->args[i], r);
+        }
+    }
+}
+
+static void decide(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    if (!p->is_live && (lap_op_traits(n->op) & LAP_TRAIT_EFFECT) == 0) {
+        return;
+    }
+    want_counts(l, n, r);
+    if ((lap_op_traits(n->op) & LAP_TRAIT_LEAF) != 0) {
+        p->kind = LAP_STORE_LEAF;
+        return;
+    }
+    if (n->op == LAP_OP_PARAM) {
+        p->kind = p->kind == LAP_STORE_INLINE ? LAP_STORE_ROOT : p->kind;
+        return;
+    }
+    if (n->op == LAP_OP_RESULT) {
+        p->kind = LAP_STORE_ROOT;
+        lap_plan_of(l, n->args[0])->is_live = true;
+        return;
+    }
+    if ((lap_op_traits(n->op) & (LAP_TRAIT_MULTI | LAP_TRAIT_EFFECT)) != 0 || n->op == LAP_OP_SCATTER) {
+        p->is_live = true;
+        p->kind = n->op == LAP_OP_SCATTER ? LAP_STORE_ROOT : p->kind;
+        want_root_operands(l, r);
+        return;
+    }
+    count_reads(l, r);
+    if (n->op == LAP_OP_REDUCE && p->kind == LAP_STORE_INLINE) {
+        bool fused = p->is_contraction ? try_epilogue(l, r) : try_rows(l, r);
+        bool in_place = !fused && p->n_homes == 1 && lap_attend_takes(l, p->home, r);
+        if (!fused && !in_place) {
+            p->kind = LAP_STORE_MAP;
+        }
+    } else if (p->kind == LAP_STORE_INLINE && store_map(l, r)) {
+        p->kind = LAP_STORE_MAP;
+    }
+    if (is_stored(p)) {
+        p->home = r;
+        p->n_homes = 1;
+    }
+    if (n->op == LAP_OP_REDUCE && p->is_contraction) {
+        if (is_stored(p)) {
+            lap_name *own = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *own);
+            for (uint32_t i = 0; i < n->n_axes; i++) {
+                own[i] = n->axes[i].name;
+            }
+            p->kind = LAP_STORE_CONTRACT;
+            p->anchor = r;
+            p->anchor_names = own;
+        }
+        want_factors(l, n->args[0], p->home, lap_attr_names(n, LAP_ATTR_OVER));
+        return;
+    }
+    if (n->op == LAP_OP_REDUCE && is_stored(p) && reduces_along_memory(l, n)) {
+        lap_name *own = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *own);
+        for (uint32_t i = 0; i < n->n_axes; i++) {
+            own[i] = n->axes[i].name;
+        }
+        p->has_rows = true;
+        p->rows = (lap_names){n->n_axes, own};
+    }
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        const lap_plan_node *a = lap_plan_of(l, n->args[i]);
+        if (n->op == LAP_OP_AT && i == 0 && a->cost > 0 && !a->is_affine && !a->is_view &&
+            (!is_injective(l, n) || a->cost > CHEAP)) {
+            force(l, n->args[i]);
+            continue;
+        }
+        pass_on(l, p, n->args[i]);
+    }
+}
+
+static void force_results(lap_lowering *l)
+{
+    for (uint32_t i = 0; i < lap_graph_n_outputs(l->g); i++) {
+        const lap_output *o = lap_graph_output(l->g, i);
+        const lap_plan_node *p = lap_plan_of(l, o->value);
+        if (p->is_affine || p->is_view || lap_node_at(l->g, o->value)->op == LAP_OP_CUSTOM) {
+            lap_plan_of(l, o->value)->is_live = true;
+            lap_plan_of(l, o->value)->n_homes = 2;      /* copied to the output */
+            lap_plan_of(l, o->value)->home = o->value;
+        } else {
+            force(l, o->value);
+        }
+        for (uint32_t c = 0; c < o->n_crops; c++) {
+            force(l, o->crop_counts[c]);
+        }
+    }
+    for (uint32_t i = 1; i < lap_graph_n_regions(l->g); i++) {
+        const lap_region *region = lap_region_at(l->g, (lap_region_id){i});
+        for (uint32_t j = 0; j < region->n_results; j++) {
+            force(l, region->results[j]);
+        }
+    }
+}
+
+bool lap_plan_make(lap_lowering *l)
+{
+    uint32_t n = lap_graph_n_nodes(l->g);
+    l->plan = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->plan);
+    for (uint32_t i = 1; i <= n; i++) {
+        learn(l, (lap_ref){i});
+    }
+    force_results(l);
+    for (uint32_t i = n; i > 0; i--) {
+        decide(l, (lap_ref){i});
+    }
+    return true;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tiles.c - see tiles.h. */
+#include "passes/tiles.h"
+
+#include <string.h>
+
+lap_coord *lap_tiles_coord(lap_tiles *t, lap_name name)
+{
+    const lap_axis *a = lap_axis_find(t->axes, t->env.n, name);
+    LAP_ENSURE(a != NULL);
+    return &t->coords[a - t->axes];
+}
+
+void lap_tiles_split(lap_tiles *t, lap_axis_list axes, lap_coord flat)
+{
+    lap_dim sizes[64];
+    lap_coord out[64];
+    LAP_ENSURE(axes.n <= 64);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        sizes[i] = axes.at[i].size;
+    }
+    lap_coord_split(t->k, flat, axes.n, sizes, out);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        *lap_tiles_coord(t, axes.at[i].name) = out[i];
+    }
+}
+
+lap_dim lap_axes_product(lap_lowering *l, lap_axis_list axes)
+{
+    lap_dim total = lap_dim_const(l->ctx, 1);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        total = lap_dim_mul(l->ctx, total, axes.at[i].size);
+    }
+    return total;
+}
+
+lap_coord lap_coord_clip(lap_kctx *k, lap_dim total, lap_coord start, int64_t most)
+{
+    lap_coord rest = lap_coord_sub(k->c, lap_coord_dim(k->c, total), start);
+    return lap_coord_min(k->c, rest, lap_coord_const(k->c, most));
+}
+
+uint32_t lap_panel_cols(lap_lowering *l, lap_dim n)
+{
+    int64_t size;
+    uint32_t lanes = l->target->vector_f32, most = l->target->mma_cols;
+    if (!lap_dim_is_const(l->ctx, n, &size) || size >= most) {
+        return most;
+    }
+    uint32_t cols = ((uint32_t)size + lanes - 1) / lanes * lanes;
+    return cols == 0 ? lanes : cols;
+}
+
+/* Is A one affine view over merged m and merged k? Tried with stand-in variables. */
+static bool a_is_affine(lap_tiles *t)
+{
+    if (t->r.a.n != 1 || t->r.has_ragged_k) {
+        return false;
+    }
+    lap_coord m = lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 1}, t->m_total);
+    lap_coord k = lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 2}, t->k_total);
+    lap_tiles_split(t, t->m, m);
+    lap_tiles_split(t, t->r.k, k);
+    const lap_coord *env = lap_env_for(t->k, t->r.a.at[0], t->env.n, t->axes, t->coords);
+    lap_coord address, rest;
+    return lap_view_address(t->k, t->r.a.at[0], env, &t->a_buffer, &address) &&
+           lap_coord_affine(t->k->c, address, m, &t->a_sm, &rest) && lap_coord_affine(t->k->c, rest, k, &t->a_sk, &t->a_rest);
+}
+
+/* Orders k so that A's fastest axis comes last: packing then reads along memory. */
+static void order_k(lap_lowering *l, lap_roles *r)
+{
+    lap_axis *k = lap_arena_copy(l->ctx->arena, r->k.at, r->k.n * sizeof *k);
+    lap_ref base = r->a.at[0];
+    while (lap_plan_of(l, base)->kind == LAP_STORE_INLINE && lap_node_at(l->g, base)->n_args > 0) {
+        base = lap_node_at(l->g, base)->args[0];
+    }
+    const lap_plan_node *p = lap_plan_of(l, base);
+    for (uint32_t o = 0; o < p->n_order; o++) {
+        for (uint32_t i = 0; i + 1 < r->k.n; i++) {
+            if (lap_name_same(k[i].name, p->order[o])) {
+                lap_axis moved = k[i];
+                memmove(k + i, k + i + 1, (r->k.n - i - 1) * sizeof *k);
+                k[r->k.n - 1] = moved;
+                break;
+            }
+        }
+    }
+    r->k.at = k;
+}
+
+/* All axes of both factors, at stand-in coordinates until loops give them real ones. */
+static void collect_axes(lap_tiles *t)
+{
+    const lap_axis_list lists[4] = {t->r.batch, t->r.m, t->r.n, t->r.k};
+    uint32_t total = 0;
+    for (int i = 0; i < 4; i++) {
+        total += lists[i].n;
+    }
+    t->axes = lap_arena_array(t->l->ctx->arena, total + 1, sizeof *t->axes);
+    t->coords = lap_arena_array(t->l->ctx->arena, total + 1, sizeof *t->coords);
+    for (int i = 0; i < 4; i++) {
+        for (uint32_t a = 0; a < lists[i].n; a++) {
+            t->coords[t->env.n] = lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 8 - t->env.n}, lists[i].at[a].size);
+            t->axes[t->env.n++] = lists[i].at[a];
+        }
+    }
+    t->env.axes = t->axes;
+    t->env.coords = t->coords;
+}
+
+/* Moves leading axes of m into the grid until the rest is affine in A; gives up at short rests. */
+static void choose_m(lap_tiles *t)
+{
+    int64_t size;
+    for (uint32_t skip = 0; skip < t->r.m.n; skip++) {
+        t->m = (lap_axis_list){t->r.m.n - skip, t->r.m.at + skip};
+        t->m_total = lap_axes_product(t->l, t->m);
+        if (skip > 0 && lap_dim_is_const(t->l->ctx, t->m_total, &size) && size < 2 * t->rows) {
+            break;
+        }
+        t->a_direct = a_is_affine(t);
+        if (t->a_direct) {
+            return;
+        }
+    }
+    t->a_direct = false;
+    t->m = t->r.m;
+    t->m_total = lap_axes_product(t->l, t->m);
+}
+
+void lap_tiles_plan(lap_tiles *t)
+{
+    order_k(t->l, &t->r);
+    t->k_total = lap_axes_product(t->l, t->r.k);
+    collect_axes(t);
+    choose_m(t);
+    for (uint32_t i = 0; i < t->r.batch.n; i++) {
+        t->outer[t->n_outer++] = t->r.batch.at[i];
+    }
+    for (uint32_t i = 0; i + t->m.n < t->r.m.n; i++) {
+        t->outer[t->n_outer++] = t->r.m.at[i];
+    }
+    LAP_ENSURE(t->n_outer <= 60);
+}
+
+static lap_dim block_rows(const lap_tiles *t) { return lap_dim_const(t->l->ctx, (int64_t)t->rows * t->tiles_per_block); }
+
+static void pack_a(lap_tiles *t)
+{
+    lap_kctx *k = t->k;
+    lap_coord row;
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, block_rows(t), lap_coord_ref(k->c, t->m_rows), 0, NULL, &row);
+    lap_tiles_split(t, t->m, lap_coord_add(k->c, t->m0, row));
+    lap_k_loop loops[64];
+    uint32_t n = t->r.k.n;
+    LAP_ENSURE(n <= 60);
+    lap_coord flat = lap_coord_mul(k->c, row, lap_coord_dim(k->c, t->k_total)), at = lap_coord_const(k->c, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        lap_coord c;
+        loops[i] = lap_kctx_for(k, i + 1 == n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, t->r.k.at[i].size, LAP_NONE, 0, NULL, &c);
+        *lap_tiles_coord(t, t->r.k.at[i].name) = c;
+        at = lap_coord_add(k->c, lap_coord_mul(k->c, at, lap_coord_dim(k->c, t->r.k.at[i].size)), c);
+    }
+    lap_ref v = lap_factors_value(k, &t->r.a, &t->env, LAP_NONE, t->r.has_ragged_k);
+    lap_k_store(k->k, t->a_scratch, lap_coord_ref(k->c, lap_coord_add(k->c, flat, at)), v, LAP_NONE);
+    for (uint32_t i = n; i-- > 0;) {
+        lap_kctx_end(k, &loops[i], NULL, NULL);
+    }
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
+{
+    lap_dim sizes[66];
+    lap_coord at[66];
+    for (uint32_t i = 0; i < t->n_outer; i++) {
+        sizes[i] = t->outer[i].size;
+    }
+    sizes[t->n_outer] = lap_dim_ceildiv(t->l->ctx, t->m_total, block_rows(t));
+    sizes[t->n_outer + 1] = extra;
+    lap_coord flat = lap_kctx_grid(t->k, lap_dims_product(t->l->ctx, t->n_outer + 2, sizes));
+    lap_coord_split(t->k, flat, t->n_outer + 2, sizes, at);
+    for (uint32_t i = 0; i < t->n_outer; i++) {
+        *lap_tiles_coord(t, t->outer[i].name) = at[i];
+    }
+    t->m0 = lap_coord_mul(t->k->c, at[t->n_outer], lap_coord_dim(t->k->c, block_rows(t)));
+    t->m_rows = lap_coord_clip(t->k, t->m_total, t->m0, (int64_t)t->rows * t->tiles_per_block);
+    *out_extra = at[t->n_outer + 1];
+    if (t->a_direct) {
+        LAP_ENSURE(a_is_affine(t));     /* now at the grid's coordinates */
+        return;
+    }
+    t->a_scratch = lap_kctx_scratch(t->k, LAP_F32, lap_dim_mul(t->l->ctx, block_rows(t), t->k_total));
+    pack_a(t);
+}
+
+lap_coord lap_tiles_n(lap_tiles *t)
+{
+    lap_coords *c = t->k->c;
+    return lap_coord_floordiv(c, lap_coord_add(c, t->m_rows, lap_coord_const(c, t->rows - 1)), lap_coord_const(c, t->rows));
+}
+
+lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile)
+{
+    lap_coords *c = t->k->c;
+    lap_coord inside = lap_coord_mul(c, tile, lap_coord_const(c, t->rows));
+    return lap_coord_min(c, lap_coord_sub(c, t->m_rows, inside), lap_coord_const(c, t->rows));
+}
+
+void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, lap_ref b, lap_coord b0)
+{
+    lap_kctx *k = t->k;
+    lap_coords *c = k->c;
+    lap_coord inside = lap_coord_mul(c, tile, lap_coord_const(c, t->rows));
+    lap_coord row = lap_coord_add(c, t->m0, inside);
+    lap_coord a0 = t->a_direct ? lap_coord_add(c, t->a_rest, lap_coord_mul(c, row, lap_coord_dim(c, t->a_sm)))
+                               : lap_coord_mul(c, inside, lap_coord_dim(c, t->k_total));
+    lap_k_mma(k->k, &(lap_k_mma_args){
+        .acc = acc, .acc0 = lap_coord_ref(c, acc0), .ld = lap_dim_node(k->k, ld),
+        .a = t->a_direct ? lap_kctx_buffer(k, t->a_buffer) : t->a_scratch, .a0 = lap_coord_ref(c, a0),
+        .sm = lap_dim_node(k->k, t->a_direct ? t->a_sm : t->k_total),
+        .sk = lap_dim_node(k->k, t->a_direct ? t->a_sk : lap_dim_const(t->l->ctx, 1)),
+        .m = lap_coord_ref(c, lap_tiles_rows(t, tile)), .b = b, .b0 = lap_coord_ref(c, b0),
+        .depth = lap_dim_node(k->k, t->k_total), .rows = t->rows, .cols = t->cols, .init = true});
+}

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * value.c - reading a value inside a kernel: a load where it is stored, else its expression at the
+ * given coordinates.
+ *
+ * Integer values stay coordinates in normal form, so index maps of views compose and bounds that are
+ * provable need no check. A value read twice at the same coordinates is computed once: the memo
+ * remembers it while the region in which it was made is open. */
+#include "passes/lower.h"
+
+#include <string.h>
+
+struct lap_memo {
+    lap_ref node, mask;
+    uint32_t n_env;
+    const lap_coord *env;
+    lap_region_id region;
+    lap_val val;
+};
+
+lap_ref lap_val_ref(lap_kctx *k, lap_val v) { return v.is_coord ? lap_coord_ref(k->c, v.coord) : v.ref; }
+
+lap_val lap_val_of(lap_kctx *k, lap_ref value)
+{
+    if (lap_node_at(k->k, value)->dtype == LAP_I64) {
+        return (lap_val){.coord = lap_coord_opaque(k->c, value), .is_coord = true};
+    }
+    return (lap_val){.ref = value};
+}
+
+lap_ref lap_mask_and(lap_kctx *k, lap_ref a, lap_ref b)
+{
+    if (!lap_ref_some(a)) {
+        return b;
+    }
+    return lap_ref_some(b) ? lap_map2(k->k, LAP_FN_AND, a, b) : a;
+}
+
+static const lap_memo *memo_find(lap_kctx *k, lap_ref node, uint32_t n, const lap_coord *env, lap_ref mask)
+{
+    for (uint32_t i = k->n_memo; i-- > 0;) {
+        const lap_memo *m = &k->memo[i];
+        if (!lap_ref_same(m->node, node) || !lap_ref_same(m->mask, mask) || m->n_env != n ||
+            (n > 0 && memcmp(m->env, env, n * sizeof *env) != 0)) {
+            continue;
+        }
+        for (uint32_t d = 0; d < k->depth; d++) {
+            if (k->stack[d].ix == m->region.ix) {
+                return m;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void memo_add(lap_kctx *k, lap_ref node, uint32_t n, const lap_coord *env, lap_ref mask, lap_val val)
+{
+    lap_arena *arena = k->l->ctx->arena;
+    if (k->depth == 0) {
+        return;
+    }
+    lap_arena_grow(arena, &k->memo, k->n_memo, 1, &k->memo_capacity, sizeof *k->memo);
+    k->memo[k->n_memo++] = (lap_memo){.node = node, .mask = mask, .n_env = n, .val = val,
+                                      .env = lap_arena_copy(arena, env, n * sizeof *env),
+                                      .region = k->stack[k->depth - 1]};
+}
+
+const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes, const lap_coord *env)
+{
+    const lap_node *n = lap_node_at(k->l->g, to);
+    lap_coord *out = lap_arena_array(k->l->ctx->arena, n->n_axes + 1, sizeof *out);
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        const lap_axis *a = lap_axis_find(axes, n_axes, n->axes[i].name);
+        if (a == NULL) {
+            lap_error(k->l->ctx, n->loc, "this value varies over axis '%s', its reader does not",
+                      lap_text(k->l->ctx, n->axes[i].name));
+            k->l->failed = true;
+            out[i] = lap_coord_const(k->c, 0);
+            continue;
+        }
+        out[i] = env[a - axes];
+    }
+    return out;
+}
+
+lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env, const lap_names *only)
+{
+    lap_ref all = LAP_NONE;
+    for (uint32_t i = 0; i < n_axes; i++) {
+        if (!lap_ref_some(axes[i].count) || (only != NULL && !lap_names_has(*only, axes[i].name))) {
+            continue;
+        }
+        const lap_coord *sub = lap_env_for(k, axes[i].count, n_axes, axes, env);
+        lap_val count = lap_pull(k, axes[i].count, sub, LAP_NONE);
+        lap_ref below = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, env[i]), lap_val_ref(k, count));
+        all = lap_mask_and(k, all, below);
+    }
+    return all;
+}
+
+lap_coord lap_dest_address(lap_kctx *k, const lap_dest *d, uint32_t n_axes, const lap_axis *axes, const lap_coord *env)
+{
+    lap_coord address = lap_coord_const(k->c, 0);
+    for (uint32_t i = 0; i < d->n; i++) {
+        const lap_axis *a = lap_axis_find(axes, n_axes, d->order[i]);
+        LAP_ENSURE(a != NULL);
+        lap_coord step = lap_coord_mul(k->c, env[a - axes], lap_coord_dim(k->c, d->stride[i]));
+        address = lap_coord_add(k->c, address, step);
+    }
+    if (d->has_counter) {
+        lap_ref t = lap_k_load(k->k, lap_kctx_buffer(k, d->counter), lap_const_i(k->k, 0), LAP_NONE);
+        lap_coord step = lap_coord_mul(k->c, lap_coord_opaque(k->c, t), lap_coord_dim(k->c, d->counter_stride));
+        address = lap_coord_add(k->c, address, step);
+    }
+    return address;
+}
+
+lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env)
+{
+    const lap_node *n = lap_node_at(k->l->g, node);
+    lap_dest d = lap_dest_of(k->l, node);
+    return lap_dest_address(k, &d, n->n_axes, n->axes, env);
+}
+
+static lap_val pull_stored(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    const lap_plan_node *p = lap_plan_of(k->l, node);
+    lap_ref index = lap_coord_ref(k->c, lap_address(k, node, env));
+    return lap_val_of(k, lap_k_load(k->k, lap_kctx_buffer(k, p->buffer), index, mask));
+}
+
+/* A parameter that stands for one step of an outer value: that value at the loop's counter. */
+static lap_val pull_alias(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    const lap_plan_node *p = lap_plan_of(k->l, node);
+    const lap_node *n = lap_node_at(k->l->g, node), *outer = lap_node_at(k->l->g, p->alias);
+    lap_coord *sub = lap_arena_array(k->l->ctx->arena, outer->n_axes + 1, sizeof *sub);
+    for (uint32_t i = 0; i < outer->n_axes; i++) {
+        if (p->has_counter && lap_name_same(outer->axes[i].name, p->alias_axis)) {
+            lap_ref t = lap_k_load(k->k, lap_kctx_buffer(k, p->alias_counter), lap_const_i(k->k, 0), LAP_NONE);
+            sub[i] = lap_coord_opaque(k->c, t);
+            continue;
+        }
+        const lap_axis *a = lap_axis_find(n->axes, n->n_axes, outer->axes[i].name);
+        LAP_ENSURE(a != NULL);
+        sub[i] = env[a - n->axes];
+    }
+    return lap_pull(k, p->alias, sub, mask);
+}
+
+static lap_rel rel_of(lap_fn fn, bool *out_is_rel)
+{
+    static const struct { lap_fn fn; lap_rel rel; } rows[] = {
+        {LAP_FN_LT, LAP_REL_LT}, {LAP_FN_LE, LAP_REL_LE}, {LAP_FN_GT, LAP_REL_GT},
+        {LAP_FN_GE, LAP_REL_GE}, {LAP_FN_EQ, LAP_REL_EQ}, {LAP_FN_NE, LAP_REL_NE}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].fn == fn) {
+            *out_is_rel = true;
+            return rows[i].rel;
+        }
+    }
+    *out_is_rel = false;
+    return LAP_REL_EQ;
+}
+
+/* Integer functions that the normal form knows. */
+static bool map_coord(lap_kctx *k, lap_fn fn, const lap_val *v, lap_val *out)
+{
+    typedef lap_coord binary(lap_coords *, lap_coord, lap_coord);
+    static const struct { lap_fn fn; binary *make; } rows[] = {
+        {LAP_FN_ADD, lap_coord_add}, {LAP_FN_SUB, lap_coord_sub}, {LAP_FN_MUL, lap_coord_mul},
+        {LAP_FN_IDIV, lap_coord_floordiv}, {LAP_FN_MOD, lap_coord_mod}, {LAP_FN_MIN, lap_coord_min},
+        {LAP_FN_MAX, lap_coord_max}};
+    out->is_coord = true;
+    if (fn == LAP_FN_NEG) {
+        out->coord = lap_coord_sub(k->c, lap_coord_const(k->c, 0), v[0].coord);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].fn == fn) {
+            out->coord = rows[i].make(k->c, v[0].coord, v[1].coord);
+            return true;
+        }
+    }
+    return false;
+}
+
+static lap_val map_vals(lap_kctx *k, lap_fn fn, uint32_t n, const lap_val *v)
+{
+    bool ints = true;
+    for (uint32_t i = 0; i < n; i++) {
+        ints = ints && v[i].is_coord;
+    }
+    lap_val out = {0};
+    if (ints && map_coord(k, fn, v, &out)) {
+        return out;
+    }
+    bool is_rel;
+    lap_rel rel = rel_of(fn, &is_rel);
+    if (ints && is_rel) {
+        lap_truth t = lap_coord_compare(k->c, v[0].coord, rel, v[1].coord);
+        if (t != LAP_UNKNOWN) {
+            return (lap_val){.ref = lap_const_b(k->k, t == LAP_YES)};
+        }
+    }
+    lap_ref r[3] = {{0}};
+    for (uint32_t i = 0; i < n; i++) {
+        r[i] = lap_val_ref(k, v[i]);
+    }
+    lap_ref made = n == 1 ? lap_map1(k->k, fn, r[0]) : n == 2 ? lap_map2(k->k, fn, r[0], r[1]) : lap_map3(k->k, fn, r[0], r[1], r[2]);
+    return lap_val_of(k, made);
+}
+
+static lap_val pull_map(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    const lap_node *n = lap_node_at(k->l->g, node);
+    lap_fn fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0);
+    lap_val v[3];
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        lap_ref arm = mask;
+        if (fn == LAP_FN_SELECT && i > 0 && lap_plan_of(k->l, n->args[i])->may_fail) {
+            lap_ref cond = lap_val_ref(k, v[0]);
+            arm = lap_mask_and(k, mask, i == 1 ? cond : lap_map1(k->k, LAP_FN_NOT, cond));
+        }
+        v[i] = lap_pull(k, n->args[i], lap_env_for(k, n->args[i], n->n_axes, n->axes, env), arm);
+    }
+    return map_vals(k, fn, n->n_args, v);
+}
+
+static lap_ref in_range(lap_kctx *k, lap_coord e, lap_dim size)
+{
+    lap_coord zero = lap_coord_const(k->c, 0), end = lap_coord_dim(k->c, size);
+    lap_ref ok = LAP_NONE;
+    if (lap_coord_compare(k->c, e, LAP_REL_GE, zero) != LAP_YES) {
+        ok = lap_map2(k->k, LAP_FN_GE, lap_coord_ref(k->c, e), lap_const_i(k->k, 0));
+    }
+    if (lap_coord_compare(k->c, e, LAP_REL_LT, end) != LAP_YES) {
+        ok = lap_mask_and(k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, e), lap_dim_node(k->k, size)));
+    }
+    return ok;
+}
+
+static lap_ref scalar_node(lap_graph *k, lap_scalar s)
+{
+    return s.dtype == LAP_F32 ? lap_const_f(k, s.f) : s.dtype == LAP_I64 ? lap_const_i(k, s.i) : lap_const_b(k, s.i != 0);
+}
+
+/* A constant in the compute type of `dtype`. */
+static lap_ref scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype)
+{
+    lap_dtype want = lap_dtype_compute(dtype);
+    double value = s.dtype == LAP_F32 ? s.f : (double)s.i;
+    if (want == s.dtype) {
+        return scalar_node(k, s);
+    }
+    return want == LAP_F32 ? lap_const_f(k, value) : want == LAP_I64 ? lap_const_i(k, (int64_t)value) : lap_const_b(k, value != 0);
+}
+
+static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    lap_lowering *l = k->l;
+    const lap_node *n = lap_node_at(l->g, node), *x = lap_node_at(l->g, n->args[0]);
+    lap_names src = lap_attr_names(n, LAP_ATTR_SRC);
+    const lap_attr *fill = lap_node_attr(n, LAP_ATTR_FILL);
+    lap_coord *sub = lap_arena_array(l->ctx->arena, x->n_axes + 1, sizeof *sub);
+    lap_ref inside = LAP_NONE;
+    for (uint32_t i = 0; i < x->n_axes; i++) {
+        uint32_t s = 0;
+        while (s < src.n && !lap_name_same(src.at[s], x->axes[i].name)) {
+            s++;
+        }
+        if (s == src.n) {
+            const lap_axis *a = lap_axis_find(n->axes, n->n_axes, x->axes[i].name);
+            LAP_ENSURE(a != NULL);
+            sub[i] = env[a - n->axes];
+            continue;
+        }
+        lap_ref arg = n->args[1 + s];
+        lap_val v = lap_pull(k, arg, lap_env_for(k, arg, n->n_axes, n->axes, env), mask);
+        sub[i] = v.is_coord ? v.coord : lap_coord_opaque(k->c, lap_map1(k->k, LAP_FN_INT, v.ref));
+        lap_ref ok = in_range(k, sub[i], x->axes[i].size);
+        if (lap_ref_some(ok) && fill == NULL) {
+            lap_set_loc(k->k, n->loc);
+            lap_ref bad = lap_mask_and(k, mask, lap_map1(k->k, LAP_FN_NOT, ok));
+            const char *text = lap_arena_printf(l->ctx->arena, "index outside axis '%s' of %s",
+                                                lap_text(l->ctx, x->axes[i].name), lap_dim_show(l->ctx, x->axes[i].size));
+            lap_k_fail(k->k, bad, text);
+            lap_set_loc(k->k, k->loc);
+        }
+        inside = lap_mask_and(k, inside, ok);
+    }
+    lap_val v = lap_pull(k, n->args[0], sub, lap_mask_and(k, mask, inside));
+    if (fill == NULL || !lap_ref_some(inside)) {
+        return v;
+    }
+    lap_ref other = scalar_as(k->k, fill->scalar, x->dtype);
+    return lap_val_of(k, lap_map3(k->k, LAP_FN_SELECT, inside, lap_val_ref(k, v), other));
+}
+
+static lap_val pull_rename(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    const lap_node *n = lap_node_at(k->l->g, node), *x = lap_node_at(k->l->g, n->args[0]);
+    lap_names from = lap_attr_names(n, LAP_ATTR_FROM), to = lap_attr_names(n, LAP_ATTR_TO);
+    lap_coord *sub = lap_arena_array(k->l->ctx->arena, x->n_axes + 1, sizeof *sub);
+    for (uint32_t i = 0; i < x->n_axes; i++) {
+        lap_name name = x->axes[i].name;
+        for (uint32_t j = 0; j < from.n; j++) {
+            if (lap_name_same(from.at[j], x->axes[i].name)) {
+                name = to.at[j];
+            }
+        }
+        const lap_axis *a = lap_axis_find(n->axes, n->n_axes, name);
+        LAP_ENSURE(a != NULL);
+        sub[i] = env[a - n->axes];
+    }
+    return lap_pull(k, n->args[0], sub, mask);
+}
+
+/* ---- reductions in place ---- */
+
+typedef struct fold { lap_red red; lap_fn fn; bool is_arg; lap_ref x; const lap_axis *axes; uint32_t n_axes; lap_coord *env;
+                      lap_names over; lap_ref mask; } fold;
+
+static lap_ref fold_neutral(lap_kctx *k, lap_red red, lap_dtype dtype)
+{
+    bool f = lap_dtype_compute(dtype) == LAP_F32;
+    switch (red) {
+    case LAP_RED_SUM: return f ? lap_const_f(k->k, 0) : lap_const_i(k->k, 0);
+    case LAP_RED_PROD: return f ? lap_const_f(k->k, 1) : lap_const_i(k->k, 1);
+    case LAP_RED_MAX: case LAP_RED_ARGMAX: return f ? lap_const_f(k->k, -__builtin_inf()) : lap_const_i(k->k, INT64_MIN);
+    case LAP_RED_MIN: case LAP_RED_ARGMIN: return f ? lap_const_f(k->k, __builtin_inf()) : lap_const_i(k->k, INT64_MAX);
+    case LAP_RED_ANY: return lap_const_b(k->k, false);
+    case LAP_RED_ALL: case LAP_N_REDS: break;
+    }
+    return lap_const_b(k->k, true);
+}
+
+static lap_ref as_compute(lap_kctx *k, lap_ref v, bool want_float)
+{
+    return want_float && lap_node_at(k->k, v)->dtype != LAP_F32 ? lap_map1(k->k, LAP_FN_FLOAT, v) : v;
+}
+
+/* Loops over axes over.at[i..]; `acc` holds (value) or (best, index so far). */
+static void fold_loops(lap_kctx *k, fold *f, uint32_t i, lap_coord flat, uint32_t n_acc, lap_ref *acc)
+{
+    if (i == f->over.n) {
+        lap_ref v = lap_pull_ref(k, f->x, f->env, f->mask);
+        if (!f->is_arg) {
+            acc[0] = lap_map2(k->k, f->fn, acc[0], v);
+            return;
+        }
+        bool is_f = lap_node_at(k->k, acc[0])->dtype == LAP_F32;
+        v = as_compute(k, v, is_f);
+        lap_ref better = lap_map2(k->k, f->red == LAP_RED_ARGMAX ? LAP_FN_GT : LAP_FN_LT, v, acc[0]);
+        /* the first element always counts, whatever its value */
+        better = lap_map2(k->k, LAP_FN_OR, better, lap_map2(k->k, LAP_FN_LT, acc[1], lap_const_i(k->k, 0)));
+        acc[1] = lap_map3(k->k, LAP_FN_SELECT, better, lap_coord_ref(k->c, flat), acc[1]);
+        acc[0] = lap_map3(k->k, LAP_FN_SELECT, better, v, acc[0]);
+        return;
+    }
+    const lap_axis *a = lap_axis_find(f->axes, f->n_axes, f->over.at[i]);
+    LAP_ENSURE(a != NULL);
+    lap_ref extent = LAP_NONE;
+    if (lap_ref_some(a->count)) {
+        const lap_coord *sub = lap_env_for(k, a->count, f->n_axes, f->axes, f->env);
+        lap_coord count = lap_pull(k, a->count, sub, f->mask).coord;
+        count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)), lap_coord_dim(k->c, a->size));
+        extent = lap_coord_ref(k->c, count);
+    }
+    bool is_vector = i + 1 == f->over.n && !k->in_vector && !f->is_arg;
+    lap_coord index;
+    lap_k_loop loop = lap_kctx_for(k, is_vector ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent, n_acc, acc, &index);
+    f->env[a - f->axes] = index;
+    lap_ref inner[2] = {loop.carried[0], n_acc > 1 ? loop.carried[1] : LAP_NONE};
+    lap_coord below = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), index);
+    fold_loops(k, f, i + 1, below, n_acc, inner);
+    lap_kctx_end(k, &loop, inner, acc);
+}
+
+/* Axes with counts that vary over other reduced axes must stand inside those. */
+static lap_names fold_order(lap_kctx *k, lap_names over, const lap_node *x)
+{
+    lap_name *out = lap_arena_array(k->l->ctx->arena, over.n + 1, sizeof *out);
+    uint32_t n = 0;
+    bool *done = lap_arena_array(k->l->ctx->arena, over.n + 1, sizeof *done);
+    while (n < over.n) {
+        uint32_t before = n;
+        for (uint32_t i = 0; i < over.n; i++) {
+            const lap_axis *a = lap_axis_find(x->axes, x->n_axes, over.at[i]);
+            bool waits = done[i];
+            const lap_node *count = a != NULL && lap_ref_some(a->count) ? lap_node_at(k->l->g, a->count) : NULL;
+            for (uint32_t j = 0; count != NULL && j < over.n && !waits; j++) {
+                waits = !done[j] && j != i && lap_axis_find(count->axes, count->n_axes, over.at[j]) != NULL;
+            }
+            if (!waits) {
+                done[i] = true;
+                out[n++] = over.at[i];
+            }
+        }
+        LAP_ENSURE(n > before);
+    }
+    return (lap_names){over.n, out};
+}
+
+static lap_val pull_reduce(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    static const lap_fn fns[LAP_N_REDS] = {LAP_FN_ADD, LAP_FN_MAX, LAP_FN_MIN, LAP_FN_MUL, LAP_FN_OR, LAP_FN_AND, LAP_FN_MAX, LAP_FN_MIN};
+    const lap_node *n = lap_node_at(k->l->g, node), *x = lap_node_at(k->l->g, n->args[0]);
+    lap_red red = (lap_red)lap_attr_i(n, LAP_ATTR_RED, 0);
+    fold f = {.red = red, .fn = fns[red], .is_arg = red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN, .x = n->args[0],
+              .axes = x->axes, .n_axes = x->n_axes, .mask = mask, .over = fold_order(k, lap_attr_names(n, LAP_ATTR_OVER), x)};
+    f.env = lap_arena_array(k->l->ctx->arena, x->n_axes + 1, sizeof *f.env);
+    for (uint32_t i = 0; i < x->n_axes; i++) {
+        const lap_axis *a = lap_axis_find(n->axes, n->n_axes, x->axes[i].name);
+        f.env[i] = a != NULL ? env[a - n->axes] : lap_coord_const(k->c, 0);
+    }
+    lap_ref acc[2] = {fold_neutral(k, red, x->dtype), lap_const_i(k->k, -1)};
+    fold_loops(k, &f, 0, lap_coord_const(k->c, 0), f.is_arg ? 2 : 1, acc);
+    if (f.is_arg) {
+        return lap_val_of(k, lap_map2(k->k, LAP_FN_MAX, acc[1], lap_const_i(k->k, 0)));
+    }
+    return lap_val_of(k, acc[0]);
+}
+
+lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    const lap_node *n = lap_node_at(k->l->g, node);
+    switch (n->op) {
+    case LAP_OP_CONST:
+    case LAP_OP_FULL:
+        return lap_val_of(k, scalar_node(k->k, lap_node_attr(n, LAP_ATTR_VALUE)->scalar));
+    case LAP_OP_DIM: return (lap_val){.coord = lap_coord_dim(k->c, lap_attr_dim(n, LAP_ATTR_DIM)), .is_coord = true};
+    case LAP_OP_INDEX: return (lap_val){.coord = env[0], .is_coord = true};
+    case LAP_OP_MAP: return pull_map(k, node, env, mask);
+    case LAP_OP_AT: return pull_at(k, node, env, mask);
+    case LAP_OP_RENAME: return pull_rename(k, node, env, mask);
+    case LAP_OP_CUSTOM: return lap_pull(k, n->args[0], lap_env_for(k, n->args[0], n->n_axes, n->axes, env), mask);
+    case LAP_OP_REDUCE: return pull_reduce(k, node, env, mask);
+    default: LAP_BUG("'%s' cannot be computed in place", lap_op_text(n->op));
+    }
+}
+
+lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    const lap_node *n = lap_node_at(k->l->g, node);
+    for (uint32_t i = 0; i < k->n_overrides; i++) {
+        const lap_override *o = &k->overrides[i];
+        if (lap_ref_same(o->node, node)) {
+            LAP_ENSURE(n->n_axes == 0 || memcmp(o->env, env, n->n_axes * sizeof *env) == 0);
+            return lap_val_of(k, lap_k_load(k->k, o->buffer, lap_coord_ref(k->c, o->index), LAP_NONE));
+        }
+    }
+    const lap_memo *found = memo_find(k, node, n->n_axes, env, mask);
+    if (found != NULL) {
+        return found->val;
+    }
+    lap_store_kind kind = lap_plan_of(k->l, node)->kind;
+    lap_val v = kind == LAP_STORE_INLINE ? lap_pull_expr(k, node, env, mask)
+              : kind == LAP_STORE_ALIAS  ? pull_alias(k, node, env, mask)
+                                         : pull_stored(k, node, env, mask);
+    memo_add(k, node, n->n_axes, env, mask, v);
+    return v;
+}
+
+lap_ref lap_pull_ref(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
+{
+    return lap_val_ref(k, lap_pull(k, node, env, mask));
+}
