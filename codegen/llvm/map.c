@@ -217,7 +217,7 @@ static LLVMValueRef stride_of(lap_emitter *e, lap_lval x)
 
 static lap_lval make_affine(LLVMValueRef base, LLVMValueRef stride)
 {
-    bool is_flat = LLVMIsAConstantInt(stride) && LLVMConstIntGetSExtValue(stride) == 0;
+    bool is_flat = !stride || (LLVMIsAConstantInt(stride) && LLVMConstIntGetSExtValue(stride) == 0);
     return (lap_lval){base, is_flat ? NULL : stride};
 }
 
@@ -230,25 +230,24 @@ static bool affine_map(lap_emitter *e, lap_fn fn, uint32_t n, const lap_lval *x,
         }
     }
     LLVMBuilderRef b = e->b;
+    LLVMValueRef sa = x[0].stride, sb = n > 1 ? x[1].stride : NULL;
     switch (fn) {
     case LAP_FN_ADD:
-        *out = make_affine(LLVMBuildAdd(b, x[0].v, x[1].v, ""),
-                           LLVMBuildAdd(b, stride_of(e, x[0]), stride_of(e, x[1]), ""));
+        *out = make_affine(LLVMBuildAdd(b, x[0].v, x[1].v, ""), sa && sb ? LLVMBuildAdd(b, sa, sb, "") : sa ? sa : sb);
         return true;
     case LAP_FN_SUB:
         *out = make_affine(LLVMBuildSub(b, x[0].v, x[1].v, ""),
-                           LLVMBuildSub(b, stride_of(e, x[0]), stride_of(e, x[1]), ""));
+                           sb ? LLVMBuildSub(b, stride_of(e, x[0]), sb, "") : sa);
         return true;
     case LAP_FN_NEG:
-        *out = make_affine(LLVMBuildNeg(b, x[0].v, ""), LLVMBuildNeg(b, stride_of(e, x[0]), ""));
+        *out = make_affine(LLVMBuildNeg(b, x[0].v, ""), sa ? LLVMBuildNeg(b, sa, "") : NULL);
         return true;
     case LAP_FN_MUL:
-        if (x[0].stride && x[1].stride) {
+        if (sa && sb) {
             return false;
         }
         *out = make_affine(LLVMBuildMul(b, x[0].v, x[1].v, ""),
-                           x[0].stride ? LLVMBuildMul(b, x[0].stride, x[1].v, "")
-                                       : LLVMBuildMul(b, stride_of(e, x[1]), x[0].v, ""));
+                           sa ? LLVMBuildMul(b, sa, x[1].v, "") : sb ? LLVMBuildMul(b, sb, x[0].v, "") : NULL);
         return true;
     default:
         return false;
@@ -263,7 +262,8 @@ static bool affine_compare(lap_emitter *e, const comparison *c, const lap_lval *
     if (!is_affine(x[0]) || !is_affine(x[1])) {
         return false;
     }
-    LLVMValueRef stride = LLVMBuildSub(e->b, stride_of(e, x[0]), stride_of(e, x[1]), "");
+    LLVMValueRef stride = x[0].stride == x[1].stride ? lap_i64(e, 0)
+                                                   : LLVMBuildSub(e->b, stride_of(e, x[0]), stride_of(e, x[1]), "");
     if (!LLVMIsAConstantInt(stride)) {
         return false;
     }
