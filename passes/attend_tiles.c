@@ -220,7 +220,7 @@ static lap_ref edit_row(job *j, lap_coord row)
     lap_ref ok = lap_present(k, sn->n_axes, sn->axes, env, &j->part->keys);
     if (j->part->where >= 0) {
         lap_ref where = j->n->args[j->part->where];
-        ok = lap_mask_and(k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
+        ok = lap_mask_both(k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
     }
     lap_ref s = lap_pull_ref(k, score, env, LAP_NONE);
     k->n_overrides = 0;

@@ -216,13 +216,13 @@ lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list 
         const lap_node *n = lap_node_at(k->l->g, f->at[i]);
         const lap_coord *sub = lap_env_for(k, f->at[i], env->n, env->axes, env->coords);
         lap_ref here = lap_present(k, n->n_axes, n->axes, sub, NULL);
-        lap_ref v = lap_pull_ref(k, f->at[i], sub, lap_mask_and(k, mask, here));
-        present = lap_mask_and(k, present, here);
+        lap_ref v = lap_pull_ref(k, f->at[i], sub, lap_mask_both(k, mask, here));
+        present = lap_mask_both(k, present, here);
         product = lap_ref_some(product) ? lap_map2(k->k, LAP_FN_MUL, product, v) : v;
     }
     lap_dtype t = lap_node_at(k->k, product)->dtype;
     product = t == LAP_F32 ? product : lap_map1(k->k, LAP_FN_FLOAT, product);
-    lap_ref keep = zero_absent ? lap_mask_and(k, mask, present) : mask;
+    lap_ref keep = zero_absent ? lap_mask_both(k, mask, present) : mask;
     return lap_ref_some(keep) ? lap_map3(k->k, LAP_FN_SELECT, keep, product, lap_const_f(k->k, 0)) : product;
 }
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-uint32_t lap_dest_place(lap_lowering *l, lap_ref node, const lap_dest *d)
+static void place_at(lap_lowering *l, lap_ref node, const lap_dest *d)
 {
     lap_plan_node *p = lap_plan_of(l, node);
     p->buffer = d->buffer;
@@ -12,7 +12,6 @@ uint32_t lap_dest_place(lap_lowering *l, lap_ref node, const lap_dest *d)
     p->order = d->order;
     p->size = d->size;
     p->stride = d->stride;
-    return d->buffer;
 }
 
 void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind, uint32_t leaf)
@@ -20,7 +19,7 @@ void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *o
     lap_dest d = lap_dest_make(l, node, 0, n, order);
     lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
     d.buffer = lap_program_buffer(l, (lap_buffer){.kind = kind, .elem = lap_node_at(l->g, node)->dtype, .count = count, .leaf = leaf});
-    lap_dest_place(l, node, &d);
+    place_at(l, node, &d);
 }
 
 static uint32_t layout_names(lap_lowering *l, lap_layout layout, const lap_name **out)

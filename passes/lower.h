@@ -71,6 +71,8 @@ bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r);
 bool lap_plan_make(lap_lowering *l);
 /* Gives a stored node its memory order and buffer. */
 void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind, uint32_t leaf);
+/* Places a node that a kernel writes: an output's order, or its own with the wanted axes fastest. */
+void lap_place_node(lap_lowering *l, lap_ref r);
 uint32_t lap_program_buffer(lap_lowering *l, lap_buffer b);
 const lap_step *lap_program_step(lap_lowering *l, lap_step s);
 
@@ -123,7 +125,7 @@ lap_ref lap_pull_ref(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref ma
 const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes, const lap_coord *env);
 /* Whether element env of a value with these axes is present; NONE: always. `only` NULL: all axes. */
 lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env, const lap_names *only);
-lap_ref lap_mask_and(lap_kctx *k, lap_ref a, lap_ref b);
+lap_ref lap_mask_both(lap_kctx *k, lap_ref a, lap_ref b);
 /* Flat address of stored node at env. */
 lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env);
 /* The same for the expression of a node that is stored: what its own kernel computes. */
@@ -149,5 +151,8 @@ void lap_lower_region_op(lap_lowering *l, lap_ref op);              /* lower_reg
 void lap_lower_nodes(lap_lowering *l, lap_region_id region);        /* lower.c */
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n);
 lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which);
+
+/* The whole of lowering; `dump` gets a line per kernel. NULL: reported. */
+lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump);
 
 #endif

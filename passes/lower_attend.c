@@ -158,7 +158,7 @@ static void score_part(row_job *j, row_part *p)
     lap_ref ok = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
     if (p->p->where >= 0) {
         lap_ref where = j->n->args[p->p->where];
-        ok = lap_mask_and(k, ok, lap_pull_ref(k, where, env_of(j, p, where), ok));
+        ok = lap_mask_both(k, ok, lap_pull_ref(k, where, env_of(j, p, where), ok));
     }
     lap_ref score = j->n->args[p->p->score];
     lap_ref s = to_float(k, lap_pull_ref(k, score, env_of(j, p, score), ok));

@@ -173,8 +173,8 @@ static void scatter_update(scatter_job *j, lap_coord *env)
     for (uint32_t t = 0; t < j->target.n; t++) {
         const lap_axis *a = lap_node_axis(j->n, j->target.at[t]);
         lap_ref i = lap_coord_ref(k->c, env[a - j->n->axes]);
-        inside = lap_mask_and(k, inside, lap_map2(k->k, LAP_FN_GE, i, lap_const_i(k->k, 0)));
-        inside = lap_mask_and(k, inside, lap_map2(k->k, LAP_FN_LT, i, lap_dim_node(k->k, a->size)));
+        inside = lap_mask_both(k, inside, lap_map2(k->k, LAP_FN_GE, i, lap_const_i(k->k, 0)));
+        inside = lap_mask_both(k, inside, lap_map2(k->k, LAP_FN_LT, i, lap_dim_node(k->k, a->size)));
     }
     lap_ref v = lap_pull_ref(k, j->n->args[0], lap_env_for(k, j->n->args[0], j->n_src, j->src, j->at), live);
     lap_dtype want = lap_dtype_compute(j->n->dtype);
@@ -230,7 +230,7 @@ void lap_lower_require(lap_lowering *l, lap_ref node)
     lap_coord *env = grid_over(k, cond->n_axes, cond->axes);
     lap_ref present = lap_present(k, cond->n_axes, cond->axes, env, NULL);
     lap_ref holds = lap_pull_ref(k, n->args[0], env, present);
-    lap_ref bad = lap_mask_and(k, present, lap_map1(k->k, LAP_FN_NOT, holds));
+    lap_ref bad = lap_mask_both(k, present, lap_map1(k->k, LAP_FN_NOT, holds));
     lap_k_fail(k->k, bad, lap_text(l->ctx, lap_attr_name(n, LAP_ATTR_MESSAGE)));
     lap_kctx_launch(k, "require");
 }

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-void lap_place_node(lap_lowering *l, lap_ref r);
-
 static void copy_into(lap_lowering *l, lap_ref value, lap_ref like)
 {
     lap_dest d = lap_dest_of(l, like);

@@ -8,8 +8,6 @@
 #include "passes/inline_calls.h"
 #include "passes/lower.h"
 
-lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump);
-
 typedef lap_graph *graph_pass(lap_graph *g);
 
 static const struct { const char *name; graph_pass *run; } graph_passes[] = {

@@ -13,7 +13,7 @@ lap_coord *lap_tiles_coord(lap_tiles *t, lap_name name)
 
 void lap_tiles_split(lap_tiles *t, lap_axis_list axes, lap_coord flat)
 {
-    lap_dim sizes[64];
+    lap_dim sizes[64] = {{0}};
     lap_coord out[64];
     LAP_ENSURE(axes.n <= 64);
     for (uint32_t i = 0; i < axes.n; i++) {

@@ -27,7 +27,7 @@ lap_val lap_val_of(lap_kctx *k, lap_ref value)
     return (lap_val){.ref = value};
 }
 
-lap_ref lap_mask_and(lap_kctx *k, lap_ref a, lap_ref b)
+lap_ref lap_mask_both(lap_kctx *k, lap_ref a, lap_ref b)
 {
     if (!lap_ref_some(a)) {
         return b;
@@ -92,7 +92,7 @@ lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const la
         const lap_coord *sub = lap_env_for(k, axes[i].count, n_axes, axes, env);
         lap_val count = lap_pull(k, axes[i].count, sub, LAP_NONE);
         lap_ref below = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, env[i]), lap_val_ref(k, count));
-        all = lap_mask_and(k, all, below);
+        all = lap_mask_both(k, all, below);
     }
     return all;
 }
@@ -219,7 +219,7 @@ static lap_val pull_map(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref
         lap_ref arm = mask;
         if (fn == LAP_FN_SELECT && i > 0 && lap_plan_of(k->l, n->args[i])->may_fail) {
             lap_ref cond = lap_val_ref(k, v[0]);
-            arm = lap_mask_and(k, mask, i == 1 ? cond : lap_map1(k->k, LAP_FN_NOT, cond));
+            arm = lap_mask_both(k, mask, i == 1 ? cond : lap_map1(k->k, LAP_FN_NOT, cond));
         }
         v[i] = lap_pull(k, n->args[i], lap_env_for(k, n->args[i], n->n_axes, n->axes, env), arm);
     }
@@ -234,7 +234,7 @@ static lap_ref in_range(lap_kctx *k, lap_coord e, lap_dim size)
         ok = lap_map2(k->k, LAP_FN_GE, lap_coord_ref(k->c, e), lap_const_i(k->k, 0));
     }
     if (lap_coord_compare(k->c, e, LAP_REL_LT, end) != LAP_YES) {
-        ok = lap_mask_and(k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, e), lap_dim_node(k->k, size)));
+        ok = lap_mask_both(k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, e), lap_dim_node(k->k, size)));
     }
     return ok;
 }
@@ -280,15 +280,15 @@ static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref 
         lap_ref ok = in_range(k, sub[i], x->axes[i].size);
         if (lap_ref_some(ok) && fill == NULL) {
             lap_set_loc(k->k, n->loc);
-            lap_ref bad = lap_mask_and(k, mask, lap_map1(k->k, LAP_FN_NOT, ok));
+            lap_ref bad = lap_mask_both(k, mask, lap_map1(k->k, LAP_FN_NOT, ok));
             const char *text = lap_arena_printf(l->ctx->arena, "index outside axis '%s' of %s",
                                                 lap_text(l->ctx, x->axes[i].name), lap_dim_show(l->ctx, x->axes[i].size));
             lap_k_fail(k->k, bad, text);
             lap_set_loc(k->k, k->loc);
         }
-        inside = lap_mask_and(k, inside, ok);
+        inside = lap_mask_both(k, inside, ok);
     }
-    lap_val v = lap_pull(k, n->args[0], sub, lap_mask_and(k, mask, inside));
+    lap_val v = lap_pull(k, n->args[0], sub, lap_mask_both(k, mask, inside));
     if (fill == NULL || !lap_ref_some(inside)) {
         return v;
     }
