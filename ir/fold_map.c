@@ -131,8 +131,10 @@ static lap_ref fold_extents(lap_graph *g, lap_fn fn, const lap_ref *args)
             return truth_number(g, lap_dim_compare(ctx, a, relations[i].rel, b));
         }
     }
-    /* A divisor that may be 0 stays an operation: its value there is the operation's. */
-    bool divides = lap_dim_compare(ctx, b, LAP_REL_GT, lap_dim_const(ctx, 0)) == LAP_YES;
+    /* Both quotients are 0 where the divisor is, but the remainders differ there. */
+    lap_dim zero = lap_dim_const(ctx, 0);
+    bool divides = lap_dim_compare(ctx, b, LAP_REL_GE, zero) == LAP_YES && !lap_dim_same(b, zero);
+    bool positive = lap_dim_compare(ctx, b, LAP_REL_GT, zero) == LAP_YES;
     switch (fn) {
     case LAP_FN_ADD: return lap_dim_node(g, lap_dim_add(ctx, a, b));
     case LAP_FN_SUB: return lap_dim_node(g, lap_dim_sub(ctx, a, b));
@@ -141,7 +143,7 @@ static lap_ref fold_extents(lap_graph *g, lap_fn fn, const lap_ref *args)
     case LAP_FN_MAX: return lap_dim_node(g, lap_dim_max(ctx, a, b));
     case LAP_FN_NEG: return lap_dim_node(g, lap_dim_sub(ctx, lap_dim_const(ctx, 0), a));
     case LAP_FN_IDIV: return divides ? lap_dim_node(g, lap_dim_floordiv(ctx, a, b)) : LAP_NONE;
-    case LAP_FN_MOD: return divides ? lap_dim_node(g, lap_dim_mod(ctx, a, b)) : LAP_NONE;
+    case LAP_FN_MOD: return positive ? lap_dim_node(g, lap_dim_mod(ctx, a, b)) : LAP_NONE;
     case LAP_FN_INT: return args[0];
     default: return LAP_NONE;
     }
