@@ -29,12 +29,11 @@ static bool is_blank(char c)
 /* Skips blanks and comments; keeps the first comment that begins on the current line. */
 static void skip(lap_lexer *lex, lap_token *t)
 {
-    bool is_same_line = true;
     while (lex->pos < lex->end && (is_blank(*lex->pos) || *lex->pos == ';')) {
         if (*lex->pos != ';') {
             if (*lex->pos == '\n') {
                 lex->line++;
-                is_same_line = false;
+                t->begins_line = true;
             }
             lex->pos++;
             continue;
@@ -43,7 +42,7 @@ static void skip(lap_lexer *lex, lap_token *t)
         while (lex->pos < lex->end && *lex->pos != '\n') {
             lex->pos++;
         }
-        if (is_same_line && !t->comment) {
+        if (!t->begins_line && !t->comment) {
             t->comment = from;
             t->n_comment = (size_t)(lex->pos - from);
         }

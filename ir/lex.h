@@ -18,6 +18,7 @@ typedef enum lap_token_kind {
 typedef struct lap_token {
     lap_token_kind kind;
     bool is_quoted;                 /* GLOBAL: spelled as a string */
+    bool begins_line;
     const char *at;
     size_t n;
     const char *start;              /* first byte of the spelling */

@@ -116,9 +116,10 @@ static void define(lap_parser *p, lap_name name, lap_ref ref)
 
 typedef struct ref_list { lap_ref *at; size_t n, capacity; } ref_list;
 
+/* Those on this line: a value on the next one begins a statement. */
 static bool parse_operands(lap_parser *p, ref_list *out)
 {
-    while (p->lex.token.kind == LAP_TOKEN_VALUE) {
+    while (p->lex.token.kind == LAP_TOKEN_VALUE && !p->lex.token.begins_line) {
         if (out->n == LAP_MAX_OPERANDS) {
             return lap_parse_expected(p, "fewer operands");
         }
@@ -464,7 +465,6 @@ static bool parse_assume(lap_parser *p)
     lap_dim a, b;
     lap_rel rel;
     lap_name message;
-    /* The word before an extent is skipped by the lexer's look-ahead. */
     lap_lex_next(&p->lex);
     if (!lap_parse_extent(p, &a)) {
         return false;

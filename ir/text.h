@@ -9,7 +9,7 @@
  *   region    = "{" ["(" (%value type),* ")"] statement* ["yield" %value*] "}"
  *   type      = element ["[" (axis = extent ["?" %count])* "]"]
  *
- * Statements end at the end of their line. A comment at the end of a statement's first line that
+ * Operands stand on the line of their operation. A comment at the end of a statement's first line that
  * reads "file:line <- file:line" is its source place, "?" is no place; any other comment is ignored
  * and the place is the line of the text itself. Checks come first, so that the ones found again while
  * nodes are made are known already. Lists of names are strings of words; what is no identifier in
