@@ -96,6 +96,15 @@ static const char *kernel_text(lap_kctx *k)
     return text;
 }
 
+const char *lap_axes_text(lap_lowering *l, uint32_t n, const lap_axis *axes)
+{
+    const char *text = "";
+    for (uint32_t i = 0; i < n; i++) {
+        text = lap_arena_printf(l->ctx->arena, "%s%s%s", text, i > 0 ? " " : "", lap_text(l->ctx, axes[i].name));
+    }
+    return text;
+}
+
 void lap_kctx_launch(lap_kctx *k, const char *what)
 {
     lap_lowering *l = k->l;
@@ -113,6 +122,10 @@ void lap_kctx_launch(lap_kctx *k, const char *what)
         const char *name = lap_arena_printf(l->ctx->arena, "k%u_%s", number, what);
         l->kernels[number] = (lap_kernel){.graph = k->k, .name = name, .loc = k->loc};
         l->n_kernels++;
+    }
+    if (l->dump != NULL) {
+        fprintf(l->dump, "%-4s %-9s %-44s %s\n", lap_arena_printf(l->ctx->arena, "k%u", number), what,
+                k->roles != NULL ? k->roles : "", lap_loc_show(l->ctx, k->loc));
     }
     lap_program_step(l, (lap_step){.kind = LAP_STEP_LAUNCH, .on_load = l->is_static, .counter = -1, .test = -1,
                                    .launch = {.kernel = number, .n_buffers = k->n_slots, .buffers = k->slot_buffers}});

@@ -93,7 +93,8 @@ typedef struct lap_kctx {
     lap_memo *memo; size_t memo_capacity; uint32_t n_memo;
     uint32_t n_overrides; lap_override overrides[8];
     lap_loc loc;
-    lap_ref grid_extent; lap_k_loop grid;
+    const char *roles;          /* for dumps: what the kernel's axes do */
+    lap_k_loop grid;
 } lap_kctx;
 
 lap_kctx *lap_kctx_new(lap_lowering *l, lap_loc loc);
@@ -101,6 +102,8 @@ lap_kctx *lap_kctx_new(lap_lowering *l, lap_loc loc);
 lap_coord lap_kctx_grid(lap_kctx *k, lap_dim extent);
 /* Closes the grid, adds the kernel (or finds an equal one) and its launch step. */
 void lap_kctx_launch(lap_kctx *k, const char *what);
+/* Names of axes, for dumps. */
+const char *lap_axes_text(lap_lowering *l, uint32_t n, const lap_axis *axes);
 lap_ref lap_kctx_buffer(lap_kctx *k, uint32_t buffer);
 lap_ref lap_kctx_scratch(lap_kctx *k, lap_dtype elem, lap_dim count);
 /* Loops that keep the stack of open regions. `extent` NONE: use the dim. */

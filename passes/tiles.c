@@ -142,6 +142,9 @@ void lap_tiles_plan(lap_tiles *t)
         t->outer[t->n_outer++] = t->r.m.at[i];
     }
     LAP_ENSURE(t->n_outer <= 60);
+    t->k->roles = lap_arena_printf(t->l->ctx->arena, "batch=(%s) m=(%s) n=(%s) k=(%s)%s", lap_axes_text(t->l, t->n_outer, t->outer),
+                                   lap_axes_text(t->l, t->m.n, t->m.at), lap_axes_text(t->l, t->r.n.n, t->r.n.at),
+                                   lap_axes_text(t->l, t->r.k.n, t->r.k.at), t->a_direct ? "" : " packed");
 }
 
 static lap_dim block_rows(const lap_tiles *t) { return lap_dim_const(t->l->ctx, (int64_t)t->rows * t->tiles_per_block); }
