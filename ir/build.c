@@ -321,7 +321,7 @@ static lap_ref add_node(lap_graph *g, lap_node *n)
     return lap_store_add(g, n);
 }
 
-lap_ref lap_emit(lap_graph *g, const lap_emit_args *e)
+static lap_ref emit_node(lap_graph *g, const lap_emit_args *e)
 {
     lap_type type = {LAP_NO_DTYPE, 0, NULL};
     if (!check_form(g, e) || !lap_infer(g, e, &type)) {
@@ -353,6 +353,25 @@ lap_ref lap_emit(lap_graph *g, const lap_emit_args *e)
     if (pure) {
         remember(g, hash, ref);
     }
+    return ref;
+}
+
+/* Making a node may make others: extents that follow their axes, simpler forms. A script can chain
+ * extents so that this never ends, hence the limits. */
+lap_ref lap_emit(lap_graph *g, const lap_emit_args *e)
+{
+    enum { MAX_NESTING = 64, MAX_WORK = 20000 };
+    g->work = g->nesting == 0 ? 0 : g->work + 1;
+    if (g->nesting >= MAX_NESTING || g->work > MAX_WORK) {
+        if (g->work <= MAX_WORK + 1) {
+            lap_error(g->ctx, g->loc, "run-time extents depend on each other too deeply");
+        }
+        g->work = MAX_WORK + 1;
+        return LAP_NONE;
+    }
+    g->nesting++;
+    lap_ref ref = emit_node(g, e);
+    g->nesting--;
     return ref;
 }
 

@@ -86,9 +86,19 @@ static lap_ref fold_identity(lap_graph *g, const lap_emit_args *e)
     return n == 0 ? e->args[0] : lap_at(g, e->args[0], (lap_names){n, rest}, index, fill ? &fill->scalar : NULL);
 }
 
+/* A coordinate read at a place is the place. */
+static lap_ref fold_at_index(lap_graph *g, const lap_emit_args *e)
+{
+    const lap_node *x = lap_node_at(g, e->args[0]);
+    return x->op == LAP_OP_INDEX && e->n_args == 2 && is_inside(g, e->args[1], x->axes[0].size) ? e->args[1] : LAP_NONE;
+}
+
 lap_ref lap_fold_at(lap_graph *g, const lap_emit_args *e, const lap_type *type)
 {
     lap_ref out = fold_at_number(g, e, type);
+    if (!lap_ref_some(out)) {
+        out = fold_at_index(g, e);
+    }
     if (!lap_ref_some(out)) {
         out = fold_identity(g, e);
     }

@@ -222,10 +222,41 @@ static lap_ref fold_same(lap_graph *g, lap_fn fn, lap_ref x, const lap_type *typ
     }
 }
 
+/* A coordinate is at least 0 and less than its axis's size. */
+static lap_ref fold_coordinate(lap_graph *g, lap_fn fn, const lap_ref *args, const lap_type *type)
+{
+    lap_ctx *ctx = lap_graph_ctx(g);
+    const lap_node *i = lap_node_at(g, args[0]);
+    lap_dim bound;
+    if (i->op != LAP_OP_INDEX || !lap_fold_extent(g, args[1], &bound)) {
+        return LAP_NONE;
+    }
+    lap_dim size = i->axes[0].size, zero = lap_dim_const(ctx, 0), past = lap_dim_add(ctx, bound, lap_dim_const(ctx, 1));
+    bool below = lap_dim_compare(ctx, size, LAP_REL_LE, bound) == LAP_YES;       /* every i < bound */
+    bool at_most = lap_dim_compare(ctx, size, LAP_REL_LE, past) == LAP_YES;      /* every i <= bound */
+    bool at_least = lap_dim_compare(ctx, bound, LAP_REL_LE, zero) == LAP_YES;    /* every i >= bound */
+    bool above = lap_dim_compare(ctx, bound, LAP_REL_LT, zero) == LAP_YES;       /* every i > bound */
+    switch (fn) {
+    case LAP_FN_LT: return below || at_least ? number(g, lap_scalar_b(below), type) : LAP_NONE;
+    case LAP_FN_LE: return at_most || above ? number(g, lap_scalar_b(at_most), type) : LAP_NONE;
+    case LAP_FN_GE: return at_least || below ? number(g, lap_scalar_b(at_least), type) : LAP_NONE;
+    case LAP_FN_GT: return above || at_most ? number(g, lap_scalar_b(above), type) : LAP_NONE;
+    case LAP_FN_MIN: return at_most ? args[0] : LAP_NONE;
+    case LAP_FN_MAX: return at_least ? args[0] : LAP_NONE;
+    case LAP_FN_MOD: return below ? args[0] : LAP_NONE;
+    case LAP_FN_IDIV: return below ? number(g, lap_scalar_i(0), type) : LAP_NONE;
+    default: return LAP_NONE;
+    }
+}
+
 static lap_ref fold_select(lap_graph *g, const lap_ref *args, const lap_type *type)
 {
-    lap_scalar c;
+    lap_scalar c, yes, no;
     lap_ref inner;
+    if (type->dtype == LAP_BOOL && lap_fold_splat(g, args[1], &yes) && lap_fold_splat(g, args[2], &no) &&
+        yes.i != no.i && lap_node_at(g, args[0])->n_axes == type->n_axes) {
+        return yes.i ? args[0] : lap_map1(g, LAP_FN_NOT, args[0]);
+    }
     if (lap_ref_same(args[1], args[2])) {
         return same_if_fits(g, args[1], type);
     }
@@ -305,6 +336,9 @@ lap_ref lap_fold_map(lap_graph *g, lap_fn fn, const lap_ref *args, const lap_typ
     }
     if (!lap_ref_some(out) && lap_fold_splat(g, args[1], &c)) {
         out = fold_right(g, fn, args[0], c, type);
+    }
+    if (!lap_ref_some(out)) {
+        out = fold_coordinate(g, fn, args, type);
     }
     return out;
 }

@@ -101,19 +101,26 @@ bool lap_axes_union(lap_graph *g, uint32_t na, const lap_axis *a, uint32_t nb, c
     return true;
 }
 
-bool lap_infer_fits(lap_graph *g, const char *what, const lap_type *have, const lap_type *want)
+static bool does_not_fit(lap_graph *g, const char *what, const lap_type *have, const lap_type *want, const char *why)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
-    const char *found = lap_axes_show(ctx, have->dtype, have->n_axes, have->axes);
-    const char *expected = lap_axes_show(ctx, want->dtype, want->n_axes, want->axes);
+    return lap_error(ctx, lap_get_loc(g), "%s is %s, expected %s%s", what,
+                     lap_axes_show(ctx, have->dtype, have->n_axes, have->axes),
+                     lap_axes_show(ctx, want->dtype, want->n_axes, want->axes), why);
+}
+
+bool lap_infer_fits(lap_graph *g, const char *what, const lap_type *have, const lap_type *want)
+{
     if (lap_dtype_compute(have->dtype) != lap_dtype_compute(want->dtype)) {
-        return lap_error(ctx, lap_get_loc(g), "%s is %s, expected %s", what, found, expected);
+        return does_not_fit(g, what, have, want, "");
     }
+    lap_ctx *ctx = lap_graph_ctx(g);
     for (uint32_t i = 0; i < have->n_axes; i++) {
         const lap_axis *w = lap_axis_find(want->axes, want->n_axes, have->axes[i].name);
         if (!w) {
-            return lap_error(ctx, lap_get_loc(g), "%s is %s, expected %s: it may not have axis '%s'", what, found,
-                             expected, lap_text(ctx, have->axes[i].name));
+            return does_not_fit(g, what, have, want,
+                                lap_arena_printf(ctx->arena, ": it may not have axis '%s'",
+                                                 lap_text(ctx, have->axes[i].name)));
         }
         lap_axis both = *w;
         if (!unify(g, &both, &have->axes[i])) {
@@ -146,11 +153,24 @@ bool lap_infer_scalar(lap_graph *g, const char *what, lap_dtype dtype, lap_scala
 
 /* ---- leaves --------------------------------------------------------------------------------- */
 
+bool lap_infer_count(lap_graph *g, const lap_axis *a)
+{
+    lap_ctx *ctx = lap_graph_ctx(g);
+    if (!lap_ref_some(a->count)) {
+        return true;
+    }
+    const lap_node *count = lap_node_at(g, a->count);
+    bool has_value = !(lap_op_traits(count->op) & LAP_TRAIT_MULTI) && count->op != LAP_OP_BUFFER;
+    return (has_value && lap_dtype_compute(count->dtype) == LAP_I64) ||
+           lap_error(ctx, lap_get_loc(g), "the run-time extent of axis '%s' is %s, expected integers",
+                     lap_text(ctx, a->name), lap_type_show(ctx, count));
+}
+
 /* The type is given; its axes must be distinct and their counts integers. */
 static bool declared(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
-    if (!e->type) {
+    if (!e->type || (unsigned)e->type->dtype >= LAP_N_DTYPES) {
         return lap_error(ctx, lap_get_loc(g), "%s needs a declared type", lap_op_text(e->op));
     }
     *out = *e->type;
@@ -164,9 +184,8 @@ static bool declared(lap_graph *g, const lap_emit_args *e, lap_type *out)
             return lap_error(ctx, lap_get_loc(g), "axis '%s' has negative size %s", lap_text(ctx, a->name),
                              lap_dim_show(ctx, a->size));
         }
-        if (lap_ref_some(a->count) && lap_dtype_compute(lap_node_at(g, a->count)->dtype) != LAP_I64) {
-            return lap_error(ctx, lap_get_loc(g), "the run-time extent of axis '%s' is %s, expected integers",
-                             lap_text(ctx, a->name), lap_type_show(ctx, lap_node_at(g, a->count)));
+        if (!lap_infer_count(g, a)) {
+            return false;
         }
     }
     return true;
@@ -369,5 +388,10 @@ bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *out)
     if (!rules[e->op]) {
         LAP_BUG("no type rule for %s", lap_op_text(e->op));
     }
-    return rules[e->op](g, e, out);
+    if (!rules[e->op](g, e, out)) {
+        return false;
+    }
+    return out->n_axes <= LAP_MAX_AXES ||
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has %u axes, at most %d are allowed", lap_op_text(e->op),
+                     out->n_axes, LAP_MAX_AXES);
 }

@@ -156,9 +156,8 @@ static bool declared_rename(lap_graph *g, const lap_type *want, uint32_t n, lap_
                 return false;
             }
         }
-        if (lap_ref_some(w->count) && lap_dtype_compute(lap_node_at(g, w->count)->dtype) != LAP_I64) {
-            return lap_error(ctx, lap_get_loc(g), "the run-time extent of axis '%s' is %s, expected integers",
-                             lap_text(ctx, w->name), lap_type_show(ctx, lap_node_at(g, w->count)));
+        if (!lap_infer_count(g, w)) {
+            return false;
         }
         axes[i] = *w;
     }

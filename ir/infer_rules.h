@@ -27,6 +27,8 @@ lap_names lap_emit_names(const lap_emit_args *e, lap_attr_key key);
 LAP_MUST_CHECK bool lap_infer_need(lap_graph *g, const lap_node *x, lap_name name);
 /* Reports an axis named twice in a list. */
 LAP_MUST_CHECK bool lap_infer_unique(lap_graph *g, lap_names names);
+/* The axis's count, if it has one, is a value of integers. */
+LAP_MUST_CHECK bool lap_infer_count(lap_graph *g, const lap_axis *a);
 /* States that two sizes of the axis `name` are equal: proved, refused, or a check. */
 LAP_MUST_CHECK bool lap_infer_same_size(lap_graph *g, lap_name name, lap_dim a, lap_dim b);
 /* Every axis of `have` must be one of `want`, of the same size; `what` begins the message. */

@@ -30,6 +30,7 @@ struct lap_graph {
     lap_region_store **regions;
     size_t n_regions, region_capacity;
     lap_region_id open;             /* innermost region under construction */
+    unsigned nesting, work;         /* of one emit: nodes made on the way, and how deep */
     lap_ref *table;
     uint64_t *hashes;               /* of the table's entries */
     size_t n_table, table_size;

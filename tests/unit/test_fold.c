@@ -119,6 +119,26 @@ static void test_extents(void **state)
     assert_same(lap_dim_node(g, dim_of(g, "7")), lap_const_i(g, 7));
 }
 
+/* What follows from the range of a coordinate. */
+static void test_coordinates(void **state)
+{
+    lap_graph *g = *state;
+    lap_ref i = lap_index(g, axis_of(g, "n=N")), n = lap_dim_node(g, dim_of(g, "N")), zero = lap_const_i(g, 0);
+    lap_ref inside = lap_map2(g, LAP_FN_LT, i, n);
+    assert_int_equal(number_of(g, inside).i, 1);
+    assert_string_equal(shown(g, inside), "bool[n=N]");
+    assert_int_equal(number_of(g, lap_map2(g, LAP_FN_LE, zero, i)).i, 1);
+    assert_int_equal(number_of(g, lap_map2(g, LAP_FN_GE, i, n)).i, 0);
+    assert_same(lap_map2(g, LAP_FN_MAX, i, zero), i);
+    assert_same(lap_map2(g, LAP_FN_MOD, i, n), i);
+    assert_int_equal(number_of(g, lap_map2(g, LAP_FN_IDIV, i, n)).i, 0);
+    assert_int_equal(fn_of(g, lap_map2(g, LAP_FN_GT, i, zero)), LAP_FN_GT);
+    assert_int_equal(fn_of(g, lap_map2(g, LAP_FN_LT, i, lap_const_i(g, 5))), LAP_FN_LT);
+    lap_ref m = input_of(g, "m", LAP_BOOL, "n=N"), yes = lap_const_b(g, true), no = lap_const_b(g, false);
+    assert_same(lap_map3(g, LAP_FN_SELECT, m, yes, no), m);
+    assert_same(lap_map3(g, LAP_FN_SELECT, m, no, yes), lap_map1(g, LAP_FN_NOT, m));
+}
+
 static void test_reads(void **state)
 {
     lap_graph *g = *state;
@@ -306,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_promotion, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_powers, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_extents, make_graph, free_graph),
+        cmocka_unit_test_setup_teardown(test_coordinates, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_reads, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_renames, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_random, make_graph, free_graph),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_infer.c - type rules: axes, element types, extents, and what mistakes are told. */
+#include <stdio.h>
+
 #include "tests/unit/graphs.h"
 
 static void test_map_union(void **state)
@@ -76,6 +78,29 @@ static void test_at_reindexes_counts(void **state)
     assert_true(lap_ref_some(lap_map2(g, LAP_FN_MUL, read, read_at(g, y, "p", route))));
     lap_ref other = read_at(g, y, "p", input_of(g, "other", LAP_I64, "q=5 r=3"));
     assert_refused(g, lap_map2(g, LAP_FN_MUL, read, other), "axis 'i' has two different run-time extents");
+}
+
+/* Extents that hang on each other without end are refused, not followed. */
+static void test_endless_counts(void **state)
+{
+    lap_graph *g = *state;
+    lap_ref count = input_of(g, "len", LAP_I64, "p=P"), route = input_of(g, "route", LAP_I64, "q=5");
+    for (int i = 0; i < 200; i++) {
+        char axes[32], name[16];
+        snprintf(name, sizeof name, "c%d", i);
+        snprintf(axes, sizeof axes, "p=P a%d=4", i);
+        lap_ref x = input_of(g, name, LAP_I64, axes);
+        snprintf(name, sizeof name, "a%d", i);
+        count = lap_ragged(g, x, name_of(g, name), count);
+    }
+    assert_refused(g, read_at(g, count, "p", route), "run-time extents depend on each other too deeply");
+    lap_ref wide = input_of(g, "x", LAP_F32, "n=N");
+    for (int i = 0; i < 80 && lap_ref_some(wide); i++) {
+        char axis[32];
+        snprintf(axis, sizeof axis, "w%d=2", i);
+        wide = lap_map2(g, LAP_FN_ADD, wide, input_of(g, axis, LAP_F32, axis));
+    }
+    assert_refused(g, wide, "map has 65 axes, at most 64 are allowed");
 }
 
 static void test_rename(void **state)
@@ -313,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reduce, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_at, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_at_reindexes_counts, make_graph, free_graph),
+        cmocka_unit_test_setup_teardown(test_endless_counts, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_rename, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_scatter, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_topk, make_graph, free_graph),
