@@ -73,7 +73,7 @@ typedef struct lap_counted {
 } lap_counted;
 lap_counted lap_counted_begin(lap_emitter *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step, uint32_t n,
                               LLVMValueRef *init);
-/* next[i] becomes the phi's next; final[i] receives the value after the loop. */
+/* next[i] becomes the phi's next; final[i] receives the value after the loop (may be `init`). */
 void lap_counted_end(lap_emitter *e, lap_counted *loop, LLVMValueRef const *next, LLVMValueRef *final);
 
 /* ---- vector.c: vector loops */

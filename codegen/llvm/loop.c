@@ -37,9 +37,10 @@ void lap_counted_end(lap_emitter *e, lap_counted *loop, LLVMValueRef const *next
     for (uint32_t i = 0; i < loop->n; i++) {
         LLVMValueRef value = next[i];
         LLVMAddIncoming(loop->phi[i], &value, &latch, 1);
-        final[i] = LLVMBuildPhi(e->b, LLVMTypeOf(value), "");
-        LLVMAddIncoming(final[i], &loop->init[i], &loop->before, 1);
-        LLVMAddIncoming(final[i], &value, &latch, 1);
+        LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(value), "");
+        LLVMAddIncoming(phi, &loop->init[i], &loop->before, 1);
+        LLVMAddIncoming(phi, &value, &latch, 1);
+        final[i] = phi;
     }
 }
 
