@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_build.c - lappet build: an ahead-of-time artefact and its header. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/aot/aot.h"
+#include "frontends/cli/document.h"
+#include "frontends/cli/setup.h"
+#include "frontends/compiler/plugin_path.h"
+#include "runtime/file.h"
+
+enum { MAX_LEVELS = 8 };
+
+/* One session per processor: each level has a graph and a program of its own. */
+typedef struct levels {
+    uint32_t n;
+    lap_setup setups[MAX_LEVELS];
+    lap_aot_level at[MAX_LEVELS];
+} levels;
+
+static lap_code add_level(levels *l, const lap_args *args, const char *cpu)
+{
+    lap_setup *s = &l->setups[l->n++];
+    if (!lap_setup_init(s, args)) {
+        return LAP_BAD_INPUT;
+    }
+    s->compile.engine = LAP_ENGINE_AOT;
+    s->compile.cpu = cpu != NULL ? lap_arena_printf(lap_session_ctx(s->session)->arena, "%s", cpu) : NULL;
+    if (!lap_session_load(s->session, &s->load) || !lap_session_lower(s->session, &s->compile)) {
+        return lap_setup_failure(s);
+    }
+    l->at[l->n - 1] = (lap_aot_level){ lap_session_program(s->session), lap_session_machine(s->session) };
+    return LAP_OK;
+}
+
+/* The most demanding processor first: the first level that a machine can run is taken. */
+static int by_demand(const void *a, const void *b)
+{
+    const lap_target *x = lap_machine_target(((const lap_aot_level *)a)->machine);
+    const lap_target *y = lap_machine_target(((const lap_aot_level *)b)->machine);
+    return x->vector_f32 != y->vector_f32 ? (x->vector_f32 < y->vector_f32 ? 1 : -1) : strcmp(y->name, x->name);
+}
+
+static lap_code add_levels(levels *l, const lap_args *args)
+{
+    const char *list = lap_args_get(args, LAP_OPT_CPU, NULL);
+    if (list == NULL || *list == '\0') {
+        return add_level(l, args, NULL);
+    }
+    while (*list != '\0') {
+        char cpu[64];
+        size_t n = strcspn(list, ",");
+        if (l->n == MAX_LEVELS || n == 0 || n >= sizeof cpu) {
+            lap_cli_error("--cpu takes up to %d processors separated by ','", MAX_LEVELS);
+            return LAP_BAD_INPUT;
+        }
+        memcpy(cpu, list, n);
+        cpu[n] = '\0';
+        lap_code code = add_level(l, args, cpu);
+        if (code != LAP_OK) {
+            return code;
+        }
+        list += n + (list[n] == ',');
+    }
+    qsort(l->at, l->n, sizeof l->at[0], by_demand);
+    return LAP_OK;
+}
+
+/* A model's own name without folder and ending. */
+static const char *artefact_name(lap_ctx *ctx, const lap_args *args)
+{
+    const char *given = lap_args_get(args, LAP_OPT_NAME, NULL);
+    if (given != NULL) {
+        return lap_aot_identifier(ctx, given);
+    }
+    const char *slash = strrchr(args->operands[0], '/');
+    const char *base = slash != NULL ? slash + 1 : args->operands[0];
+    size_t n = strlen(base);
+    bool is_script = n > 4 && strcmp(base + n - 4, ".lua") == 0;
+    return lap_aot_identifier(ctx, lap_arena_printf(ctx->arena, "%.*s", (int)(is_script ? n - 4 : n), base));
+}
+
+static void report(const lap_args *args, const lap_aot_options *o, const lap_aot_result *r)
+{
+    if (!lap_args_has(args, LAP_OPT_JSON)) {
+        printf("%s\n%s\n", r->artefact, r->header);
+        return;
+    }
+    cJSON *d = cJSON_CreateObject();
+    lap_document_text(d, "name", o->name);
+    lap_document_text(d, "kind", lap_aot_kind_text(o->kind));
+    lap_document_text(d, "artefact", r->artefact);
+    lap_document_text(d, "header", r->header);
+    lap_document_text(d, "triple", lap_machine_triple(o->levels[0].machine));
+    cJSON *cpus = cJSON_AddArrayToObject(d, "cpus");
+    for (uint32_t i = 0; i < o->n_levels; i++) {
+        cJSON_AddItemToArray(cpus, cJSON_CreateString(lap_machine_cpu(o->levels[i].machine)));
+    }
+    lap_document_print(d);
+}
+
+static lap_code build(levels *l, const lap_args *args, lap_aot_options *o)
+{
+    lap_fault fault = { 0 };
+    lap_mapping weights = { 0 };
+    lap_session *s = l->setups[0].session;
+    const char *path = lap_args_get(args, LAP_OPT_WEIGHTS, NULL);
+    if (lap_args_has(args, LAP_OPT_EMBED)) {
+        if (path == NULL) {
+            lap_cli_error("--embed-weights needs --weights FILE");
+            return LAP_BAD_INPUT;
+        }
+        if (!lap_file_map(path, &weights, &fault)) {
+            lap_session_fault(s, &fault);
+            return lap_setup_failure(&l->setups[0]);
+        }
+        o->weights = weights.bytes;
+        o->n_weights = weights.n;
+    }
+    lap_aot_result result;
+    bool built = lap_aot_build(o, &result, &fault);
+    lap_file_unmap(&weights);
+    if (!built) {
+        lap_session_fault(s, &fault);
+        return lap_setup_failure(&l->setups[0]);
+    }
+    report(args, o, &result);
+    return LAP_OK;
+}
+
+lap_code lap_cmd_build(const lap_args *args)
+{
+    lap_aot_options o = { .folder = lap_args_get(args, LAP_OPT_OUTPUT, NULL) };
+    const char *kind = lap_args_get(args, LAP_OPT_KIND, "shared");
+    if (o.folder == NULL) {
+        lap_cli_error("'build' needs -o DIR, the folder to write to");
+        return LAP_BAD_INPUT;
+    }
+    if (!lap_aot_kind_find(kind, &o.kind)) {
+        lap_cli_error("--kind is exe, shared, static or object, not '%s'", kind);
+        return LAP_BAD_INPUT;
+    }
+    levels l = { 0 };
+    lap_code code = add_levels(&l, args);
+    if (code == LAP_OK) {
+        lap_session *s = l.setups[0].session;
+        o.name = artefact_name(lap_session_ctx(s), args);
+        o.doc = lap_model_doc(lap_session_model(s));
+        o.runtime = lap_runtime_folder(lap_session_ctx(s));
+        o.n_levels = l.n;
+        o.levels = l.at;
+        code = build(&l, args, &o);
+    }
+    for (uint32_t i = 0; i < l.n; i++) {
+        lap_setup_free(&l.setups[i]);
+    }
+    return code;
+}
