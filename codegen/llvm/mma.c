@@ -161,8 +161,11 @@ void lap_emit_mma(lap_emitter *e, const lap_node *n)
               .a = lap_memory_of(e, n->args[A]).elem,
               .b = lap_memory_of(e, n->args[B]).elem};
     t.lanes = t.cols < width ? t.cols : width;
+    while (t.cols % t.lanes != 0) {
+        t.lanes /= 2;
+    }
     t.n_vectors = t.cols / t.lanes;
-    LAP_ENSURE(t.n_vectors * t.lanes == t.cols && t.rows * t.n_vectors <= MAX_TILE);
+    LAP_ENSURE(t.rows * t.n_vectors <= MAX_TILE);
     LLVMValueRef fn = tile_function(e, &t);
     LLVMValueRef args[N_ARGS] = {
         [ARG_ACC] = operand_pointer(e, n, ACC), [ARG_LD] = lap_value(e, n->args[LD]).v,
