@@ -129,8 +129,23 @@ static void split_axes(const product *p, uint32_t a, uint32_t b, const lap_space
     }
 }
 
-/* Replaces the pair of factors whose product is smallest by that product. */
-static bool merge_pair(lap_eval_run *run, product *p, const lap_space_axes *over, lap_loc loc)
+static void remove_axes(lap_space_axes *from, const lap_space_axes *gone)
+{
+    lap_space_axes kept = {0};
+    for (uint32_t i = 0; i < from->n; i++) {
+        bool stays = true;
+        for (uint32_t k = 0; k < gone->n; k++) {
+            stays = stays && !lap_name_same(from->name[i], gone->name[k]);
+        }
+        if (stays) {
+            lap_space_add(&kept, from->name[i], from->size[i]);
+        }
+    }
+    *from = kept;
+}
+
+/* Replaces the pair of factors whose product is smallest by that product; `over` loses what it summed. */
+static bool merge_pair(lap_eval_run *run, product *p, lap_space_axes *over, lap_loc loc)
 {
     int64_t least = -1;
     uint32_t first = 0, second = 1;
@@ -157,10 +172,11 @@ static bool merge_pair(lap_eval_run *run, product *p, const lap_space_axes *over
     lap_view_drop(run, &p->factor[second]);
     p->factor[first] = made;
     p->factor[second] = p->factor[--p->n];
+    remove_axes(over, &summed);
     return ok;
 }
 
-static bool contract(lap_eval_run *run, const lap_node *node, product *p, const lap_space_axes *over, lap_view *out)
+static bool contract(lap_eval_run *run, const lap_node *node, product *p, lap_space_axes *over, lap_view *out)
 {
     if (p->is_poisoned && !lap_eval_add_poison(run, out->buffer, node->loc)) {
         return false;
