@@ -274,6 +274,8 @@ static void test_limits(void **state)
     refuses(text, n, "no value '%y' before here");
     free(text);
     refuses("lap 1 graph @g {\0}", 18, "t.lap:1: error: expected an operation, found byte 0x00");
+    const char *open_string = "lap 1 graph @g { %1 = const {value=\"x }\n}";
+    refuses(open_string, strlen(open_string), "expected a number, true or false, found '\"'");
     refuses("", 0, "expected 'lap', found the end of the text");
     refuses("lap 2", 5, "expected version 1, found '2'");
 }
