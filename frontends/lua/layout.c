@@ -105,9 +105,30 @@ static number call(reader *r, const char *name, size_t length)
     return (number){.d = a};
 }
 
+/* The length of a list parameter. */
+static number length_of(reader *r)
+{
+    const char *start = ++r->p;
+    while (isalnum((unsigned char)*r->p) || *r->p == '_') {
+        r->p++;
+    }
+    lua_State *L = r->L;
+    lua_getfield(L, LUA_REGISTRYINDEX, "lap.p");
+    lua_pushlstring(L, start, (size_t)(r->p - start));
+    if (lua_rawget(L, -2) != LUA_TTABLE) {
+        bad(r, "expected a list parameter after '#'");
+    }
+    number n = {.d = lap_dim_const(r->ctx, (int64_t)lua_rawlen(L, -1))};
+    lua_pop(L, 2);
+    return n;
+}
+
 static number primary(reader *r)
 {
     const char *start = r->p;
+    if (*start == '#') {
+        return length_of(r);
+    }
     if (isdigit((unsigned char)*start)) {
         char *end;
         double f = strtod(start, &end);

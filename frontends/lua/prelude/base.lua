@@ -133,7 +133,12 @@ end
 -- Leaves ----------------------------------------------------------------------------------------
 function G:number(x) return prim.lift(x) end
 function G:index(name, size) return prim.index(name, size) end
-function V:index(name) return prim.index(name, V.size(self, name), prim.count(self, name)) end
+-- The coordinate along an axis of a value, ragged with it where the extent varies over nothing else.
+local function own_count(x, name)
+  local count = prim.count(x, name)
+  return count and #prim.axes(count) == 0 and count or nil
+end
+function V:index(name) return prim.index(name, V.size(self, name), own_count(self, name)) end
 
 function G:given(name)                             -- is there such a weight in the checkpoint?
   local have = prim.build.weights
@@ -171,7 +176,7 @@ function G:full(value, spec, ...)
     local size, count
     for _, x in ipairs(from) do
       if size ~= nil then break end
-      if prim.is_value(x) then size, count = prim.size(x, n), prim.count(x, n) else size = x[n] end
+      if prim.is_value(x) then size, count = prim.size(x, n), own_count(x, n) else size = x[n] end
     end
     if size == nil then fail("no value given has axis '%s'", n) end
     type_[i] = { n, size, count }

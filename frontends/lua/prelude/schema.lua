@@ -186,8 +186,9 @@ function prim.run(model, given, inputs, weights)
       t[r.name] = prim.leaf("input", r.name, r.layout, nil, r.dtype, r.optional, prim.line_of(r.name))
     end
   end
+  local is_fixed = type(model.inputs) == "table"   -- else other parameters may declare what is absent here
   model.build(g, p, setmetatable(t, { __index = function(_, k)
-    if not prim.has(names, k) then fail("the model has no input '%s'%s", tostring(k), prim.hint(tostring(k), names)) end
+    if is_fixed and not prim.has(names, k) then fail("the model has no input '%s'%s", tostring(k), prim.hint(tostring(k), names)) end
   end }))
   if prim.n_outputs() == 0 then fail("the model gives no output\nhint: g:output(\"y\", y, \"b n c\")") end
   return rows

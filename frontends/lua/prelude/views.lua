@@ -31,7 +31,10 @@ function V:as(spec)                                -- rename: "n d -> m e"
 end
 function V:ragged(name, count)                     -- the axis ends at `count`, a value over other axes
   V.size(self, name)
-  return prim.ragged(self, name, count)
+  local lacks = prim.except(prim.axes(prim.lift(count)), prim.axes(self))
+  if #lacks == 0 then return prim.ragged(self, name, count) end
+  local zero = G.full(nil, self.dtype == "f32" and 0.0 or 0, table.concat(lacks, " "), count)
+  return prim.ragged(self + zero, name, count)
 end
 -- States extents that the graph cannot prove, { y = 7 }: checked at load, believed from then on.
 function V:expect(sizes)
@@ -102,10 +105,10 @@ function V:blocks(spec, size)
   local n, count = V.size(self, from[1]), prim.count(self, from[1])
   prim.free(self, to, from)
   if count == nil and prim.decide(n % size, "eq", 0) then return self:split(spec, { [to[2]] = size }) end
-  local p = prim.index(to[1], lap.dim.ceil(n, size))
-  if count then p = p:ragged(to[1], (count + (size - 1)) // size) end
-  local i = prim.index(to[2], size):ragged(to[2], (prim.lift(count or n) - p * size):clamp(0, size))
-  return self:at { [from[1]] = p * size + i }
+  local p, i = prim.index(to[1], lap.dim.ceil(n, size)), prim.index(to[2], size)
+  local x = self:at({ [from[1]] = p * size + i }, 0)
+  if count then x = x:ragged(to[1], (count + (size - 1)) // size) end
+  return x:ragged(to[2], (prim.lift(count or n) - p * size):clamp(0, size))
 end
 
 function V:slice(name, start, len)
