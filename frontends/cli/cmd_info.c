@@ -1,26 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_info.c - lappet info: what a model takes and gives. */
-#include <string.h>
-
 #include "frontends/cli/document.h"
 #include "frontends/cli/setup.h"
-
-static bool lacks_required(const lap_setup *s)
-{
-    const lap_model *m = lap_session_model(s->session);
-    for (uint32_t i = 0; i < lap_model_n_params(m); i++) {
-        const lap_model_param *p = lap_model_param_at(m, i);
-        bool given = false;
-        for (uint32_t k = 0; k < s->args->n[LAP_OPT_PARAM]; k++) {
-            const char *text = s->args->values[LAP_OPT_PARAM][k];
-            given = given || (strncmp(text, p->name, strlen(p->name)) == 0 && text[strlen(p->name)] == '=');
-        }
-        if (p->is_required && !given) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
@@ -61,7 +42,8 @@ static void print_declared(const lap_model *m)
     }
 }
 
-static void print_info(lap_setup *s, bool is_built)
+/* `missing` says why there is no graph, or is NULL. */
+static void print_info(lap_setup *s, const char *missing)
 {
     const lap_model *m = lap_session_model(s->session);
     line("name", lap_model_name(m));
@@ -70,8 +52,8 @@ static void print_info(lap_setup *s, bool is_built)
     line("paper", lap_model_paper(m));
     line("reference cases", lap_model_reference(m));
     print_params(m);
-    if (!is_built) {
-        printf("\nGive the required parameters with --param to see inputs, weights and outputs.\n");
+    if (missing != NULL) {
+        printf("\nGive parameters with --param to see inputs, weights and outputs:\n%s\n", missing);
         return;
     }
     const lap_leaves *leaves = lap_session_leaves(s->session);
@@ -137,7 +119,7 @@ static cJSON *declared_document(const lap_model *m)
     return list;
 }
 
-static void document_info(lap_setup *s, bool is_built)
+static void document_info(lap_setup *s, const char *missing)
 {
     const lap_model *m = lap_session_model(s->session);
     cJSON *d = cJSON_CreateObject();
@@ -147,7 +129,9 @@ static void document_info(lap_setup *s, bool is_built)
     lap_document_text(d, "paper", lap_model_paper(m));
     lap_document_text(d, "reference", lap_model_reference(m));
     cJSON_AddItemToObject(d, "params", params_document(m));
-    if (is_built) {
+    if (missing != NULL) {
+        lap_document_text(d, "missing", missing);
+    } else {
         const lap_leaves *leaves = lap_session_leaves(s->session);
         lap_ctx *ctx = lap_session_ctx(s->session);
         cJSON_AddItemToObject(d, "declared_inputs", declared_document(m));
@@ -158,20 +142,27 @@ static void document_info(lap_setup *s, bool is_built)
     lap_document_print(d);
 }
 
+/* A model whose parameters are still to be given is no mistake: its schema can be shown. */
+static lap_code inform(lap_setup *s)
+{
+    if (!lap_session_open_model(s->session, &s->load)) {
+        return lap_setup_failure(s);
+    }
+    const char *missing = NULL;
+    if (!lap_session_load(s->session, &s->load)) {
+        if (lap_args_has(s->args, LAP_OPT_PARAM) || lap_session_code(s->session) != LAP_BAD_INPUT) {
+            return lap_setup_failure(s);
+        }
+        missing = lap_session_message(s->session);
+    }
+    (lap_args_has(s->args, LAP_OPT_JSON) ? document_info : print_info)(s, missing);
+    return LAP_OK;
+}
+
 lap_code lap_cmd_info(const lap_args *args)
 {
     lap_setup s;
-    lap_code code = LAP_BAD_INPUT;
-    if (lap_setup_init(&s, args)) {
-        bool opened = lap_session_open_model(s.session, &s.load);
-        bool build = opened && !lacks_required(&s);
-        if (!opened || (build && !lap_session_load(s.session, &s.load))) {
-            code = lap_setup_failure(&s);
-        } else {
-            (lap_args_has(args, LAP_OPT_JSON) ? document_info : print_info)(&s, build);
-            code = LAP_OK;
-        }
-    }
+    lap_code code = lap_setup_init(&s, args) ? inform(&s) : LAP_BAD_INPUT;
     lap_setup_free(&s);
     return code;
 }
