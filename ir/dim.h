@@ -4,7 +4,8 @@
  * An extent is a polynomial with rational coefficients over atoms: symbols (solved from the shapes
  * of inputs and weights), floor quotients, minima, maxima, and trunc(c * d) in double precision.
  * Canonical and hash-consed: two extents are provably equal when their ids are equal. Extents are
- * never negative where they size an axis; intermediate values may be. */
+ * never negative where they size an axis; intermediate values may be. A symbolic divisor is taken to
+ * be positive. What overflows becomes one extent, "overflow()", without value, bounds or relations. */
 #ifndef LAP_IR_DIM_H
 #define LAP_IR_DIM_H
 
@@ -26,6 +27,8 @@ lap_dim lap_dim_mul(lap_ctx *ctx, lap_dim a, lap_dim b);
  * Returns false when both are constants and b does not divide a, or b is 0. */
 LAP_MUST_CHECK bool lap_dim_div(lap_ctx *ctx, lap_dim a, lap_dim b, lap_dim *out);
 lap_dim lap_dim_floordiv(lap_ctx *ctx, lap_dim a, lap_dim b);     /* 0 when b is 0 */
+/* The evident whole part q of a / b: a = q*b + rest; rest is a where nothing divides evidently. */
+lap_dim lap_dim_whole(lap_ctx *ctx, lap_dim a, lap_dim b, lap_dim *out_rest);
 lap_dim lap_dim_ceildiv(lap_ctx *ctx, lap_dim a, lap_dim b);
 lap_dim lap_dim_mod(lap_ctx *ctx, lap_dim a, lap_dim b);
 lap_dim lap_dim_min(lap_ctx *ctx, lap_dim a, lap_dim b);

@@ -137,6 +137,20 @@ lap_dim lap_dim_floordiv(lap_ctx *ctx, lap_dim a, lap_dim b)
     return lap_dim_add(ctx, q, floor_rest(ctx, r, b));
 }
 
+lap_dim lap_dim_whole(lap_ctx *ctx, lap_dim a, lap_dim b, lap_dim *out_rest)
+{
+    lap_poly x = lap_poly_of(ctx, a), y = lap_poly_of(ctx, b);
+    lap_dim r = a, q = LAP_DIM_ZERO;
+    if (!lap_dim_is_bad(a) && x.den == 1 && y.den == 1 && y.n == 1 && y.at[0].c.num > 0) {
+        q = pull_whole(ctx, a, b, &r);
+    } else if (!lap_dim_is_bad(a) && y.n > 0 && !(lap_dim_long_div(ctx, a, b, &q, &r) && !r.ix && lap_poly_of(ctx, q).den == 1)) {
+        q = LAP_DIM_ZERO;
+        r = a;
+    }
+    *out_rest = r;
+    return q;
+}
+
 lap_dim lap_dim_ceildiv(lap_ctx *ctx, lap_dim a, lap_dim b)
 {
     lap_dim last = lap_dim_sub(ctx, b, lap_dim_const(ctx, 1));
