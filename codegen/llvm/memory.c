@@ -284,7 +284,7 @@ static LLVMValueRef nibble_run(lap_emitter *e, lap_memory m, LLVMValueRef index)
 
 static LLVMValueRef load_nibbles(lap_emitter *e, lap_memory m, lap_lval index, access how, LLVMValueRef mask)
 {
-    if (how == ACCESS_RUN && !mask && e->lanes % 2 == 0) {
+    if (how == ACCESS_RUN && !mask && e->lanes % 4 == 0) {
         return nibble_run(e, m, index.v);
     }
     bool is_one = how == ACCESS_UNIFORM;

@@ -109,7 +109,7 @@ static inline int32_t rig_call(rig *r, uint32_t kernel, void *const *buffers, in
     return lap_jit_kernels(r->jit)[kernel](buffers, values, begin, end, scratch);
 }
 
-/* Levels that this machine runs, NULL (itself) first; returns how many. */
+/* Levels that this machine runs: NULL (itself), then those below its own; returns how many. */
 static inline size_t rig_cpus(const char *out[8])
 {
     static const char *const x86[] = {"x86-64-v4", "x86-64-v3", "x86-64-v2", "x86-64"};
@@ -120,10 +120,10 @@ static inline size_t rig_cpus(const char *out[8])
     out[n++] = NULL;
     bool is_below = false;
     for (size_t i = 0; i < 4; i++) {
-        is_below = is_below || strcmp(x86[i], level) == 0;
         if (is_below) {
             out[n++] = x86[i];
         }
+        is_below = is_below || strcmp(x86[i], level) == 0;
     }
     lap_machine_free(here);
     return n;
