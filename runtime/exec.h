@@ -15,7 +15,7 @@ typedef struct lap_exec lap_exec;
 
 typedef struct lap_exec_options {
     uint32_t n_threads;         /* 0: one per processor this process may use */
-    size_t max_bytes;           /* bound on workspace, 0: none */
+    size_t max_bytes;           /* bound on workspace, 0: the memory of this machine */
 } lap_exec_options;
 
 /* The image is validated whole and must outlive the exec; kernels[i] is the function of kernel i. */
@@ -32,10 +32,14 @@ lap_dtype lap_exec_dtype(const lap_exec *exec, unsigned kind, uint32_t i);
 uint32_t lap_exec_rank(const lap_exec *exec, unsigned kind, uint32_t i);
 
 /* Binds weights by name from an open file, which must outlive the exec. Missing tensors, and ones
- * of a wrong rank, are errors; other storage types than declared convert once here. Names with
- * {k} are families: tensors NAME with {k} replaced by 0, 1, .. are stacked along the first axis. */
+ * of a wrong rank or size, are errors; other storage types than declared convert once here. Names
+ * with {k} are families: tensors NAME with {k} replaced by 0, 1, .. are stacked along the first axis.
+ * After a failure the exec has no weights. */
 bool lap_exec_set_weights(lap_exec *exec, const lap_safetensors *file, lap_fault *fault);
-/* The same from memory: one tensor per weight, in order. */
+/* The same by any other lookup: NULL where there is no such tensor. */
+typedef const lap_tensor_view *lap_exec_lookup(void *user, const char *name);
+bool lap_exec_set_weights_by(lap_exec *exec, lap_exec_lookup *find, void *user, lap_fault *fault);
+/* The same from memory that outlives the exec: one tensor per weight, in order; families stacked. */
 bool lap_exec_set_weight_tensors(lap_exec *exec, const lap_tensor *weights, lap_fault *fault);
 
 /* Solves sizes for these input shapes, checks relations, plans memory, runs the load steps.
@@ -50,6 +54,13 @@ bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs,
 
 size_t lap_exec_workspace(const lap_exec *exec);        /* bytes of the memory plan, after bind */
 uint32_t lap_exec_threads(const lap_exec *exec);
+/* Shape of a tensor for given values of all symbols, in order. */
+bool lap_exec_shape(const lap_exec *exec, unsigned kind, uint32_t i, const int64_t *symbols, lap_tensor *out_shape,
+                    lap_fault *fault);
+uint32_t lap_exec_n_symbols(const lap_exec *exec);
+const char *lap_exec_symbol_name(const lap_exec *exec, uint32_t i);
+bool lap_exec_is_optional(const lap_exec *exec, uint32_t input);
+const char *lap_exec_model(const lap_exec *exec);
 /* Value of a symbol such as "N" after bind. */
 bool lap_exec_symbol(const lap_exec *exec, const char *name, int64_t *out);
 

@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * exec.c - opens a program, runs its steps, gives out results. */
+#include "runtime/exec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/exec_state.h"
+
+/* ---- opening and closing ------------------------------------------------------------------- */
+
+static void mark_load_step(const lap_exec *exec, const lap_image_step *s)
+{
+    const lap_image *image = &exec->image;
+    if (s->kind == LAP_STEP_LAUNCH) {
+        const lap_image_kernel *k = &image->kernels[s->kernel];
+        exec->on_load_dim[k->grid] = true;
+        for (uint32_t i = 0; i < k->n_dims; i++) {
+            exec->on_load_dim[k->dims[i]] = true;
+        }
+    } else if (s->kind == LAP_STEP_LOOP) {
+        exec->on_load_dim[s->limit] = true;
+    }
+    for (uint32_t i = 0; i < s->n_body; i++) {
+        mark_load_step(exec, &image->steps[s->body + i]);
+    }
+    for (uint32_t i = 0; i < s->n_other; i++) {
+        mark_load_step(exec, &image->steps[s->other + i]);
+    }
+}
+
+static void mark_load(const lap_exec *exec)
+{
+    const lap_image *image = &exec->image;
+    for (uint32_t i = 0; i < image->n_buffers; i++) {
+        if (image->buffers[i].kind == LAP_BUF_PACKED) {
+            exec->on_load_dim[image->buffers[i].count] = true;
+        }
+    }
+    for (uint32_t i = 0; i < image->n_top; i++) {
+        if (image->steps[i].on_load) {
+            mark_load_step(exec, &image->steps[i]);
+        }
+    }
+}
+
+static void *array(size_t n, size_t size, bool *ok)
+{
+    void *items = calloc(n ? n : 1, size);
+    *ok = *ok && items;
+    return items;
+}
+
+static size_t most_equations(const lap_image *image)
+{
+    size_t n = 0;
+    for (int kind = LAP_LEAF_INPUT; kind <= LAP_LEAF_WEIGHT; kind++) {
+        for (uint32_t i = 0; i < image->n_leaves[kind]; i++) {
+            n += image->leaves[kind][i].rank;
+        }
+    }
+    return n;
+}
+
+static uint32_t most_slots(const lap_image *image)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < image->n_steps; i++) {
+        most = image->steps[i].n_buffers > most ? image->steps[i].n_buffers : most;
+    }
+    return most;
+}
+
+static bool make_arrays(lap_exec *exec)
+{
+    const lap_image *image = &exec->image;
+    uint32_t n_in = image->n_leaves[LAP_LEAF_INPUT], n_out = image->n_leaves[LAP_LEAF_OUTPUT];
+    uint32_t n_weights = image->n_leaves[LAP_LEAF_WEIGHT];
+    bool ok = true;
+    exec->weights = array(n_weights, sizeof *exec->weights, &ok);
+    exec->weight_memory = array(n_weights, sizeof *exec->weight_memory, &ok);
+    exec->weight_symbols.value = array(image->n_symbols, sizeof(int64_t), &ok);
+    exec->weight_symbols.is_known = array(image->n_symbols, sizeof(bool), &ok);
+    exec->inputs = array(n_in, sizeof *exec->inputs, &ok);
+    exec->is_given = array(n_in, sizeof *exec->is_given, &ok);
+    exec->outputs = array(n_out, sizeof *exec->outputs, &ok);
+    exec->symbols.value = array(image->n_symbols, sizeof(int64_t), &ok);
+    exec->symbols.is_known = array(image->n_symbols, sizeof(bool), &ok);
+    exec->dims = array(image->n_dims, sizeof *exec->dims, &ok);
+    exec->dim_state = array(image->n_dims, sizeof *exec->dim_state, &ok);
+    exec->equations = array(most_equations(image), sizeof *exec->equations, &ok);
+    exec->at = array(image->n_buffers, sizeof *exec->at, &ok);
+    exec->n_bytes = array(image->n_buffers, sizeof *exec->n_bytes, &ok);
+    exec->items = array(image->n_buffers, sizeof *exec->items, &ok);
+    exec->staged = array(n_in, sizeof *exec->staged, &ok);
+    exec->made = array(n_out, sizeof *exec->made, &ok);
+    exec->on_load_dim = array(image->n_dims, sizeof *exec->on_load_dim, &ok);
+    exec->loaded_dims = array(image->n_dims, sizeof *exec->loaded_dims, &ok);
+    exec->slots = array(most_slots(image), sizeof *exec->slots, &ok);
+    exec->kernel_start = array(image->n_kernels + 1u, sizeof *exec->kernel_start, &ok);
+    for (uint32_t k = 0; ok && k < image->n_kernels; k++) {
+        exec->kernel_start[k + 1] = exec->kernel_start[k] + image->kernels[k].n_dims;
+    }
+    exec->kernel_dims = ok ? array(exec->kernel_start[image->n_kernels], sizeof *exec->kernel_dims, &ok) : NULL;
+    return ok;
+}
+
+lap_exec *lap_exec_open(const void *image, size_t n_bytes, lap_kernel_fn *const *kernels,
+                        const lap_exec_options *options, lap_fault *fault)
+{
+    lap_exec *exec = calloc(1, sizeof *exec);
+    if (!exec) {
+        lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
+        return NULL;
+    }
+    if (!lap_image_open(&exec->image, image, n_bytes, fault)) {
+        free(exec);
+        return NULL;
+    }
+    exec->kernels = kernels;
+    exec->max_bytes = options ? options->max_bytes : 0;
+    exec->pool = lap_pool_new(options ? options->n_threads : 0);
+    if (!make_arrays(exec) || !exec->pool) {
+        lap_exec_close(exec);
+        lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
+        return NULL;
+    }
+    mark_load(exec);
+    return exec;
+}
+
+void lap_exec_close(lap_exec *exec)
+{
+    if (!exec) {
+        return;
+    }
+    const lap_image *image = &exec->image;
+    for (uint32_t i = 0; exec->weight_memory && i < image->n_leaves[LAP_LEAF_WEIGHT]; i++) {
+        lap_memory_free(exec->weight_memory[i]);
+    }
+    for (uint32_t i = 0; exec->staged && i < image->n_leaves[LAP_LEAF_INPUT]; i++) {
+        lap_room_free(&exec->staged[i]);
+    }
+    for (uint32_t i = 0; exec->made && i < image->n_leaves[LAP_LEAF_OUTPUT]; i++) {
+        lap_room_free(&exec->made[i]);
+    }
+    lap_room_free(&exec->arena);
+    lap_room_free(&exec->packed);
+    lap_room_free(&exec->scratch);
+    void *const arrays[] = {exec->weights, exec->weight_memory, exec->weight_symbols.value,
+                            exec->weight_symbols.is_known, exec->inputs, exec->is_given, exec->outputs,
+                            exec->symbols.value, exec->symbols.is_known, exec->dims, exec->dim_state, exec->equations,
+                            exec->at, exec->n_bytes, exec->items, exec->staged, exec->made, exec->on_load_dim,
+                            exec->loaded_dims, exec->slots, exec->kernel_start, exec->kernel_dims};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        free(arrays[i]);
+    }
+    lap_pool_free(exec->pool);
+    lap_image_close(&exec->image);
+    free(exec);
+}
+
+/* ---- steps --------------------------------------------------------------------------------- */
+
+typedef struct launch {
+    lap_kernel_fn *fn;
+    void *const *slots;
+    const int64_t *dims;
+    char *scratch;
+    size_t stride;
+} launch;
+
+static int32_t launch_range(void *user, int64_t begin, int64_t end, uint32_t thread)
+{
+    const launch *l = user;
+    return l->fn(l->slots, l->dims, begin, end, l->scratch + thread * l->stride);
+}
+
+static bool kernel_failed(const lap_exec *exec, const lap_image_kernel *k, int32_t code, lap_fault *fault)
+{
+    if (code < 0 || (uint32_t)code > exec->image.n_messages) {
+        return lap_fault_set(fault, LAP_INTERNAL, "kernel %s gave the unknown code %d", k->name, (int)code);
+    }
+    const lap_image_message *m = &exec->image.messages[code - 1];
+    return lap_fault_at(fault, LAP_BAD_INPUT, m->place, "%s", m->text);
+}
+
+/* Why a launch cannot be done: an operand without memory. */
+static bool no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault)
+{
+    const lap_image *image = &exec->image;
+    const lap_image_buffer *b = &image->buffers[buffer];
+    if (b->kind == LAP_BUF_INPUT && !exec->is_given[b->leaf]) {
+        const lap_image_leaf *leaf = &image->leaves[LAP_LEAF_INPUT][b->leaf];
+        return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "%s is needed but not given", leaf->name);
+    }
+    return lap_fault_set(fault, LAP_BAD_INPUT, "%s elements are needed, which %s", image->dims[b->count].text,
+                         lap_extent_trouble((lap_extent_state)exec->dim_state[b->count]));
+}
+
+static bool dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
+{
+    for (uint32_t i = 0; i <= k->n_dims + 1; i++) {
+        uint32_t dim = i < k->n_dims ? k->dims[i] : i == k->n_dims ? k->grid : k->scratch;
+        if (exec->dim_state[dim] != LAP_EXTENT_OK) {
+            return lap_fault_set(fault, LAP_BAD_INPUT, "%s %s", exec->image.dims[dim].text,
+                                 lap_extent_trouble((lap_extent_state)exec->dim_state[dim]));
+        }
+    }
+    return true;
+}
+
+/* Iterations worth a turn at the counter: about 2 microseconds, and some ranges per thread. */
+static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t n)
+{
+    enum { TURN = 2000 * 16, RANGES = 8 };
+    int64_t cost = exec->dims[k->cost] > 0 ? exec->dims[k->cost] : 1;
+    int64_t least = TURN / cost + 1;
+    int64_t even = n / ((int64_t)lap_pool_threads(exec->pool) * RANGES);
+    return even > least ? even : least;
+}
+
+static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
+{
+    const lap_image_kernel *k = &exec->image.kernels[s->kernel];
+    if (!dims_have_values(exec, k, fault)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < s->n_buffers; i++) {
+        exec->slots[i] = exec->at[s->buffers[i]];
+        if (!exec->slots[i]) {
+            return no_operand(exec, s->buffers[i], fault);
+        }
+    }
+    int64_t n = exec->dims[k->grid];
+    launch l = {exec->kernels[s->kernel], exec->slots, exec->kernel_dims + exec->kernel_start[s->kernel],
+                exec->scratch.at, exec->scratch_stride};
+    int32_t code = lap_pool_run(exec->pool, n, grain_of(exec, k, n), launch_range, &l);
+    return code == 0 || kernel_failed(exec, k, code, fault);
+}
+
+static bool run_list(lap_exec *exec, uint32_t first, uint32_t n, lap_fault *fault);
+
+/* A buffer of one element that the runtime itself reads or writes. */
+static void *cell(const lap_exec *exec, int32_t buffer, size_t size, lap_fault *fault)
+{
+    if (exec->n_bytes[buffer] < size || !exec->at[buffer]) {
+        lap_fault_set(fault, LAP_INTERNAL, "buffer %d of the program has no element", (int)buffer);
+        return NULL;
+    }
+    return exec->at[buffer];
+}
+
+static bool run_loop(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
+{
+    if (exec->dim_state[s->limit] != LAP_EXTENT_OK) {
+        return lap_fault_set(fault, LAP_BAD_INPUT, "%s %s", exec->image.dims[s->limit].text,
+                             lap_extent_trouble((lap_extent_state)exec->dim_state[s->limit]));
+    }
+    int64_t *counter = s->counter < 0 ? NULL : cell(exec, s->counter, sizeof *counter, fault);
+    const uint8_t *test = s->test < 0 ? NULL : cell(exec, s->test, sizeof *test, fault);
+    if ((s->counter >= 0 && !counter) || (s->test >= 0 && !test)) {
+        return false;
+    }
+    int64_t limit = exec->dims[s->limit];
+    for (int64_t i = 0; i < limit; i++) {
+        if (counter) {
+            *counter = s->reverse ? limit - 1 - i : i;
+        }
+        if (!run_list(exec, s->body, s->n_test, fault)) {
+            return false;
+        }
+        if (test && !*test) {
+            return true;
+        }
+        if (!run_list(exec, s->body + s->n_test, s->n_body - s->n_test, fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool run_branch(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
+{
+    const uint8_t *test = cell(exec, s->test, sizeof *test, fault);
+    if (!test) {
+        return false;
+    }
+    return *test ? run_list(exec, s->body, s->n_body, fault) : run_list(exec, s->other, s->n_other, fault);
+}
+
+static bool run_copy(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
+{
+    if (!exec->at[s->from] || !exec->at[s->to]) {
+        return no_operand(exec, exec->at[s->from] ? s->to : s->from, fault);
+    }
+    if (exec->n_bytes[s->from] != exec->n_bytes[s->to]) {
+        return lap_fault_set(fault, LAP_INTERNAL, "buffers %u and %u of the program differ in size", s->from, s->to);
+    }
+    memmove(exec->at[s->to], exec->at[s->from], exec->n_bytes[s->to]);
+    return true;
+}
+
+static bool run_step(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
+{
+    switch (s->kind) {
+    case LAP_STEP_LAUNCH:
+        return run_launch(exec, s, fault);
+    case LAP_STEP_LOOP:
+        return run_loop(exec, s, fault);
+    case LAP_STEP_BRANCH:
+        return run_branch(exec, s, fault);
+    case LAP_STEP_COPY:
+        return run_copy(exec, s, fault);
+    }
+    return false;
+}
+
+static bool run_list(lap_exec *exec, uint32_t first, uint32_t n, lap_fault *fault)
+{
+    for (uint32_t i = first; i < first + n; i++) {
+        if (!run_step(exec, &exec->image.steps[i], fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool lap_exec_steps(lap_exec *exec, bool on_load, lap_fault *fault)
+{
+    for (uint32_t i = 0; i < exec->image.n_top; i++) {
+        const lap_image_step *s = &exec->image.steps[i];
+        if (s->on_load == on_load && !run_step(exec, s, fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- a run --------------------------------------------------------------------------------- */
+
+static bool is_bound_to(const lap_exec *exec, const lap_tensor *inputs)
+{
+    if (!exec->is_bound) {
+        return false;
+    }
+    for (uint32_t i = 0; i < exec->image.n_leaves[LAP_LEAF_INPUT]; i++) {
+        const lap_image_leaf *leaf = &exec->image.leaves[LAP_LEAF_INPUT][i];
+        bool is_given = !(leaf->is_optional && !inputs[i].data && inputs[i].rank == 0);
+        if (is_given != exec->is_given[i] || (is_given && (inputs[i].dtype != leaf->dtype ||
+                                                           !lap_exec_is_same_shape(&inputs[i], &exec->inputs[i])))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_aligned(const void *memory, lap_dtype dtype)
+{
+    size_t align = lap_dtype_bits(dtype) / 8;
+    return align < 2 || (uintptr_t)memory % align == 0;
+}
+
+/* Memory of each input: the caller's, or a copy where that is not aligned. */
+static bool place_inputs(lap_exec *exec, const lap_tensor *inputs, lap_fault *fault)
+{
+    const lap_image *image = &exec->image;
+    for (uint32_t i = 0; i < image->n_buffers; i++) {
+        const lap_image_buffer *b = &image->buffers[i];
+        if (b->kind != LAP_BUF_INPUT || !exec->is_given[b->leaf]) {
+            continue;
+        }
+        const lap_tensor *given = &inputs[b->leaf];
+        const lap_image_leaf *leaf = &image->leaves[LAP_LEAF_INPUT][b->leaf];
+        size_t need = exec->n_bytes[i];
+        if (given->n_bytes < need || (!given->data && need > 0)) {
+            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "%s has %zu bytes, but its shape needs %zu",
+                                leaf->name, given->data ? given->n_bytes : 0, need);
+        }
+        exec->at[i] = given->data;
+        if (!given->data || !is_aligned(given->data, b->dtype)) {
+            lap_room *room = &exec->staged[b->leaf];
+            if (!lap_room_grow(room, need, fault)) {
+                return false;
+            }
+            if (need > 0) {
+                memcpy(room->at, given->data, need);
+            }
+            exec->at[i] = room->at;
+        }
+    }
+    return true;
+}
+
+/* Memory of output i: the caller's where it is aligned, else the exec's. */
+static void *output_memory(lap_exec *exec, uint32_t i, const lap_tensor *given, lap_fault *fault)
+{
+    const lap_image_leaf *leaf = &exec->image.leaves[LAP_LEAF_OUTPUT][i];
+    size_t need = exec->outputs[i].n_bytes;
+    if (given->data && given->n_bytes < need) {
+        lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "output %s needs %zu bytes, given are %zu", leaf->name, need,
+                     given->n_bytes);
+        return NULL;
+    }
+    if (given->data && is_aligned(given->data, leaf->dtype)) {
+        return given->data;
+    }
+    return lap_room_grow(&exec->made[i], need, fault) ? exec->made[i].at : NULL;
+}
+
+static bool place_outputs(lap_exec *exec, const lap_tensor *outputs, lap_fault *fault)
+{
+    const lap_image *image = &exec->image;
+    for (uint32_t i = 0; i < image->n_leaves[LAP_LEAF_OUTPUT]; i++) {
+        exec->outputs[i].data = output_memory(exec, i, &outputs[i], fault);
+        if (!exec->outputs[i].data) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < image->n_buffers; i++) {
+        if (image->buffers[i].kind == LAP_BUF_OUTPUT && exec->dim_state[image->buffers[i].count] == LAP_EXTENT_OK) {
+            exec->at[i] = exec->outputs[image->buffers[i].leaf].data;
+        }
+    }
+    return true;
+}
+
+/* Moves the rows that remain to the front: from row-major of `bound` to row-major of `exact`. */
+static void crop_rows(char *data, uint32_t rank, const int64_t *bound, const int64_t *exact, size_t element)
+{
+    size_t row = (size_t)exact[rank - 1] * element;
+    int64_t index[LAP_MAX_RANK] = {0};
+    size_t n_rows = 1;
+    for (uint32_t axis = 0; axis + 1 < rank; axis++) {
+        n_rows *= (size_t)exact[axis];
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        size_t from = 0;
+        for (uint32_t axis = 0; axis < rank; axis++) {
+            from = from * (size_t)bound[axis] + (size_t)index[axis];
+        }
+        memmove(data + r * row, data + from * element, row);
+        for (uint32_t axis = rank - 1; axis-- > 0 && ++index[axis] == exact[axis];) {
+            index[axis] = 0;
+        }
+    }
+}
+
+/* Applies the run-time bounds of output i to its memory and gives the exact shape. */
+static bool crop_output(lap_exec *exec, uint32_t i, lap_tensor *out, lap_fault *fault)
+{
+    const lap_image_leaf *leaf = &exec->image.leaves[LAP_LEAF_OUTPUT][i];
+    const lap_tensor *bound = &exec->outputs[i];
+    bool cropped = false;
+    *out = *bound;
+    for (uint32_t axis = 0; axis < leaf->rank; axis++) {
+        if (leaf->crop[axis] == 0) {
+            continue;
+        }
+        const int64_t *count = cell(exec, (int32_t)leaf->crop[axis] - 1, sizeof *count, fault);
+        if (!count) {
+            return false;
+        }
+        int64_t exact = *count < 0 ? 0 : *count < bound->shape[axis] ? *count : bound->shape[axis];
+        cropped |= exact != bound->shape[axis];
+        out->shape[axis] = exact;
+    }
+    if (!cropped) {
+        return true;
+    }
+    size_t n;
+    lap_tensor_count(out, &n);
+    lap_dtype_bytes(leaf->dtype, n, &out->n_bytes);
+    if (n > 0) {
+        crop_rows(bound->data, leaf->rank, bound->shape, out->shape, lap_dtype_bits(leaf->dtype) / 8);
+    }
+    return true;
+}
+
+static bool give_outputs(lap_exec *exec, lap_tensor *outputs, lap_fault *fault)
+{
+    for (uint32_t i = 0; i < exec->image.n_leaves[LAP_LEAF_OUTPUT]; i++) {
+        lap_tensor exact;
+        if (!crop_output(exec, i, &exact, fault)) {
+            return false;
+        }
+        void *wanted = outputs[i].data;
+        outputs[i] = exact;
+        if (wanted && wanted != exact.data) {
+            memcpy(wanted, exact.data, exact.n_bytes);
+            outputs[i].data = wanted;
+        }
+    }
+    return true;
+}
+
+bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs, lap_fault *fault)
+{
+    if (!is_bound_to(exec, inputs) && !lap_exec_bind(exec, inputs, fault)) {
+        return false;
+    }
+    return place_inputs(exec, inputs, fault) && place_outputs(exec, outputs, fault) &&
+           lap_exec_steps(exec, false, fault) && give_outputs(exec, outputs, fault);
+}
+
+/* ---- questions ----------------------------------------------------------------------------- */
+
+uint32_t lap_exec_n_inputs(const lap_exec *exec)
+{
+    return exec->image.n_leaves[LAP_LEAF_INPUT];
+}
+
+uint32_t lap_exec_n_weights(const lap_exec *exec)
+{
+    return exec->image.n_leaves[LAP_LEAF_WEIGHT];
+}
+
+uint32_t lap_exec_n_outputs(const lap_exec *exec)
+{
+    return exec->image.n_leaves[LAP_LEAF_OUTPUT];
+}
+
+const char *lap_exec_name(const lap_exec *exec, unsigned kind, uint32_t i)
+{
+    return exec->image.leaves[kind][i].name;
+}
+
+lap_dtype lap_exec_dtype(const lap_exec *exec, unsigned kind, uint32_t i)
+{
+    return exec->image.leaves[kind][i].dtype;
+}
+
+uint32_t lap_exec_rank(const lap_exec *exec, unsigned kind, uint32_t i)
+{
+    return exec->image.leaves[kind][i].rank;
+}
+
+bool lap_exec_is_optional(const lap_exec *exec, uint32_t input)
+{
+    return exec->image.leaves[LAP_LEAF_INPUT][input].is_optional;
+}
+
+const char *lap_exec_model(const lap_exec *exec)
+{
+    return exec->image.name;
+}
+
+bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_shape)
+{
+    *out_shape = exec->outputs[i];
+    out_shape->data = NULL;
+    return exec->is_bound;
+}
+
+size_t lap_exec_workspace(const lap_exec *exec)
+{
+    return exec->workspace;
+}
+
+uint32_t lap_exec_threads(const lap_exec *exec)
+{
+    return lap_pool_threads(exec->pool);
+}
+
+uint32_t lap_exec_n_symbols(const lap_exec *exec)
+{
+    return exec->image.n_symbols;
+}
+
+const char *lap_exec_symbol_name(const lap_exec *exec, uint32_t i)
+{
+    return exec->image.symbols[i];
+}
+
+bool lap_exec_symbol(const lap_exec *exec, const char *name, int64_t *out)
+{
+    for (uint32_t i = 0; exec->is_bound && i < exec->image.n_symbols; i++) {
+        if (strcmp(exec->image.symbols[i], name) == 0) {
+            *out = exec->symbols.value[i];
+            return true;
+        }
+    }
+    return false;
+}

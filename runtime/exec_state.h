@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * exec_state.h - what a lap_exec holds; shared by the files that make it up, and by nobody else.
+ *
+ * exec.c opens and runs, weights.c binds weights, bind.c turns shapes into sizes and memory. */
+#ifndef LAP_RUNTIME_EXEC_STATE_H
+#define LAP_RUNTIME_EXEC_STATE_H
+
+#include "runtime/exec.h"
+#include "runtime/extent.h"
+#include "runtime/image.h"
+#include "runtime/plan.h"
+#include "runtime/threads.h"
+
+/* Memory that grows and is used again. */
+typedef struct lap_room { void *at; size_t n; } lap_room;
+
+struct lap_exec {
+    lap_image image;
+    lap_kernel_fn *const *kernels;
+    size_t max_bytes;
+    lap_pool *pool;
+
+    /* weights */
+    bool has_weights;
+    lap_tensor *weights;
+    void **weight_memory;           /* of converted or stacked ones, else NULL */
+    lap_symbols weight_symbols;     /* what the weights alone decide */
+
+    /* the binding */
+    bool is_bound;
+    lap_tensor *inputs;             /* shapes of the binding; data is not used */
+    bool *is_given;
+    lap_tensor *outputs;            /* bounds */
+    lap_symbols symbols;
+    int64_t *dims;
+    uint8_t *dim_state;             /* lap_extent_state */
+    int64_t *kernel_dims;           /* of all kernels, one after the other */
+    size_t *kernel_start;           /* n_kernels + 1 */
+    lap_equation *equations;
+
+    /* memory */
+    void **at;                      /* element 0 of each buffer; NULL: may not be touched */
+    size_t *n_bytes;                /* of each buffer */
+    lap_plan_item *items;           /* of TEMP buffers, in order */
+    size_t workspace;
+    lap_room arena, packed, scratch;
+    size_t scratch_stride;
+    lap_room *staged;               /* by input: copies of inputs that are not aligned */
+    lap_room *made;                 /* by output: memory of outputs that the caller gave none for */
+    bool is_loaded;                 /* PACKED buffers hold what the load steps make */
+    bool *on_load_dim;              /* extents that the load steps depend on */
+    int64_t *loaded_dims;           /* their values at the last load */
+    void **slots;                   /* operands of the running launch */
+};
+
+bool lap_room_grow(lap_room *room, size_t n, lap_fault *fault);
+void lap_room_free(lap_room *room);
+
+/* Runs steps of the top list: those of the load phase, or the others. */
+bool lap_exec_steps(lap_exec *exec, bool on_load, lap_fault *fault);
+/* Equations of a tensor's axes, appended at exec->equations[n]; the new n. */
+size_t lap_exec_equations(lap_exec *exec, const lap_image_leaf *leaf, const lap_tensor *tensor, size_t n);
+bool lap_exec_is_same_shape(const lap_tensor *a, const lap_tensor *b);
+
+#endif
