@@ -7,9 +7,14 @@
 #include "frontends/cli/setup.h"
 #include "frontends/compiler/case.h"
 
+/* One line, whatever the message's notes and hints. */
 static void print_case(const char *path, const lap_case_report *r)
 {
-    printf("%s %s%s%s\n", r->code == LAP_OK ? "PASS" : "FAIL", path, *r->text != '\0' ? ": " : "", r->text);
+    printf("%s %s%s", r->code == LAP_OK ? "PASS" : "FAIL", path, *r->text != '\0' ? ": " : "");
+    for (const char *c = r->text; *c != '\0'; c++) {
+        fputs(*c == '\n' ? "; " : (char[]){ *c, '\0' }, stdout);
+    }
+    putchar('\n');
     fflush(stdout);
 }
 

@@ -247,7 +247,12 @@ static bool check_input_names(lap_session *s, const lap_views *given)
 static bool set_dims(lap_session *s, const lap_fill_options *o)
 {
     for (uint32_t i = 0; i < o->n_dims; i++) {
-        lap_sizes_set(&s->sizes, lap_intern(s->ctx, o->dim_names[i]), o->dims[i]);
+        lap_name symbol = lap_intern(s->ctx, o->dim_names[i]);
+        if (!lap_sizes_uses(s->graph, &s->leaves, symbol)) {
+            return lap_session_fail(s, LAP_BAD_INPUT, "no input or weight has a size named '%s'\nhint: sizes are named in "
+                                    "input layouts, as N in \"b i=N d\"", o->dim_names[i]);
+        }
+        lap_sizes_set(&s->sizes, symbol, o->dims[i]);
     }
     return true;
 }

@@ -39,6 +39,31 @@ bool lap_sizes_value(void *user, lap_name symbol, int64_t *out)
     return true;
 }
 
+typedef struct search_for { lap_name symbol; bool found; } search_for;
+
+static void match(void *user, lap_name symbol)
+{
+    search_for *f = user;
+    f->found = f->found || lap_name_same(f->symbol, symbol);
+}
+
+static bool specs_use(lap_graph *g, lap_specs specs, lap_name symbol)
+{
+    search_for f = { symbol, false };
+    for (uint32_t i = 0; i < specs.n && !f.found; i++) {
+        const lap_node *leaf = lap_node_at(g, specs.at[i].ref);
+        for (uint32_t k = 0; k < leaf->n_axes; k++) {
+            lap_dim_symbols(lap_graph_ctx(g), leaf->axes[k].size, match, &f);
+        }
+    }
+    return f.found;
+}
+
+bool lap_sizes_uses(lap_graph *g, const lap_leaves *leaves, lap_name symbol)
+{
+    return specs_use(g, leaves->inputs, symbol) || specs_use(g, leaves->weights, symbol);
+}
+
 typedef struct unknowns { const lap_sizes *sizes; uint32_t n; lap_name first; } unknowns;
 
 static void count_unknown(void *user, lap_name symbol)

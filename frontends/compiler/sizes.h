@@ -13,6 +13,8 @@ typedef struct lap_sizes { lap_ctx *ctx; uint32_t n; size_t capacity; lap_size *
 
 /* Sets a symbol. */
 void lap_sizes_set(lap_sizes *sizes, lap_name symbol, int64_t value);
+/* Whether an axis of an input or weight has the symbol in its extent. */
+bool lap_sizes_uses(lap_graph *g, const lap_leaves *leaves, lap_name symbol);
 /* Solves what it can from the shapes of the tensors that exist (repeatedly, one unknown at a time). */
 void lap_sizes_solve(lap_sizes *sizes, lap_specs specs, const lap_views *given);
 /* Chooses small values for the symbols still open such that the graph's checks hold; reports to the
