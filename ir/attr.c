@@ -77,8 +77,8 @@ lap_attr lap_attr_copy(lap_arena *arena, const lap_attr *a)
         out.parts = copy_parts(arena, a->parts);
         break;
     case LAP_KIND_TYPE:
-        out.type.axes = a->type.n_axes
-                            ? lap_arena_copy(arena, a->type.axes, a->type.n_axes * sizeof(lap_axis)) : NULL;
+        out.type.axes =
+            a->type.n_axes ? lap_arena_copy(arena, a->type.axes, a->type.n_axes * sizeof(lap_axis)) : NULL;
         break;
     default:
         break;
@@ -116,7 +116,8 @@ uint64_t lap_attr_hash(uint64_t h, const lap_attr *a)
 {
     h = lap_hash_word(h, a->key);
     switch (lap_attr_kind_of(a->key)) {
-    case LAP_KIND_STR: case LAP_KIND_NAME:
+    case LAP_KIND_STR:
+    case LAP_KIND_NAME:
         return lap_hash_word(h, a->name.ix);
     case LAP_KIND_NAMES:
         return hash_names(h, a->names);
@@ -142,7 +143,7 @@ uint64_t lap_attr_hash(uint64_t h, const lap_attr *a)
     case LAP_KIND_TYPE:
         return hash_type(h, a->type);
     default:
-        return lap_hash_word(h, (uint64_t)a->i);    /* the integers; a FLOAT shares their bits */
+        return lap_hash_word(h, (uint64_t)a->i); /* the integers; a FLOAT shares their bits */
     }
 }
 
@@ -177,7 +178,8 @@ bool lap_attr_same(const lap_attr *a, const lap_attr *b)
         return false;
     }
     switch (lap_attr_kind_of(a->key)) {
-    case LAP_KIND_STR: case LAP_KIND_NAME:
+    case LAP_KIND_STR:
+    case LAP_KIND_NAME:
         return lap_name_same(a->name, b->name);
     case LAP_KIND_NAMES:
         return same_names(a->names, b->names);

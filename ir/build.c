@@ -7,15 +7,9 @@
 
 #include <string.h>
 
-void lap_set_loc(lap_graph *g, lap_loc loc)
-{
-    g->loc = loc;
-}
+void lap_set_loc(lap_graph *g, lap_loc loc) { g->loc = loc; }
 
-lap_loc lap_get_loc(const lap_graph *g)
-{
-    return g->loc;
-}
+lap_loc lap_get_loc(const lap_graph *g) { return g->loc; }
 
 /* ---- is it well formed? --------------------------------------------------------------------- */
 
@@ -68,8 +62,9 @@ static bool check_args(lap_graph *g, const lap_emit_args *e)
         }
         bool multi = lap_op_traits(a->op) & LAP_TRAIT_MULTI;
         if (multi != (e->op == LAP_OP_RESULT)) {
-            return lap_error(g->ctx, g->loc, multi ? "'%s' has several results: pick one"
-                                                   : "'%s' has one value, no results to pick from",
+            return lap_error(g->ctx, g->loc,
+                             multi ? "'%s' has several results: pick one"
+                                   : "'%s' has one value, no results to pick from",
                              lap_op_text(a->op));
         }
     }
@@ -120,8 +115,9 @@ static bool deeper(lap_graph *g, lap_region_id id, lap_region_id *deepest)
 {
     const lap_region_store *r = lap_store_region(g, id);
     if (!r->is_open) {
-        return lap_error(g->ctx, g->loc, "a value made in a body is used outside it\n"
-                                         "hint: return it from the body as a state or an emitted value");
+        return lap_error(g->ctx, g->loc,
+                         "a value made in a body is used outside it\n"
+                         "hint: return it from the body as a state or an emitted value");
     }
     if (r->pub.depth > lap_store_region(g, *deepest)->pub.depth) {
         *deepest = id;
@@ -237,8 +233,14 @@ static void remember(lap_graph *g, uint64_t hash, lap_ref ref)
 static bool commutes(const lap_node *n)
 {
     switch (n->op == LAP_OP_MAP ? (lap_fn)lap_attr_i(n, LAP_ATTR_FN, LAP_N_FNS) : LAP_N_FNS) {
-    case LAP_FN_ADD: case LAP_FN_MUL: case LAP_FN_MIN: case LAP_FN_MAX:
-    case LAP_FN_EQ: case LAP_FN_NE: case LAP_FN_AND: case LAP_FN_OR:
+    case LAP_FN_ADD:
+    case LAP_FN_MUL:
+    case LAP_FN_MIN:
+    case LAP_FN_MAX:
+    case LAP_FN_EQ:
+    case LAP_FN_NE:
+    case LAP_FN_AND:
+    case LAP_FN_OR:
         return true;
     default:
         return false;
@@ -332,9 +334,16 @@ static lap_ref emit_node(lap_graph *g, const lap_emit_args *e)
         return folded;
     }
     lap_node n = {
-        .op = e->op, .dtype = type.dtype, .n_args = e->n_args, .args = e->args, .n_axes = type.n_axes,
-        .axes = type.axes, .n_attrs = e->n_attrs, .attrs = sorted_attrs(g->ctx->arena, e->n_attrs, e->attrs),
-        .n_regions = e->n_regions, .regions = e->regions,
+        .op = e->op,
+        .dtype = type.dtype,
+        .n_args = e->n_args,
+        .args = e->args,
+        .n_axes = type.n_axes,
+        .axes = type.axes,
+        .n_attrs = e->n_attrs,
+        .attrs = sorted_attrs(g->ctx->arena, e->n_attrs, e->attrs),
+        .n_regions = e->n_regions,
+        .regions = e->regions,
     };
     bool pure = lap_op_traits(e->op) & LAP_TRAIT_PURE;
     uint64_t hash = pure ? hash_node(&n) : 0;
@@ -383,20 +392,11 @@ static lap_ref emit_const(lap_graph *g, lap_scalar value)
     return lap_emit(g, &(lap_emit_args){.op = LAP_OP_CONST, .n_attrs = 1, .attrs = &a});
 }
 
-lap_ref lap_const_f(lap_graph *g, double value)
-{
-    return emit_const(g, lap_scalar_f(value));
-}
+lap_ref lap_const_f(lap_graph *g, double value) { return emit_const(g, lap_scalar_f(value)); }
 
-lap_ref lap_const_i(lap_graph *g, int64_t value)
-{
-    return emit_const(g, lap_scalar_i(value));
-}
+lap_ref lap_const_i(lap_graph *g, int64_t value) { return emit_const(g, lap_scalar_i(value)); }
 
-lap_ref lap_const_b(lap_graph *g, bool value)
-{
-    return emit_const(g, lap_scalar_b(value));
-}
+lap_ref lap_const_b(lap_graph *g, bool value) { return emit_const(g, lap_scalar_b(value)); }
 
 lap_ref lap_dim_node(lap_graph *g, lap_dim d)
 {
@@ -421,13 +421,11 @@ lap_ref lap_full(lap_graph *g, lap_scalar value, uint32_t n_axes, const lap_axis
 static lap_ref emit_map(lap_graph *g, lap_fn fn, uint32_t n, const lap_ref *args)
 {
     lap_attr a = lap_attr_make_i(LAP_ATTR_FN, fn);
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = n, .args = args, .n_attrs = 1, .attrs = &a});
+    return lap_emit(g,
+                    &(lap_emit_args){.op = LAP_OP_MAP, .n_args = n, .args = args, .n_attrs = 1, .attrs = &a});
 }
 
-lap_ref lap_map1(lap_graph *g, lap_fn fn, lap_ref a)
-{
-    return emit_map(g, fn, 1, &a);
-}
+lap_ref lap_map1(lap_graph *g, lap_fn fn, lap_ref a) { return emit_map(g, fn, 1, &a); }
 
 lap_ref lap_map2(lap_graph *g, lap_fn fn, lap_ref a, lap_ref b)
 {
@@ -442,7 +440,8 @@ lap_ref lap_map3(lap_graph *g, lap_fn fn, lap_ref a, lap_ref b, lap_ref c)
 lap_ref lap_reduce(lap_graph *g, lap_red red, lap_ref x, lap_names over)
 {
     lap_attr attrs[] = {lap_attr_make_i(LAP_ATTR_RED, red), lap_attr_make_names(LAP_ATTR_OVER, over)};
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_REDUCE, .n_args = 1, .args = &x, .n_attrs = 2, .attrs = attrs});
+    return lap_emit(
+        g, &(lap_emit_args){.op = LAP_OP_REDUCE, .n_args = 1, .args = &x, .n_attrs = 2, .attrs = attrs});
 }
 
 lap_ref lap_at(lap_graph *g, lap_ref x, lap_names src, const lap_ref *index, const lap_scalar *fill)
@@ -456,15 +455,17 @@ lap_ref lap_at(lap_graph *g, lap_ref x, lap_names src, const lap_ref *index, con
     for (uint32_t i = 0; i < src.n; i++) {
         args[i + 1] = index[i];
     }
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_AT, .n_args = src.n + 1, .args = args,
-                                        .n_attrs = fill ? 2 : 1, .attrs = attrs});
+    return lap_emit(
+        g, &(lap_emit_args){
+               .op = LAP_OP_AT, .n_args = src.n + 1, .args = args, .n_attrs = fill ? 2 : 1, .attrs = attrs});
 }
 
 static lap_ref emit_rename(lap_graph *g, lap_ref x, lap_names from, lap_names to, const lap_type *type)
 {
     lap_attr attrs[] = {lap_attr_make_names(LAP_ATTR_FROM, from), lap_attr_make_names(LAP_ATTR_TO, to)};
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_RENAME, .n_args = 1, .args = &x, .n_attrs = 2,
-                                        .attrs = attrs, .type = type});
+    return lap_emit(
+        g, &(lap_emit_args){
+               .op = LAP_OP_RENAME, .n_args = 1, .args = &x, .n_attrs = 2, .attrs = attrs, .type = type});
 }
 
 lap_ref lap_rename(lap_graph *g, lap_ref x, lap_names from, lap_names to)
@@ -480,7 +481,8 @@ static lap_ref with_axis(lap_graph *g, lap_ref x, lap_axis axis)
     }
     const lap_node *n = lap_node_at(g, x);
     if (!lap_node_axis(n, axis.name)) {
-        lap_error(g->ctx, g->loc, "no axis '%s' in %s", lap_text(g->ctx, axis.name), lap_type_show(g->ctx, n));
+        lap_error(g->ctx, g->loc, "no axis '%s' in %s", lap_text(g->ctx, axis.name),
+                  lap_type_show(g->ctx, n));
         return LAP_NONE;
     }
     lap_axis *axes = lap_arena_copy(g->ctx->arena, n->axes, n->n_axes * sizeof *axes);
@@ -514,7 +516,8 @@ lap_ref lap_expect(lap_graph *g, lap_ref x, lap_name axis, lap_dim size)
 lap_ref lap_result(lap_graph *g, lap_ref multi, const char *which)
 {
     lap_attr a = lap_attr_make_name(LAP_ATTR_WHICH, lap_intern(g->ctx, which));
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_RESULT, .n_args = 1, .args = &multi, .n_attrs = 1, .attrs = &a});
+    return lap_emit(
+        g, &(lap_emit_args){.op = LAP_OP_RESULT, .n_args = 1, .args = &multi, .n_attrs = 1, .attrs = &a});
 }
 
 /* ---- outputs and checks --------------------------------------------------------------------- */

@@ -64,8 +64,15 @@ LAP_MUST_CHECK bool lap_graph_assume(lap_graph *g, lap_dim a, lap_rel rel, lap_d
  * already mapped and returns the replacement, or LAP_NONE to copy. Only what outputs, effects and
  * regions need is kept, so a rewrite is also dead-code removal; equal nodes merge (CSE). */
 typedef struct lap_rewrite lap_rewrite;
-typedef lap_ref lap_rewrite_rule(lap_rewrite *rw, const lap_node *old, lap_ref old_ref, const lap_ref *new_args);
-struct lap_rewrite { lap_graph *from, *to; lap_rewrite_rule *rule; void *user; const lap_ref *mapped; struct lap_copier *copier; };
+typedef lap_ref lap_rewrite_rule(lap_rewrite *rw, const lap_node *old, lap_ref old_ref,
+                                 const lap_ref *new_args);
+struct lap_rewrite {
+    lap_graph *from, *to;
+    lap_rewrite_rule *rule;
+    void *user;
+    const lap_ref *mapped;
+    struct lap_copier *copier;
+};
 /* The rule sees a node with regions before they are copied. NULL: a mistake was reported. A NULL
  * rule copies. mapped[old ref] is the new node, or none where not yet made or not needed. */
 lap_graph *lap_graph_rewrite(lap_graph *old, lap_rewrite_rule *rule, void *user);

@@ -17,7 +17,7 @@ void lap_copier_init(lap_copier *c, lap_graph *from, lap_graph *to, lap_region_i
 
 void lap_copier_need(lap_copier *c, lap_ref ref)
 {
-    c->needed[ref.ix] = true;           /* entry 0 collects the absent ones */
+    c->needed[ref.ix] = true; /* entry 0 collects the absent ones */
 }
 
 void lap_copier_need_body(lap_copier *c, lap_region_id id)
@@ -147,9 +147,15 @@ lap_ref lap_copier_node(lap_copier *c, const lap_node *old, const lap_ref *new_a
     bool inferred = old->op == LAP_OP_RENAME && only_renames(c->from, old);
     lap_set_loc(c->to, old->loc);
     return lap_emit(c->to, &(lap_emit_args){
-        .op = old->op, .n_args = old->n_args, .args = new_args, .n_attrs = old->n_attrs, .attrs = old->attrs,
-        .n_regions = old->n_regions, .regions = regions, .type = inferred ? NULL : &type,
-    });
+                               .op = old->op,
+                               .n_args = old->n_args,
+                               .args = new_args,
+                               .n_attrs = old->n_attrs,
+                               .attrs = old->attrs,
+                               .n_regions = old->n_regions,
+                               .regions = regions,
+                               .type = inferred ? NULL : &type,
+                           });
 }
 
 void lap_copier_body(lap_copier *c, lap_region_id id)

@@ -7,13 +7,13 @@
 
 typedef struct lap_copier {
     lap_graph *from, *to;
-    lap_region_id root;             /* what is copied; nodes outside it map through `outer` */
-    lap_ref *mapped;                /* by old node */
-    bool *needed;                   /* by old node */
-    uint32_t *regions;              /* by old region: new region + 1 */
+    lap_region_id root; /* what is copied; nodes outside it map through `outer` */
+    lap_ref *mapped;    /* by old node */
+    bool *needed;       /* by old node */
+    uint32_t *regions;  /* by old region: new region + 1 */
     lap_ref (*outer)(void *user, lap_ref outer);
     void *user;
-    lap_rewrite *rewrite;           /* asked first, or NULL */
+    lap_rewrite *rewrite; /* asked first, or NULL */
 } lap_copier;
 
 /* A copier with nothing mapped and nothing needed. */

@@ -209,7 +209,8 @@ lap_ref lap_fold(lap_graph *g, const lap_emit_args *e, const lap_type *type)
         return lap_fold_map(g, (lap_fn)e->attrs[0].i, e->args, type);
     case LAP_OP_REDUCE:
         for (uint32_t i = 0; i < e->n_attrs; i++) {
-            if (e->attrs[i].key == LAP_ATTR_OVER && e->attrs[i].names.n == 0 && lap_fold_fits(g, e->args[0], type)) {
+            if (e->attrs[i].key == LAP_ATTR_OVER && e->attrs[i].names.n == 0 &&
+                lap_fold_fits(g, e->args[0], type)) {
                 return e->args[0];
             }
         }

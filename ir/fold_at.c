@@ -76,21 +76,24 @@ static lap_ref fold_identity(lap_graph *g, const lap_emit_args *e)
         }
     }
     lap_name to;
-    if (n == 1 && src.n == 1 && is_whole_axis(g, index[0], lap_node_axis(x, rest[0]), &to) && !lap_node_axis(x, to)) {
+    if (n == 1 && src.n == 1 && is_whole_axis(g, index[0], lap_node_axis(x, rest[0]), &to) &&
+        !lap_node_axis(x, to)) {
         return lap_rename(g, e->args[0], (lap_names){1, rest}, (lap_names){1, &to});
     }
     if (n == src.n) {
         return LAP_NONE;
     }
     const lap_attr *fill = attr_of(e, LAP_ATTR_FILL);
-    return n == 0 ? e->args[0] : lap_at(g, e->args[0], (lap_names){n, rest}, index, fill ? &fill->scalar : NULL);
+    return n == 0 ? e->args[0]
+                  : lap_at(g, e->args[0], (lap_names){n, rest}, index, fill ? &fill->scalar : NULL);
 }
 
 /* A coordinate read at a place is the place. */
 static lap_ref fold_at_index(lap_graph *g, const lap_emit_args *e)
 {
     const lap_node *x = lap_node_at(g, e->args[0]);
-    return x->op == LAP_OP_INDEX && e->n_args == 2 && is_inside(g, e->args[1], x->axes[0].size) ? e->args[1] : LAP_NONE;
+    return x->op == LAP_OP_INDEX && e->n_args == 2 && is_inside(g, e->args[1], x->axes[0].size) ? e->args[1]
+                                                                                                : LAP_NONE;
 }
 
 lap_ref lap_fold_at(lap_graph *g, const lap_emit_args *e, const lap_type *type)
@@ -136,8 +139,9 @@ static lap_ref direct(lap_graph *g, lap_ref x, lap_names from1, lap_names to1, l
     }
     lap_attr attrs[] = {lap_attr_make_names(LAP_ATTR_FROM, (lap_names){n_names, from}),
                         lap_attr_make_names(LAP_ATTR_TO, (lap_names){n_names, to})};
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_RENAME, .n_args = 1, .args = &x, .n_attrs = 2,
-                                        .attrs = attrs, .type = type});
+    return lap_emit(
+        g, &(lap_emit_args){
+               .op = LAP_OP_RENAME, .n_args = 1, .args = &x, .n_attrs = 2, .attrs = attrs, .type = type});
 }
 
 static bool is_direct(const lap_node *x, lap_names from, lap_names to)
@@ -176,7 +180,8 @@ lap_ref lap_fold_rename(lap_graph *g, const lap_emit_args *e, const lap_type *ty
         return lap_index(g, type->axes[0]);
     }
     if (x->op == LAP_OP_RENAME) {
-        return direct(g, x->args[0], lap_attr_names(x, LAP_ATTR_FROM), lap_attr_names(x, LAP_ATTR_TO), from, to, type);
+        return direct(g, x->args[0], lap_attr_names(x, LAP_ATTR_FROM), lap_attr_names(x, LAP_ATTR_TO), from,
+                      to, type);
     }
     return is_direct(x, from, to) ? LAP_NONE : direct(g, e->args[0], from, to, none, none, type);
 }

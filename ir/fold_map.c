@@ -231,7 +231,8 @@ static lap_ref fold_coordinate(lap_graph *g, lap_fn fn, const lap_ref *args, con
     if (i->op != LAP_OP_INDEX || !lap_fold_extent(g, args[1], &bound)) {
         return LAP_NONE;
     }
-    lap_dim size = i->axes[0].size, zero = lap_dim_const(ctx, 0), past = lap_dim_add(ctx, bound, lap_dim_const(ctx, 1));
+    lap_dim size = i->axes[0].size, zero = lap_dim_const(ctx, 0);
+    lap_dim past = lap_dim_add(ctx, bound, lap_dim_const(ctx, 1));
     bool below = lap_dim_compare(ctx, size, LAP_REL_LE, bound) == LAP_YES;       /* every i < bound */
     bool at_most = lap_dim_compare(ctx, size, LAP_REL_LE, past) == LAP_YES;      /* every i <= bound */
     bool at_least = lap_dim_compare(ctx, bound, LAP_REL_LE, zero) == LAP_YES;    /* every i >= bound */

@@ -15,20 +15,11 @@ lap_graph *lap_graph_new(lap_ctx *ctx, const char *name, lap_level level)
     return g;
 }
 
-lap_ctx *lap_graph_ctx(const lap_graph *g)
-{
-    return g->ctx;
-}
+lap_ctx *lap_graph_ctx(const lap_graph *g) { return g->ctx; }
 
-const char *lap_graph_name(const lap_graph *g)
-{
-    return g->name;
-}
+const char *lap_graph_name(const lap_graph *g) { return g->name; }
 
-lap_level lap_graph_level(const lap_graph *g)
-{
-    return g->level;
-}
+lap_level lap_graph_level(const lap_graph *g) { return g->level; }
 
 /* ---- storage -------------------------------------------------------------------------------- */
 
@@ -48,7 +39,8 @@ lap_region_id lap_store_add_region(lap_graph *g)
         r->pub.parent = g->open;
         r->pub.depth = lap_store_region(g, g->open)->pub.depth + 1;
     }
-    lap_arena_grow(g->ctx->arena, &g->regions, g->n_regions, 1, &g->region_capacity, sizeof(lap_region_store *));
+    lap_arena_grow(g->ctx->arena, &g->regions, g->n_regions, 1, &g->region_capacity,
+                   sizeof(lap_region_store *));
     lap_region_id id = {(uint32_t)g->n_regions};
     g->regions[g->n_regions++] = r;
     g->open = id;
@@ -74,10 +66,7 @@ lap_ref lap_store_add(lap_graph *g, const lap_node *node)
 
 /* ---- access --------------------------------------------------------------------------------- */
 
-uint32_t lap_graph_n_nodes(const lap_graph *g)
-{
-    return g->n_nodes;
-}
+uint32_t lap_graph_n_nodes(const lap_graph *g) { return g->n_nodes; }
 
 const lap_node *lap_node_at(const lap_graph *g, lap_ref ref)
 {
@@ -92,10 +81,7 @@ const lap_region *lap_region_at(const lap_graph *g, lap_region_id id)
     return &lap_store_region(g, id)->pub;
 }
 
-uint32_t lap_graph_n_regions(const lap_graph *g)
-{
-    return (uint32_t)g->n_regions;
-}
+uint32_t lap_graph_n_regions(const lap_graph *g) { return (uint32_t)g->n_regions; }
 
 const lap_ref *lap_region_nodes(lap_graph *g, lap_region_id id, uint32_t *out_n)
 {
@@ -104,10 +90,7 @@ const lap_ref *lap_region_nodes(lap_graph *g, lap_region_id id, uint32_t *out_n)
     return r->nodes;
 }
 
-uint32_t lap_graph_n_outputs(const lap_graph *g)
-{
-    return (uint32_t)g->n_outputs;
-}
+uint32_t lap_graph_n_outputs(const lap_graph *g) { return (uint32_t)g->n_outputs; }
 
 const lap_output *lap_graph_output(const lap_graph *g, uint32_t i)
 {
@@ -115,10 +98,7 @@ const lap_output *lap_graph_output(const lap_graph *g, uint32_t i)
     return &g->outputs[i];
 }
 
-uint32_t lap_graph_n_checks(const lap_graph *g)
-{
-    return (uint32_t)g->n_checks;
-}
+uint32_t lap_graph_n_checks(const lap_graph *g) { return (uint32_t)g->n_checks; }
 
 const lap_check *lap_graph_check(const lap_graph *g, uint32_t i)
 {
@@ -193,7 +173,8 @@ bool lap_names_has(lap_names names, lap_name name)
     return false;
 }
 
-uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_names drop, const lap_axis **out)
+uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_names drop,
+                          const lap_axis **out)
 {
     lap_axis *kept = lap_arena_array(ctx->arena, n, sizeof *kept);
     uint32_t n_kept = 0;
@@ -206,10 +187,7 @@ uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_na
     return n_kept;
 }
 
-lap_type lap_node_type(const lap_node *n)
-{
-    return (lap_type){n->dtype, n->n_axes, n->axes};
-}
+lap_type lap_node_type(const lap_node *n) { return (lap_type){n->dtype, n->n_axes, n->axes}; }
 
 const char *lap_axes_show(lap_ctx *ctx, lap_dtype dtype, uint32_t n, const lap_axis *axes)
 {

@@ -29,7 +29,8 @@ typedef enum lap_op {
 } lap_op;
 
 typedef enum lap_level { LAP_LEVEL_GRAPH = 1, LAP_LEVEL_KERNEL = 2, LAP_LEVEL_BOTH = 3 } lap_level;
-typedef enum lap_trait { LAP_TRAIT_PURE = 1, LAP_TRAIT_LEAF = 2, LAP_TRAIT_MULTI = 4, LAP_TRAIT_EFFECT = 8, LAP_TRAIT_ROOT = 16 } lap_trait;
+typedef enum lap_trait { LAP_TRAIT_PURE = 1, LAP_TRAIT_LEAF = 2, LAP_TRAIT_MULTI = 4, LAP_TRAIT_EFFECT = 8,
+                         LAP_TRAIT_ROOT = 16 } lap_trait;
 
 typedef struct lap_axis {
     lap_name name;
@@ -144,7 +145,8 @@ const lap_axis *lap_axis_find(const lap_axis *axes, uint32_t n, lap_name name);
 const lap_axis *lap_node_axis(const lap_node *n, lap_name name);
 bool lap_names_has(lap_names names, lap_name name);
 /* The axes not named in `drop`, in order; returns how many. */
-uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_names drop, const lap_axis **out);
+uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_names drop,
+                          const lap_axis **out);
 lap_type lap_node_type(const lap_node *n);
 const char *lap_axes_show(lap_ctx *ctx, lap_dtype dtype, uint32_t n, const lap_axis *axes);
 /* "f32[b=2 n=N d=64]", with ? on ragged axes; lives in the arena. */

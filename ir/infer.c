@@ -27,8 +27,8 @@ lap_names lap_emit_names(const lap_emit_args *e, lap_attr_key key)
 bool lap_infer_need(lap_graph *g, const lap_node *x, lap_name name)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
-    return lap_node_axis(x, name) || lap_error(ctx, lap_get_loc(g), "no axis '%s' in %s", lap_text(ctx, name),
-                                               lap_type_show(ctx, x));
+    return lap_node_axis(x, name) ||
+           lap_error(ctx, lap_get_loc(g), "no axis '%s' in %s", lap_text(ctx, name), lap_type_show(ctx, x));
 }
 
 bool lap_infer_unique(lap_graph *g, lap_names names)
@@ -49,10 +49,11 @@ bool lap_infer_same_size(lap_graph *g, lap_name name, lap_dim a, lap_dim b)
     }
     lap_ctx *ctx = lap_graph_ctx(g);
     const char *axis = lap_text(ctx, name);
-    const char *why = lap_arena_printf(ctx->arena, "axis '%s' is %s here and %s there", axis, lap_dim_show(ctx, a),
-                                       lap_dim_show(ctx, b));
+    const char *why = lap_arena_printf(ctx->arena, "axis '%s' is %s here and %s there", axis,
+                                       lap_dim_show(ctx, a), lap_dim_show(ctx, b));
     if (lap_dim_compare(ctx, a, LAP_REL_EQ, b) == LAP_NO) {
-        return lap_error(ctx, lap_get_loc(g), "%s\nhint: rename one of them with :as('%s -> ...')", why, axis);
+        return lap_error(ctx, lap_get_loc(g), "%s\nhint: rename one of them with :as('%s -> ...')", why,
+                         axis);
     }
     return lap_graph_assume(g, a, LAP_REL_EQ, b, why);
 }
@@ -68,9 +69,10 @@ static bool unify(lap_graph *g, lap_axis *have, const lap_axis *other)
     if (lap_ref_some(have->count)) {
         lap_ctx *ctx = lap_graph_ctx(g);
         const char *axis = lap_text(ctx, have->name);
-        return lap_error(ctx, lap_get_loc(g), "axis '%s' has two different run-time extents, made at %s and %s\n"
-                         "hint: rename one of them with :as('%s -> ...')", axis,
-                         lap_loc_show(ctx, lap_node_at(g, have->count)->loc),
+        return lap_error(ctx, lap_get_loc(g),
+                         "axis '%s' has two different run-time extents, made at %s and %s\n"
+                         "hint: rename one of them with :as('%s -> ...')",
+                         axis, lap_loc_show(ctx, lap_node_at(g, have->count)->loc),
                          lap_loc_show(ctx, lap_node_at(g, other->count)->loc), axis);
     }
     *have = *other;
@@ -101,7 +103,8 @@ bool lap_axes_union(lap_graph *g, uint32_t na, const lap_axis *a, uint32_t nb, c
     return true;
 }
 
-static bool does_not_fit(lap_graph *g, const char *what, const lap_type *have, const lap_type *want, const char *why)
+static bool does_not_fit(lap_graph *g, const char *what, const lap_type *have, const lap_type *want,
+                         const char *why)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
     return lap_error(ctx, lap_get_loc(g), "%s is %s, expected %s%s", what,
@@ -251,15 +254,9 @@ static bool infer_index(lap_graph *g, const lap_emit_args *e, lap_type *out)
     return true;
 }
 
-static bool infer_param(lap_graph *g, const lap_emit_args *e, lap_type *out)
-{
-    return declared(g, e, out);
-}
+static bool infer_param(lap_graph *g, const lap_emit_args *e, lap_type *out) { return declared(g, e, out); }
 
-static bool infer_foreign(lap_graph *g, const lap_emit_args *e, lap_type *out)
-{
-    return declared(g, e, out);
-}
+static bool infer_foreign(lap_graph *g, const lap_emit_args *e, lap_type *out) { return declared(g, e, out); }
 
 /* ---- map, reduce, require ------------------------------------------------------------------- */
 
@@ -292,11 +289,14 @@ static bool infer_map(lap_graph *g, const lap_emit_args *e, lap_type *out)
 static lap_dtype red_dtype(lap_red red, lap_dtype x)
 {
     switch (red) {
-    case LAP_RED_SUM: case LAP_RED_PROD:
+    case LAP_RED_SUM:
+    case LAP_RED_PROD:
         return lap_dtype_compute(x) == LAP_BOOL ? LAP_I64 : lap_dtype_compute(x);
-    case LAP_RED_MAX: case LAP_RED_MIN:
+    case LAP_RED_MAX:
+    case LAP_RED_MIN:
         return lap_dtype_compute(x);
-    case LAP_RED_ANY: case LAP_RED_ALL:
+    case LAP_RED_ANY:
+    case LAP_RED_ALL:
         return LAP_BOOL;
     default:
         return LAP_I64;
@@ -329,22 +329,24 @@ static bool infer_require(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
     const lap_node *x = lap_node_at(g, e->args[0]);
     *out = (lap_type){LAP_BOOL, 0, NULL};
-    return x->dtype == LAP_BOOL || lap_error(lap_graph_ctx(g), lap_get_loc(g), "require needs a condition, found %s",
-                                             lap_type_show(lap_graph_ctx(g), x));
+    return x->dtype == LAP_BOOL ||
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "require needs a condition, found %s",
+                     lap_type_show(lap_graph_ctx(g), x));
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
 
 bool lap_infer_no_result(lap_graph *g, const lap_node *multi, const char *which)
 {
-    return lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has no result '%s'", lap_op_text(multi->op), which);
+    return lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has no result '%s'", lap_op_text(multi->op),
+                     which);
 }
 
 bool lap_infer_result(lap_graph *g, lap_ref multi, lap_name which, lap_type *out)
 {
     static lap_infer_result_rule *const rules[LAP_N_OPS] = {
         [LAP_OP_ATTEND] = lap_infer_attend_result, [LAP_OP_TOPK] = lap_infer_topk_result,
-        [LAP_OP_SCAN] = lap_infer_scan_result, [LAP_OP_LOOP] = lap_infer_loop_result,
+        [LAP_OP_SCAN] = lap_infer_scan_result,     [LAP_OP_LOOP] = lap_infer_loop_result,
         [LAP_OP_BRANCH] = lap_infer_branch_result, [LAP_OP_CALL] = lap_infer_call_result,
         [LAP_OP_FOR] = lap_infer_for_result,
     };
@@ -373,16 +375,21 @@ static bool infer_result(lap_graph *g, const lap_emit_args *e, lap_type *out)
 bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
     static lap_infer_rule *const rules[LAP_N_OPS] = {
-        [LAP_OP_INPUT] = infer_leaf, [LAP_OP_WEIGHT] = infer_leaf, [LAP_OP_CONST] = infer_const,
-        [LAP_OP_DIM] = infer_dim, [LAP_OP_FULL] = infer_full, [LAP_OP_INDEX] = infer_index,
-        [LAP_OP_MAP] = infer_map, [LAP_OP_REDUCE] = infer_reduce, [LAP_OP_AT] = lap_infer_at,
-        [LAP_OP_SCATTER] = lap_infer_scatter, [LAP_OP_ATTEND] = lap_infer_attend, [LAP_OP_TOPK] = lap_infer_topk,
-        [LAP_OP_SCAN] = lap_infer_scan, [LAP_OP_LOOP] = lap_infer_loop, [LAP_OP_BRANCH] = lap_infer_branch,
-        [LAP_OP_CALL] = lap_infer_call, [LAP_OP_FOREIGN] = infer_foreign, [LAP_OP_CUSTOM] = lap_infer_custom,
-        [LAP_OP_RENAME] = lap_infer_rename, [LAP_OP_RESULT] = infer_result, [LAP_OP_PARAM] = infer_param,
-        [LAP_OP_REQUIRE] = infer_require, [LAP_OP_BUFFER] = lap_infer_buffer, [LAP_OP_FOR] = lap_infer_for,
-        [LAP_OP_IF] = lap_infer_if, [LAP_OP_LOAD] = lap_infer_load, [LAP_OP_STORE] = lap_infer_store,
-        [LAP_OP_FAIL] = lap_infer_fail, [LAP_OP_MMA] = lap_infer_mma, [LAP_OP_SORT] = lap_infer_sort,
+        [LAP_OP_INPUT] = infer_leaf,        [LAP_OP_WEIGHT] = infer_leaf,
+        [LAP_OP_CONST] = infer_const,       [LAP_OP_DIM] = infer_dim,
+        [LAP_OP_FULL] = infer_full,         [LAP_OP_INDEX] = infer_index,
+        [LAP_OP_MAP] = infer_map,           [LAP_OP_REDUCE] = infer_reduce,
+        [LAP_OP_AT] = lap_infer_at,         [LAP_OP_SCATTER] = lap_infer_scatter,
+        [LAP_OP_ATTEND] = lap_infer_attend, [LAP_OP_TOPK] = lap_infer_topk,
+        [LAP_OP_SCAN] = lap_infer_scan,     [LAP_OP_LOOP] = lap_infer_loop,
+        [LAP_OP_BRANCH] = lap_infer_branch, [LAP_OP_CALL] = lap_infer_call,
+        [LAP_OP_FOREIGN] = infer_foreign,   [LAP_OP_CUSTOM] = lap_infer_custom,
+        [LAP_OP_RENAME] = lap_infer_rename, [LAP_OP_RESULT] = infer_result,
+        [LAP_OP_PARAM] = infer_param,       [LAP_OP_REQUIRE] = infer_require,
+        [LAP_OP_BUFFER] = lap_infer_buffer, [LAP_OP_FOR] = lap_infer_for,
+        [LAP_OP_IF] = lap_infer_if,         [LAP_OP_LOAD] = lap_infer_load,
+        [LAP_OP_STORE] = lap_infer_store,   [LAP_OP_FAIL] = lap_infer_fail,
+        [LAP_OP_MMA] = lap_infer_mma,       [LAP_OP_SORT] = lap_infer_sort,
     };
     *out = (lap_type){LAP_NO_DTYPE, 0, NULL};
     if (!rules[e->op]) {
@@ -392,6 +399,6 @@ bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *out)
         return false;
     }
     return out->n_axes <= LAP_MAX_AXES ||
-           lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has %u axes, at most %d are allowed", lap_op_text(e->op),
-                     out->n_axes, LAP_MAX_AXES);
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has %u axes, at most %d are allowed",
+                     lap_op_text(e->op), out->n_axes, LAP_MAX_AXES);
 }

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct axes { uint32_t n; const lap_axis *at; } axes;
+typedef struct axes {
+    uint32_t n;
+    const lap_axis *at;
+} axes;
 
 static bool join(lap_graph *g, axes *all, const lap_axis *at, uint32_t n)
 {
@@ -19,7 +22,8 @@ static const lap_node *operand(lap_graph *g, uint32_t n_args, const lap_ref *arg
 }
 
 /* Axes of the part's weights, and those with its value's. */
-static bool part_axes(lap_graph *g, uint32_t n_args, const lap_ref *args, const lap_part *p, axes *pair, axes *full)
+static bool part_axes(lap_graph *g, uint32_t n_args, const lap_ref *args, const lap_part *p, axes *pair,
+                      axes *full)
 {
     const int32_t of_pair[] = {p->score, p->where, p->after};
     *pair = (axes){0, NULL};
@@ -62,8 +66,8 @@ static bool check_part(lap_graph *g, const lap_emit_args *e, const lap_part *p, 
     }
     for (uint32_t i = 0; i < p->keys.n; i++) {
         if (!lap_axis_find(full.at, full.n, p->keys.at[i])) {
-            return lap_error(ctx, lap_get_loc(g), "no key axis '%s' in the score %s", lap_text(ctx, p->keys.at[i]),
-                             lap_axes_show(ctx, LAP_F32, full.n, full.at));
+            return lap_error(ctx, lap_get_loc(g), "no key axis '%s' in the score %s",
+                             lap_text(ctx, p->keys.at[i]), lap_axes_show(ctx, LAP_F32, full.n, full.at));
         }
     }
     if ((p->value < 0) != (first->value < 0)) {
@@ -74,7 +78,8 @@ static bool check_part(lap_graph *g, const lap_emit_args *e, const lap_part *p, 
 
 typedef enum wanted { ROWS, OUT } wanted;
 
-static bool union_of_parts(lap_graph *g, uint32_t n_args, const lap_ref *args, lap_parts parts, wanted what, axes *all)
+static bool union_of_parts(lap_graph *g, uint32_t n_args, const lap_ref *args, lap_parts parts, wanted what,
+                           axes *all)
 {
     *all = (axes){0, NULL};
     for (uint32_t i = 0; i < parts.n; i++) {
@@ -124,7 +129,8 @@ static uint32_t weights_part(const char *which)
     char *end;
     unsigned long number = strtoul(which + 7, &end, 10);
     return *end == '\0' && which[7] >= '1' && which[7] <= '9' && number >= 2 && number < UINT32_MAX
-               ? (uint32_t)number - 1 : UINT32_MAX;
+               ? (uint32_t)number - 1
+               : UINT32_MAX;
 }
 
 /* Weights have all rows, also those that only other parts have: the normaliser is shared. */

@@ -8,8 +8,8 @@ static bool is_index(lap_graph *g, const lap_node *index, lap_name axis)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
     return lap_dtype_compute(index->dtype) == LAP_I64 ||
-           lap_error(ctx, lap_get_loc(g), "the index of axis '%s' is %s, expected integers", lap_text(ctx, axis),
-                     lap_type_show(ctx, index));
+           lap_error(ctx, lap_get_loc(g), "the index of axis '%s' is %s, expected integers",
+                     lap_text(ctx, axis), lap_type_show(ctx, index));
 }
 
 /* ---- at ------------------------------------------------------------------------------------- */
@@ -41,7 +41,7 @@ static bool follow_at(lap_graph *g, lap_axis *axis, lap_names src, const lap_ref
         }
     }
     if (n > 0) {
-        lap_scalar none = lap_scalar_i(0);      /* where the value has a fill, a row outside is empty */
+        lap_scalar none = lap_scalar_i(0); /* where the value has a fill, a row outside is empty */
         axis->count = lap_at(g, axis->count, (lap_names){n, names}, at, filled ? &none : NULL);
     }
     return lap_ref_some(axis->count);
@@ -50,7 +50,8 @@ static bool follow_at(lap_graph *g, lap_axis *axis, lap_names src, const lap_ref
 static bool check_at(lap_graph *g, const lap_emit_args *e, const lap_node *x, lap_names src)
 {
     if (e->n_args != src.n + 1) {
-        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "at replaces %u axes with %u indices", src.n, e->n_args - 1);
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "at replaces %u axes with %u indices", src.n,
+                         e->n_args - 1);
     }
     for (uint32_t i = 0; i < src.n; i++) {
         if (!lap_infer_need(g, x, src.at[i]) || !is_index(g, lap_node_at(g, e->args[i + 1]), src.at[i])) {
@@ -87,11 +88,13 @@ bool lap_infer_at(lap_graph *g, const lap_emit_args *e, lap_type *out)
     *out = (lap_type){x->dtype, n_before, kept};
     for (uint32_t i = 0; i < src.n; i++) {
         const lap_node *index = lap_node_at(g, e->args[i + 1]);
-        if (!lap_axes_union(g, out->n_axes, out->axes, index->n_axes, index->axes, &out->n_axes, &out->axes)) {
+        if (!lap_axes_union(g, out->n_axes, out->axes, index->n_axes, index->axes, &out->n_axes,
+                            &out->axes)) {
             return false;
         }
     }
-    return lap_axes_union(g, out->n_axes, out->axes, n_kept - n_before, kept + n_before, &out->n_axes, &out->axes);
+    return lap_axes_union(g, out->n_axes, out->axes, n_kept - n_before, kept + n_before, &out->n_axes,
+                          &out->axes);
 }
 
 /* ---- rename --------------------------------------------------------------------------------- */
@@ -147,11 +150,13 @@ static bool declared_rename(lap_graph *g, const lap_type *want, uint32_t n, lap_
     for (uint32_t i = 0; i < n; i++) {
         const lap_axis *w = lap_axis_find(want->axes, want->n_axes, axes[i].name);
         if (!w) {
-            return lap_error(ctx, lap_get_loc(g), "rename does not declare axis '%s'", lap_text(ctx, axes[i].name));
+            return lap_error(ctx, lap_get_loc(g), "rename does not declare axis '%s'",
+                             lap_text(ctx, axes[i].name));
         }
         if (!lap_dim_same(w->size, axes[i].size)) {
-            const char *why = lap_arena_printf(ctx->arena, "axis '%s' is %s, expected %s", lap_text(ctx, w->name),
-                                               lap_dim_show(ctx, axes[i].size), lap_dim_show(ctx, w->size));
+            const char *why =
+                lap_arena_printf(ctx->arena, "axis '%s' is %s, expected %s", lap_text(ctx, w->name),
+                                 lap_dim_show(ctx, axes[i].size), lap_dim_show(ctx, w->size));
             if (!lap_graph_assume(g, axes[i].size, LAP_REL_EQ, w->size, why)) {
                 return false;
             }
@@ -228,8 +233,8 @@ bool lap_infer_scatter(lap_graph *g, const lap_emit_args *e, lap_type *out)
     }
     for (uint32_t i = 0; i < over.n; i++) {
         if (!lap_axis_find(axes, n, over.at[i])) {
-            return lap_error(ctx, lap_get_loc(g), "no axis '%s' to scatter over in %s", lap_text(ctx, over.at[i]),
-                             lap_axes_show(ctx, x->dtype, n, axes));
+            return lap_error(ctx, lap_get_loc(g), "no axis '%s' to scatter over in %s",
+                             lap_text(ctx, over.at[i]), lap_axes_show(ctx, x->dtype, n, axes));
         }
     }
     const lap_axis *rest;
@@ -240,8 +245,10 @@ bool lap_infer_scatter(lap_graph *g, const lap_emit_args *e, lap_type *out)
     }
     for (uint32_t i = 0; i < target.n; i++) {
         if (lap_axis_find(rest, n_rest, target.at[i])) {
-            return lap_error(ctx, lap_get_loc(g), "scatter writes axis '%s', which the value keeps\n"
-                             "hint: scatter over it, or rename it", lap_text(ctx, target.at[i]));
+            return lap_error(ctx, lap_get_loc(g),
+                             "scatter writes axis '%s', which the value keeps\n"
+                             "hint: scatter over it, or rename it",
+                             lap_text(ctx, target.at[i]));
         }
         all[n_rest + i] = (lap_axis){target.at[i], sizes.at[i], LAP_NONE};
     }
@@ -264,16 +271,16 @@ bool lap_infer_topk(lap_graph *g, const lap_emit_args *e, lap_type *out)
         return false;
     }
     if (!lap_name_same(axis, into) && lap_node_axis(x, into)) {
-        return lap_error(ctx, lap_get_loc(g), "topk makes axis '%s', which %s has already", lap_text(ctx, into),
-                         lap_type_show(ctx, x));
+        return lap_error(ctx, lap_get_loc(g), "topk makes axis '%s', which %s has already",
+                         lap_text(ctx, into), lap_type_show(ctx, x));
     }
     if (e->n_args > 1 && lap_dtype_compute(lap_node_at(g, e->args[1])->dtype) != LAP_I64) {
         return lap_error(ctx, lap_get_loc(g), "the k of topk is %s, expected integers",
                          lap_type_show(ctx, lap_node_at(g, e->args[1])));
     }
     lap_dim size = lap_node_axis(x, axis)->size;
-    const char *why = lap_arena_printf(ctx->arena, "topk takes %s of the %s entries of axis '%s'", lap_dim_show(ctx, k),
-                                       lap_dim_show(ctx, size), lap_text(ctx, axis));
+    const char *why = lap_arena_printf(ctx->arena, "topk takes %s of the %s entries of axis '%s'",
+                                       lap_dim_show(ctx, k), lap_dim_show(ctx, size), lap_text(ctx, axis));
     return lap_graph_assume(g, k, LAP_REL_LE, size, why) &&
            lap_graph_assume(g, k, LAP_REL_GE, lap_dim_const(ctx, 0), why);
 }

@@ -6,8 +6,9 @@
 
 static bool is_buffer(lap_graph *g, lap_op op, const lap_node *n)
 {
-    return n->op == LAP_OP_BUFFER || lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s needs a buffer, found %s",
-                                               lap_op_text(op), lap_op_text(n->op));
+    return n->op == LAP_OP_BUFFER ||
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s needs a buffer, found %s", lap_op_text(op),
+                     lap_op_text(n->op));
 }
 
 static bool is_scalar(lap_graph *g, lap_op op, const char *what, const lap_node *n, lap_dtype want)
@@ -23,8 +24,9 @@ static bool operands_are(lap_graph *g, const lap_emit_args *e, const char *kinds
     for (uint32_t i = 0; i < e->n_args && kinds[i]; i++) {
         const lap_node *n = lap_node_at(g, e->args[i]);
         const char *what = lap_arena_printf(lap_graph_ctx(g)->arena, "operand %u", i);
-        bool ok = kinds[i] == 'b' ? is_buffer(g, e->op, n)
-                                  : kinds[i] == '.' || is_scalar(g, e->op, what, n, kinds[i] == 'i' ? LAP_I64 : LAP_BOOL);
+        bool ok = kinds[i] == 'b'
+                      ? is_buffer(g, e->op, n)
+                      : kinds[i] == '.' || is_scalar(g, e->op, what, n, kinds[i] == 'i' ? LAP_I64 : LAP_BOOL);
         if (!ok) {
             return false;
         }
@@ -32,10 +34,7 @@ static bool operands_are(lap_graph *g, const lap_emit_args *e, const char *kinds
     return true;
 }
 
-static lap_type scalar(lap_dtype dtype)
-{
-    return (lap_type){dtype, 0, NULL};
-}
+static lap_type scalar(lap_dtype dtype) { return (lap_type){dtype, 0, NULL}; }
 
 bool lap_infer_buffer(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
@@ -60,8 +59,10 @@ bool lap_infer_for(lap_graph *g, const lap_emit_args *e, lap_type *out)
         return false;
     }
     if (body->n_params != e->n_args || body->n_results != e->n_args - 1) {
-        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "the body of for has %u parameters and %u results, "
-                         "expected %u and %u", body->n_params, body->n_results, e->n_args, e->n_args - 1);
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g),
+                         "the body of for has %u parameters and %u results, "
+                         "expected %u and %u",
+                         body->n_params, body->n_results, e->n_args, e->n_args - 1);
     }
     for (uint32_t i = 1; i < e->n_args; i++) {
         lap_dtype want = lap_node_at(g, e->args[i])->dtype;
@@ -89,7 +90,8 @@ bool lap_infer_if(lap_graph *g, const lap_emit_args *e, lap_type *out)
     *out = scalar(LAP_BOOL);
     const lap_region *body = lap_region_at(g, e->regions[0]);
     if (body->n_params || body->n_results) {
-        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "the body of if has neither parameters nor results");
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g),
+                         "the body of if has neither parameters nor results");
     }
     return operands_are(g, e, "c");
 }

@@ -9,15 +9,13 @@
 
 #include <string.h>
 
-static lap_type type_of(lap_graph *g, lap_ref ref)
-{
-    return lap_node_type(lap_node_at(g, ref));
-}
+static lap_type type_of(lap_graph *g, lap_ref ref) { return lap_node_type(lap_node_at(g, ref)); }
 
 static bool count_is(lap_graph *g, lap_op op, const char *what, size_t found, size_t expected)
 {
-    return found == expected || lap_error(lap_graph_ctx(g), lap_get_loc(g), "the body of %s has %zu %s, expected %zu",
-                                          lap_op_text(op), found, what, expected);
+    return found == expected ||
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "the body of %s has %zu %s, expected %zu",
+                     lap_op_text(op), found, what, expected);
 }
 
 /* What the parameter is called in messages. */
@@ -49,8 +47,9 @@ static bool leaves(lap_graph *g, const char *what, lap_region_id body, const lap
             at = lap_region_at(g, at)->parent;
         }
         if (at.ix == body.ix) {
-            return lap_error(ctx, lap_get_loc(g), "%s leaves a body, but the extent of its axis '%s' is computed inside",
-                             what, lap_text(ctx, t->axes[i].name));
+            return lap_error(ctx, lap_get_loc(g),
+                             "%s leaves a body, but the extent of its axis '%s' is computed inside", what,
+                             lap_text(ctx, t->axes[i].name));
         }
     }
     return true;
@@ -159,7 +158,8 @@ bool lap_infer_scan_result(lap_graph *g, const lap_node *m, const char *which, l
         lap_type t = type_of(g, lap_region_at(g, m->regions[0])->results[states.n + i]);
         lap_axis axis;
         *out = (lap_type){lap_dtype_compute(t.dtype), 0, NULL};
-        return scan_axis(g, m, &axis) && lap_axes_union(g, t.n_axes, t.axes, 1, &axis, &out->n_axes, &out->axes);
+        return scan_axis(g, m, &axis) &&
+               lap_axes_union(g, t.n_axes, t.axes, 1, &axis, &out->n_axes, &out->axes);
     }
     for (uint32_t i = 0; i < states.n && strncmp(which, "last_", 5) == 0; i++) {
         if (strcmp(lap_text(ctx, states.at[i]), which + 5) == 0) {
@@ -234,7 +234,8 @@ static bool branch_type(lap_graph *g, const lap_region_id *sides, uint32_t i, la
     out->dtype = lap_dtype_compute(a.dtype);
     if (out->dtype != lap_dtype_compute(b.dtype)) {
         return lap_error(ctx, lap_get_loc(g), "a result of branch is %s on one side and %s on the other",
-                         lap_axes_show(ctx, a.dtype, a.n_axes, a.axes), lap_axes_show(ctx, b.dtype, b.n_axes, b.axes));
+                         lap_axes_show(ctx, a.dtype, a.n_axes, a.axes),
+                         lap_axes_show(ctx, b.dtype, b.n_axes, b.axes));
     }
     return lap_axes_union(g, a.n_axes, a.axes, b.n_axes, b.axes, &out->n_axes, &out->axes);
 }

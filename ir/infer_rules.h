@@ -32,7 +32,8 @@ LAP_MUST_CHECK bool lap_infer_count(lap_graph *g, const lap_axis *a);
 /* States that two sizes of the axis `name` are equal: proved, refused, or a check. */
 LAP_MUST_CHECK bool lap_infer_same_size(lap_graph *g, lap_name name, lap_dim a, lap_dim b);
 /* Every axis of `have` must be one of `want`, of the same size; `what` begins the message. */
-LAP_MUST_CHECK bool lap_infer_fits(lap_graph *g, const char *what, const lap_type *have, const lap_type *want);
+LAP_MUST_CHECK bool lap_infer_fits(lap_graph *g, const char *what, const lap_type *have,
+                                   const lap_type *want);
 /* A constant of the dtype's compute type: an int fits a float; a float must be integral to fit an int. */
 LAP_MUST_CHECK bool lap_infer_scalar(lap_graph *g, const char *what, lap_dtype dtype, lap_scalar *value);
 

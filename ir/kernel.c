@@ -7,16 +7,18 @@ static lap_ref must(lap_graph *k, lap_ref made)
     if (!lap_ref_some(made)) {
         lap_ctx *ctx = lap_graph_ctx(k);
         size_t n = lap_error_count(ctx);
-        LAP_BUG("kernel '%s': %s", lap_graph_name(k), n ? lap_error_text(ctx, n - 1) : "an operand is missing");
+        LAP_BUG("kernel '%s': %s", lap_graph_name(k),
+                n ? lap_error_text(ctx, n - 1) : "an operand is missing");
     }
     return made;
 }
 
 static lap_ref emit_op(lap_graph *k, lap_op op, uint32_t n_args, const lap_ref *args, uint32_t n_attrs,
-                    const lap_attr *attrs)
+                       const lap_attr *attrs)
 {
-    return must(k, lap_emit(k, &(lap_emit_args){.op = op, .n_args = n_args, .args = args, .n_attrs = n_attrs,
-                                                .attrs = attrs}));
+    return must(
+        k, lap_emit(k, &(lap_emit_args){
+                           .op = op, .n_args = n_args, .args = args, .n_attrs = n_attrs, .attrs = attrs}));
 }
 
 lap_ref lap_k_global(lap_graph *k, uint32_t slot, lap_dtype elem)
@@ -70,9 +72,14 @@ void lap_k_end(lap_graph *k, const lap_k_loop *loop, const lap_ref *next, lap_re
     }
     lap_attr kind = lap_attr_make_i(LAP_ATTR_KIND, loop->kind);
     lap_ref made = must(k, lap_emit(k, &(lap_emit_args){
-        .op = LAP_OP_FOR, .n_args = loop->n + 1, .args = args, .n_attrs = 1, .attrs = &kind,
-        .n_regions = 1, .regions = &loop->region,
-    }));
+                                           .op = LAP_OP_FOR,
+                                           .n_args = loop->n + 1,
+                                           .args = args,
+                                           .n_attrs = 1,
+                                           .attrs = &kind,
+                                           .n_regions = 1,
+                                           .regions = &loop->region,
+                                       }));
     for (uint32_t i = 0; i < loop->n && out_final; i++) {
         out_final[i] = must(k, lap_result(k, made, lap_arena_printf(ctx->arena, "%u", i)));
     }
@@ -87,8 +94,9 @@ lap_region_id lap_k_if(lap_graph *k, lap_ref cond)
 void lap_k_end_if(lap_graph *k, lap_region_id region, lap_ref cond)
 {
     lap_region_end(k, region, 0, NULL);
-    must(k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_IF, .n_args = 1, .args = &cond, .n_regions = 1,
-                                         .regions = &region}));
+    must(k,
+         lap_emit(k, &(lap_emit_args){
+                         .op = LAP_OP_IF, .n_args = 1, .args = &cond, .n_regions = 1, .regions = &region}));
 }
 
 /* ---- effects -------------------------------------------------------------------------------- */
@@ -120,8 +128,8 @@ void lap_k_mma(lap_graph *k, const lap_k_mma_args *m)
     emit_op(k, LAP_OP_MMA, 11, args, 3, attrs);
 }
 
-void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref out, lap_ref out0, lap_ref count,
-                bool smallest)
+void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref out, lap_ref out0,
+                lap_ref count, bool smallest)
 {
     const lap_ref args[] = {keys, keys0, n, out, out0, count};
     lap_attr a = lap_attr_make_i(LAP_ATTR_SMALLEST, smallest);

@@ -6,8 +6,11 @@
 
 enum { GRAPH = LAP_LEVEL_GRAPH, KERNEL = LAP_LEVEL_KERNEL, BOTH = LAP_LEVEL_BOTH };
 enum {
-    PURE = LAP_TRAIT_PURE, LEAF = LAP_TRAIT_LEAF, MULTI = LAP_TRAIT_MULTI,
-    EFFECT = LAP_TRAIT_EFFECT, ROOT = LAP_TRAIT_ROOT
+    PURE = LAP_TRAIT_PURE,
+    LEAF = LAP_TRAIT_LEAF,
+    MULTI = LAP_TRAIT_MULTI,
+    EFFECT = LAP_TRAIT_EFFECT,
+    ROOT = LAP_TRAIT_ROOT
 };
 
 typedef struct op_row {
@@ -20,13 +23,16 @@ typedef struct op_row {
 
 static const op_row ops[LAP_N_OPS] = {
     [LAP_OP_NONE] = {.text = "none", .attrs = "", .doc = "no operation"},
-#define LAP_OP(enum_, text, level, min, max, regions, traits, attrs, doc) \
+#define LAP_OP(enum_, text, level, min, max, regions, traits, attrs, doc)                                    \
     [LAP_OP_##enum_] = {#text, level, min, max, regions, traits, attrs, doc},
 #include "ir/ops.def"
 #undef LAP_OP
 };
 
-typedef struct attr_row { const char *text; lap_attr_kind kind; } attr_row;
+typedef struct attr_row {
+    const char *text;
+    lap_attr_kind kind;
+} attr_row;
 
 static const attr_row attrs[LAP_N_ATTRS] = {
 #define LAP_ATTR(enum_, text, kind, doc) [LAP_ATTR_##enum_] = {#text, LAP_KIND_##kind},
@@ -42,40 +48,19 @@ static const op_row *row(lap_op op)
     return &ops[op];
 }
 
-const char *lap_op_text(lap_op op)
-{
-    return row(op)->text;
-}
+const char *lap_op_text(lap_op op) { return row(op)->text; }
 
-const char *lap_op_doc(lap_op op)
-{
-    return row(op)->doc;
-}
+const char *lap_op_doc(lap_op op) { return row(op)->doc; }
 
-unsigned lap_op_level(lap_op op)
-{
-    return row(op)->level;
-}
+unsigned lap_op_level(lap_op op) { return row(op)->level; }
 
-unsigned lap_op_traits(lap_op op)
-{
-    return row(op)->traits;
-}
+unsigned lap_op_traits(lap_op op) { return row(op)->traits; }
 
-int lap_op_min_args(lap_op op)
-{
-    return row(op)->min_args;
-}
+int lap_op_min_args(lap_op op) { return row(op)->min_args; }
 
-int lap_op_max_args(lap_op op)
-{
-    return row(op)->max_args;
-}
+int lap_op_max_args(lap_op op) { return row(op)->max_args; }
 
-unsigned lap_op_regions(lap_op op)
-{
-    return row(op)->n_regions;
-}
+unsigned lap_op_regions(lap_op op) { return row(op)->n_regions; }
 
 static bool spells(const char *word, const char *text, size_t n)
 {

@@ -31,10 +31,7 @@ static void print_buffers(const lap_program *p, FILE *to)
     }
 }
 
-static void indent(FILE *to, unsigned depth)
-{
-    fprintf(to, "%*s", (int)(2 * depth), "");
-}
+static void indent(FILE *to, unsigned depth) { fprintf(to, "%*s", (int)(2 * depth), ""); }
 
 static void print_steps(const lap_program *p, uint32_t n, const lap_step *steps, unsigned depth, FILE *to);
 

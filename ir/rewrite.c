@@ -7,10 +7,7 @@ lap_region_id lap_rewrite_region(lap_rewrite *rw, lap_region_id old)
     return lap_copier_region(rw->copier, old);
 }
 
-lap_type lap_rewrite_type(lap_rewrite *rw, const lap_node *old)
-{
-    return lap_copier_type(rw->copier, old);
-}
+lap_type lap_rewrite_type(lap_rewrite *rw, const lap_node *old) { return lap_copier_type(rw->copier, old); }
 
 lap_ref lap_rewrite_copy(lap_rewrite *rw, const lap_node *old, const lap_ref *new_args)
 {

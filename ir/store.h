@@ -13,8 +13,8 @@
 
 typedef struct lap_region_store {
     lap_region pub;
-    bool is_open, is_owned;         /* under construction; a node has it */
-    lap_region_id needs;            /* deepest region outside that the body reads from; set at the end */
+    bool is_open, is_owned; /* under construction; a node has it */
+    lap_region_id needs;    /* deepest region outside that the body reads from; set at the end */
     lap_ref *nodes;
     size_t n_nodes, capacity;
 } lap_region_store;
@@ -29,10 +29,10 @@ struct lap_graph {
     uint32_t n_nodes;
     lap_region_store **regions;
     size_t n_regions, region_capacity;
-    lap_region_id open;             /* innermost region under construction */
-    unsigned nesting, work;         /* of one emit: nodes made on the way, and how deep */
+    lap_region_id open;     /* innermost region under construction */
+    unsigned nesting, work; /* of one emit: nodes made on the way, and how deep */
     lap_ref *table;
-    uint64_t *hashes;               /* of the table's entries */
+    uint64_t *hashes; /* of the table's entries */
     size_t n_table, table_size;
     lap_output *outputs;
     size_t n_outputs, output_capacity;

@@ -37,10 +37,7 @@ static inline lap_dim dim_of(lap_graph *g, const char *text)
     return d;
 }
 
-static inline lap_name name_of(lap_graph *g, const char *text)
-{
-    return lap_intern(lap_graph_ctx(g), text);
-}
+static inline lap_name name_of(lap_graph *g, const char *text) { return lap_intern(lap_graph_ctx(g), text); }
 
 static inline lap_names names_of(lap_graph *g, const char *words)
 {
@@ -63,10 +60,7 @@ static inline lap_type type_of(lap_graph *g, lap_dtype dtype, const char *text)
     return t;
 }
 
-static inline lap_axis axis_of(lap_graph *g, const char *text)
-{
-    return type_of(g, LAP_I64, text).axes[0];
-}
+static inline lap_axis axis_of(lap_graph *g, const char *text) { return type_of(g, LAP_I64, text).axes[0]; }
 
 static inline lap_ref leaf_of(lap_graph *g, lap_op op, const char *name, lap_dtype dtype, const char *axes)
 {

@@ -22,15 +22,17 @@ static lap_fn fn_of(lap_graph *g, lap_ref x)
 static void test_idle(void **state)
 {
     lap_graph *g = *state;
-    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), i = input_of(g, "i", LAP_I64, "n=N"), m = input_of(g, "m", LAP_BOOL, "n=N");
-    lap_ref zero = lap_const_i(g, 0), one = lap_const_i(g, 1), yes = lap_const_b(g, true), no = lap_const_b(g, false);
+    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), i = input_of(g, "i", LAP_I64, "n=N"),
+            m = input_of(g, "m", LAP_BOOL, "n=N");
+    lap_ref zero = lap_const_i(g, 0), one = lap_const_i(g, 1), yes = lap_const_b(g, true),
+            no = lap_const_b(g, false);
     assert_same(lap_map2(g, LAP_FN_ADD, x, zero), x);
     assert_same(lap_map2(g, LAP_FN_ADD, zero, x), x);
     assert_same(lap_map2(g, LAP_FN_MUL, lap_const_f(g, 1), x), x);
     assert_same(lap_map2(g, LAP_FN_SUB, i, zero), i);
     assert_same(lap_map2(g, LAP_FN_DIV, x, one), x);
     assert_same(lap_map2(g, LAP_FN_IDIV, i, one), i);
-    assert_int_equal(fn_of(g, lap_map2(g, LAP_FN_IDIV, x, one)), LAP_FN_IDIV);   /* floors */
+    assert_int_equal(fn_of(g, lap_map2(g, LAP_FN_IDIV, x, one)), LAP_FN_IDIV); /* floors */
     assert_int_equal(number_of(g, lap_map2(g, LAP_FN_MOD, i, one)).i, 0);
     assert_same(lap_map1(g, LAP_FN_NEG, lap_map1(g, LAP_FN_NEG, x)), x);
     assert_same(lap_map1(g, LAP_FN_NOT, lap_map1(g, LAP_FN_NOT, m)), m);
@@ -47,7 +49,8 @@ static void test_idle(void **state)
 static void test_not_idle(void **state)
 {
     lap_graph *g = *state;
-    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), h = input_of(g, "h", LAP_BF16, "n=N"), m = input_of(g, "m", LAP_BOOL, "n=N");
+    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), h = input_of(g, "h", LAP_BF16, "n=N"),
+            m = input_of(g, "m", LAP_BOOL, "n=N");
     lap_axis k = axis_of(g, "k=3");
     lap_ref zeros = lap_full(g, lap_scalar_f(0), 1, &k);
     assert_string_equal(shown(g, lap_map2(g, LAP_FN_ADD, x, zeros)), "f32[n=N k=3]");
@@ -110,7 +113,8 @@ static void test_extents(void **state)
 {
     lap_graph *g = *state;
     lap_ref n = lap_dim_node(g, dim_of(g, "N")), two = lap_const_i(g, 2);
-    assert_same(lap_map2(g, LAP_FN_ADD, lap_map2(g, LAP_FN_MUL, n, two), n), lap_dim_node(g, dim_of(g, "3*N")));
+    assert_same(lap_map2(g, LAP_FN_ADD, lap_map2(g, LAP_FN_MUL, n, two), n),
+                lap_dim_node(g, dim_of(g, "3*N")));
     assert_same(lap_map2(g, LAP_FN_IDIV, lap_map2(g, LAP_FN_MUL, n, two), two), n);
     assert_same(lap_map2(g, LAP_FN_SUB, n, n), lap_const_i(g, 0));
     assert_int_equal(number_of(g, lap_map2(g, LAP_FN_GE, lap_map2(g, LAP_FN_ADD, n, two), two)).i, 1);
@@ -123,7 +127,8 @@ static void test_extents(void **state)
 static void test_coordinates(void **state)
 {
     lap_graph *g = *state;
-    lap_ref i = lap_index(g, axis_of(g, "n=N")), n = lap_dim_node(g, dim_of(g, "N")), zero = lap_const_i(g, 0);
+    lap_ref i = lap_index(g, axis_of(g, "n=N")), n = lap_dim_node(g, dim_of(g, "N")),
+            zero = lap_const_i(g, 0);
     lap_ref inside = lap_map2(g, LAP_FN_LT, i, n);
     assert_int_equal(number_of(g, inside).i, 1);
     assert_string_equal(shown(g, inside), "bool[n=N]");
@@ -142,15 +147,18 @@ static void test_coordinates(void **state)
 static void test_reads(void **state)
 {
     lap_graph *g = *state;
-    lap_ref x = input_of(g, "x", LAP_F32, "n=N d=8"), n = lap_index(g, axis_of(g, "n=N")), m = lap_index(g, axis_of(g, "m=N"));
+    lap_ref x = input_of(g, "x", LAP_F32, "n=N d=8"), n = lap_index(g, axis_of(g, "n=N")),
+            m = lap_index(g, axis_of(g, "m=N"));
     lap_ref short_index = lap_index(g, axis_of(g, "m=4"));
     assert_same(lap_at(g, x, names_of(g, "n"), &n, NULL), x);
-    assert_same(lap_at(g, x, names_of(g, "n"), &m, NULL), lap_rename(g, x, names_of(g, "n"), names_of(g, "m")));
+    assert_same(lap_at(g, x, names_of(g, "n"), &m, NULL),
+                lap_rename(g, x, names_of(g, "n"), names_of(g, "m")));
     assert_int_equal(lap_node_at(g, lap_at(g, x, names_of(g, "n"), &short_index, NULL))->op, LAP_OP_AT);
     lap_ref d = lap_index(g, axis_of(g, "d=8"));
     lap_ref diagonal = lap_at(g, input_of(g, "y", LAP_F32, "n=8 d=8"), names_of(g, "n"), &d, NULL);
     assert_string_equal(shown(g, diagonal), "f32[d=8]");
-    assert_same(lap_at(g, x, names_of(g, "n d"), (lap_ref[]){short_index, d}, NULL), lap_at(g, x, names_of(g, "n"), &short_index, NULL));
+    assert_same(lap_at(g, x, names_of(g, "n d"), (lap_ref[]){short_index, d}, NULL),
+                lap_at(g, x, names_of(g, "n"), &short_index, NULL));
     lap_axis axes[] = {axis_of(g, "n=8")};
     lap_ref ones = lap_full(g, lap_scalar_f(1), 1, axes), wild = input_of(g, "w", LAP_I64, "q=3");
     lap_scalar one = lap_scalar_f(1), zero = lap_scalar_f(0);
@@ -169,46 +177,80 @@ static void test_renames(void **state)
     lap_ref both = lap_rename(g, m, names_of(g, "d m"), names_of(g, "e k"));
     assert_same(lap_node_at(g, both)->args[0], x);
     assert_same(both, lap_rename(g, x, names_of(g, "n d"), names_of(g, "k e")));
-    lap_ref swapped = lap_rename(g, input_of(g, "y", LAP_F32, "a=8 b=8"), names_of(g, "a b"), names_of(g, "b a"));
+    lap_ref swapped =
+        lap_rename(g, input_of(g, "y", LAP_F32, "a=8 b=8"), names_of(g, "a b"), names_of(g, "b a"));
     assert_int_equal(lap_node_at(g, swapped)->op, LAP_OP_RENAME);
-    assert_same(lap_rename(g, lap_index(g, axis_of(g, "n=N")), names_of(g, "n"), names_of(g, "m")), lap_index(g, axis_of(g, "m=N")));
+    assert_same(lap_rename(g, lap_index(g, axis_of(g, "n=N")), names_of(g, "n"), names_of(g, "m")),
+                lap_index(g, axis_of(g, "m=N")));
 }
 
 /* ---- random expressions --------------------------------------------------------------------- */
 
 enum { N_LEAVES = 4 };
 
-typedef struct world { lap_graph *g; lap_ref leaf[N_LEAVES]; int64_t value[N_LEAVES]; int64_t symbol; unsigned seed; } world;
+typedef struct world {
+    lap_graph *g;
+    lap_ref leaf[N_LEAVES];
+    int64_t value[N_LEAVES];
+    int64_t symbol;
+    unsigned seed;
+} world;
 
-typedef struct term { lap_ref ref; int64_t value; } term;
+typedef struct term {
+    lap_ref ref;
+    int64_t value;
+} term;
 
 /* The definitions of fns.def, written down a second time. */
 static int64_t apply(lap_fn fn, int64_t a, int64_t b, int64_t c)
 {
     __int128 q = b == 0 ? 0 : (__int128)a / b - (a % (b == -1 ? 1 : b) != 0 && (a < 0) != (b < 0));
     switch (fn) {
-    case LAP_FN_ADD: return (int64_t)((uint64_t)a + (uint64_t)b);
-    case LAP_FN_SUB: return (int64_t)((uint64_t)a - (uint64_t)b);
-    case LAP_FN_MUL: return (int64_t)((uint64_t)a * (uint64_t)b);
-    case LAP_FN_IDIV: return (int64_t)q;
-    case LAP_FN_MOD: return b == 0 ? 0 : (int64_t)(a - q * b);
-    case LAP_FN_MIN: return a < b ? a : b;
-    case LAP_FN_MAX: return a < b ? b : a;
-    case LAP_FN_NEG: return (int64_t)(0 - (uint64_t)a);
-    case LAP_FN_ABS: return a < 0 ? (int64_t)(0 - (uint64_t)a) : a;
-    case LAP_FN_SIGN: return a < 0 ? -1 : a > 0;
-    case LAP_FN_LT: return a < b;
-    case LAP_FN_LE: return a <= b;
-    case LAP_FN_GT: return a > b;
-    case LAP_FN_GE: return a >= b;
-    case LAP_FN_EQ: return a == b;
-    case LAP_FN_NE: return a != b;
-    case LAP_FN_AND: return a && b;
-    case LAP_FN_OR: return a || b;
-    case LAP_FN_NOT: return !a;
-    case LAP_FN_SELECT: return a ? b : c;
-    case LAP_FN_INT: return a;
-    default: fail_msg("no value for %s", lap_fn_text(fn)); return 0;
+    case LAP_FN_ADD:
+        return (int64_t)((uint64_t)a + (uint64_t)b);
+    case LAP_FN_SUB:
+        return (int64_t)((uint64_t)a - (uint64_t)b);
+    case LAP_FN_MUL:
+        return (int64_t)((uint64_t)a * (uint64_t)b);
+    case LAP_FN_IDIV:
+        return (int64_t)q;
+    case LAP_FN_MOD:
+        return b == 0 ? 0 : (int64_t)(a - q * b);
+    case LAP_FN_MIN:
+        return a < b ? a : b;
+    case LAP_FN_MAX:
+        return a < b ? b : a;
+    case LAP_FN_NEG:
+        return (int64_t)(0 - (uint64_t)a);
+    case LAP_FN_ABS:
+        return a < 0 ? (int64_t)(0 - (uint64_t)a) : a;
+    case LAP_FN_SIGN:
+        return a < 0 ? -1 : a > 0;
+    case LAP_FN_LT:
+        return a < b;
+    case LAP_FN_LE:
+        return a <= b;
+    case LAP_FN_GT:
+        return a > b;
+    case LAP_FN_GE:
+        return a >= b;
+    case LAP_FN_EQ:
+        return a == b;
+    case LAP_FN_NE:
+        return a != b;
+    case LAP_FN_AND:
+        return a && b;
+    case LAP_FN_OR:
+        return a || b;
+    case LAP_FN_NOT:
+        return !a;
+    case LAP_FN_SELECT:
+        return a ? b : c;
+    case LAP_FN_INT:
+        return a;
+    default:
+        fail_msg("no value for %s", lap_fn_text(fn));
+        return 0;
     }
 }
 
@@ -277,7 +319,8 @@ static term random_leaf(world *w)
 
 static term random_term(world *w, int depth)
 {
-    static const lap_fn two[] = {LAP_FN_ADD, LAP_FN_SUB, LAP_FN_MUL, LAP_FN_IDIV, LAP_FN_MOD, LAP_FN_MIN, LAP_FN_MAX};
+    static const lap_fn two[] = {LAP_FN_ADD, LAP_FN_SUB, LAP_FN_MUL, LAP_FN_IDIV,
+                                 LAP_FN_MOD, LAP_FN_MIN, LAP_FN_MAX};
     static const lap_fn one[] = {LAP_FN_NEG, LAP_FN_ABS, LAP_FN_SIGN, LAP_FN_INT};
     int pick = rand_r(&w->seed) % 12;
     if (depth <= 0 || pick == 0) {
@@ -291,7 +334,8 @@ static term random_term(world *w, int depth)
     term b = random_term(w, depth - 1);
     if (pick == 3) {
         term c = random_bool(w, depth - 1);
-        return (term){lap_map3(w->g, LAP_FN_SELECT, c.ref, a.ref, b.ref), apply(LAP_FN_SELECT, c.value, a.value, b.value)};
+        return (term){lap_map3(w->g, LAP_FN_SELECT, c.ref, a.ref, b.ref),
+                      apply(LAP_FN_SELECT, c.value, a.value, b.value)};
     }
     lap_fn fn = two[rand_r(&w->seed) % 7];
     return (term){lap_map2(w->g, fn, a.ref, b.ref), apply(fn, a.value, b.value, 0)};
@@ -312,7 +356,8 @@ static void test_random(void **state)
         term t = random_term(&w, 1 + (int)(seed % 4));
         assert_true(lap_ref_some(t.ref));
         if (value_of(&w, t.ref) != t.value) {
-            fail_msg("seed %u: the node is %lld, the expression %lld", seed, (long long)value_of(&w, t.ref), (long long)t.value);
+            fail_msg("seed %u: the node is %lld, the expression %lld", seed, (long long)value_of(&w, t.ref),
+                     (long long)t.value);
         }
     }
 }

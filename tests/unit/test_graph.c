@@ -76,10 +76,13 @@ static void test_attrs_are_copied(void **state)
     assert_string_equal(shown(g, sum), "f32[n=N]");
 }
 
-static lap_ref scan_of(lap_graph *g, lap_ref start, lap_ref x, lap_ref (*body)(lap_graph *g, lap_ref s, lap_ref x, lap_ref t))
+static lap_ref scan_of(lap_graph *g, lap_ref start, lap_ref x,
+                       lap_ref (*body)(lap_graph *g, lap_ref s, lap_ref x, lap_ref t))
 {
-    lap_type params[3] = {lap_node_type(lap_node_at(g, start)), lap_node_type(lap_node_at(g, x)), {LAP_I64, 0, NULL}};
-    params[1].n_axes = lap_axes_without(lap_graph_ctx(g), params[1].n_axes, params[1].axes, names_of(g, "n"), &params[1].axes);
+    lap_type params[3] = {
+        lap_node_type(lap_node_at(g, start)), lap_node_type(lap_node_at(g, x)), {LAP_I64, 0, NULL}};
+    params[1].n_axes = lap_axes_without(lap_graph_ctx(g), params[1].n_axes, params[1].axes, names_of(g, "n"),
+                                        &params[1].axes);
     lap_ref p[3];
     lap_region_id id = lap_region_begin(g, 3, params, p);
     lap_ref next = body(g, p[0], p[1], p[2]);
@@ -91,8 +94,13 @@ static lap_ref scan_of(lap_graph *g, lap_ref start, lap_ref x, lap_ref (*body)(l
         lap_attr_make_names(LAP_ATTR_STATES, names_of(g, "s")),
         lap_attr_make_names(LAP_ATTR_OUTS, names_of(g, "y")),
     };
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_SCAN, .n_args = 2, .args = (lap_ref[]){start, x}, .n_attrs = 5,
-                                        .attrs = attrs, .n_regions = 1, .regions = &id});
+    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_SCAN,
+                                        .n_args = 2,
+                                        .args = (lap_ref[]){start, x},
+                                        .n_attrs = 5,
+                                        .attrs = attrs,
+                                        .n_regions = 1,
+                                        .regions = &id});
 }
 
 static lap_ref decay(lap_graph *g, lap_ref s, lap_ref x, lap_ref t)
@@ -112,7 +120,7 @@ static void test_regions(void **state)
     assert_string_equal(shown(g, lap_result(g, scan, "y")), "f32[d=8 n=N]");
     uint32_t n_body;
     const lap_ref *body = lap_region_nodes(g, n->regions[0], &n_body);
-    assert_int_equal(n_body, 2);        /* exp(a) does not change: it stands outside */
+    assert_int_equal(n_body, 2); /* exp(a) does not change: it stands outside */
     for (uint32_t i = 0; i < n_body; i++) {
         assert_true(body[i].ix < scan.ix);
         assert_same(lap_node_at(g, body[i])->region, n->regions[0]);
@@ -188,10 +196,12 @@ static void test_rewrite(void **state)
 {
     lap_graph *g = *state;
     lap_ref x = input_of(g, "x", LAP_F32, "n=N d=8");
-    lap_map1(g, LAP_FN_TANH, x);        /* dead */
-    lap_ref cond = lap_reduce(g, LAP_RED_ALL, lap_map2(g, LAP_FN_GT, x, lap_const_f(g, 0)), names_of(g, "n d"));
+    lap_map1(g, LAP_FN_TANH, x); /* dead */
+    lap_ref cond =
+        lap_reduce(g, LAP_RED_ALL, lap_map2(g, LAP_FN_GT, x, lap_const_f(g, 0)), names_of(g, "n d"));
     lap_attr message = lap_attr_make_name(LAP_ATTR_MESSAGE, name_of(g, "not positive"));
-    lap_emit(g, &(lap_emit_args){.op = LAP_OP_REQUIRE, .n_args = 1, .args = &cond, .n_attrs = 1, .attrs = &message});
+    lap_emit(g, &(lap_emit_args){
+                    .op = LAP_OP_REQUIRE, .n_args = 1, .args = &cond, .n_attrs = 1, .attrs = &message});
     lap_ref scan = scan_of(g, lap_full(g, lap_scalar_f(0), 1, type_of(g, LAP_F32, "d=8").axes), x, decay);
     output_of(g, "y", lap_result(g, scan, "y"));
     assert_true(lap_graph_assume(g, dim_of(g, "N"), LAP_REL_GE, dim_of(g, "2"), "two tokens"));
@@ -219,7 +229,7 @@ static void test_rewrite_ragged(void **state)
     output_of(g, "y", lap_reduce(g, LAP_RED_SUM, lap_map1(g, LAP_FN_EXP, renamed), names_of(g, "n")));
     lap_graph *copy = lap_graph_rewrite(g, NULL, NULL);
     assert_non_null(copy);
-    assert_int_equal(lap_graph_n_nodes(copy), lap_graph_n_nodes(g) - 1);    /* one rename does both */
+    assert_int_equal(lap_graph_n_nodes(copy), lap_graph_n_nodes(g) - 1); /* one rename does both */
     assert_string_equal(shown(copy, lap_graph_output(copy, 0)->value), "f32[c=B]");
 }
 
@@ -247,13 +257,21 @@ static void test_malformed(void **state)
 {
     lap_graph *g = *state;
     lap_ref x = input_of(g, "x", LAP_F32, "n=N");
-    lap_attr fn = lap_attr_make_i(LAP_ATTR_FN, LAP_FN_ADD), name = lap_attr_make_name(LAP_ATTR_NAME, name_of(g, "n"));
-    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &x, .n_attrs = 1, .attrs = &fn}),
-                   "add takes 2 operands, found 1");
-    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &x}), "needs attribute 'fn'");
-    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &x, .n_attrs = 1, .attrs = &name}),
-                   "takes no attribute 'name'");
-    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_LOAD, .n_args = 2, .args = (lap_ref[]){x, x}}),
+    lap_attr fn = lap_attr_make_i(LAP_ATTR_FN, LAP_FN_ADD),
+             name = lap_attr_make_name(LAP_ATTR_NAME, name_of(g, "n"));
+    assert_refused(
+        g,
+        lap_emit(g, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &x, .n_attrs = 1, .attrs = &fn}),
+        "add takes 2 operands, found 1");
+    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &x}),
+                   "needs attribute 'fn'");
+    assert_refused(
+        g,
+        lap_emit(g,
+                 &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &x, .n_attrs = 1, .attrs = &name}),
+        "takes no attribute 'name'");
+    assert_refused(g,
+                   lap_emit(g, &(lap_emit_args){.op = LAP_OP_LOAD, .n_args = 2, .args = (lap_ref[]){x, x}}),
                    "not an operation of this level");
     assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_CALL}), "has 0 regions, expected 1");
     /* What follows a mistake stays silent. */

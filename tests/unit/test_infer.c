@@ -19,10 +19,12 @@ static void test_map_union(void **state)
 static void test_sizes_differ(void **state)
 {
     lap_graph *g = *state;
-    lap_ref x = input_of(g, "x", LAP_F32, "n=12"), y = input_of(g, "y", LAP_F32, "n=13"), z = input_of(g, "z", LAP_F32, "n=M");
+    lap_ref x = input_of(g, "x", LAP_F32, "n=12"), y = input_of(g, "y", LAP_F32, "n=13"),
+            z = input_of(g, "z", LAP_F32, "n=M");
     assert_refused(g, lap_map2(g, LAP_FN_MUL, x, y), "model.lua:7: error: axis 'n' is 12 here and 13 there");
     assert_false(lap_ref_some(lap_map2(g, LAP_FN_MUL, x, y)));
-    assert_non_null(strstr(lap_error_text(lap_graph_ctx(g), 0), "hint: rename one of them with :as('n -> ...')"));
+    assert_non_null(
+        strstr(lap_error_text(lap_graph_ctx(g), 0), "hint: rename one of them with :as('n -> ...')"));
     lap_errors_clear(lap_graph_ctx(g));
     assert_true(lap_ref_some(lap_map2(g, LAP_FN_MUL, x, z)));
     assert_int_equal(lap_graph_n_checks(g), 1);
@@ -38,7 +40,8 @@ static void test_reduce(void **state)
     assert_string_equal(shown(g, lap_reduce(g, LAP_RED_ANY, m, names_of(g, "n"))), "bool[b=2]");
     assert_string_equal(shown(g, lap_reduce(g, LAP_RED_ARGMAX, x, names_of(g, "n"))), "i64[b=2]");
     assert_refused(g, lap_reduce(g, LAP_RED_SUM, x, names_of(g, "k")), "no axis 'k' in f32[b=2 n=N]");
-    assert_refused(g, lap_reduce(g, LAP_RED_ARGMAX, x, names_of(g, "b n")), "argmax acts on one axis, found 2");
+    assert_refused(g, lap_reduce(g, LAP_RED_ARGMAX, x, names_of(g, "b n")),
+                   "argmax acts on one axis, found 2");
     assert_refused(g, lap_reduce(g, LAP_RED_SUM, x, names_of(g, "n n")), "axis 'n' is named twice");
 }
 
@@ -53,12 +56,14 @@ static void test_at(void **state)
     lap_ref x = input_of(g, "x", LAP_F32, "b=2 n=N d=64"), i = input_of(g, "i", LAP_I64, "b=2 q=5 r=3");
     assert_string_equal(shown(g, read_at(g, x, "n", i)), "f32[b=2 q=5 r=3 d=64]");
     assert_refused(g, read_at(g, x, "m", i), "no axis 'm' in f32[b=2 n=N d=64]");
-    assert_refused(g, read_at(g, x, "n", input_of(g, "f", LAP_F32, "q=5")), "the index of axis 'n' is f32[q=5], expected integers");
+    assert_refused(g, read_at(g, x, "n", input_of(g, "f", LAP_F32, "q=5")),
+                   "the index of axis 'n' is f32[q=5], expected integers");
     /* An index over an axis that the value has aligns with it. */
     assert_string_equal(shown(g, read_at(g, x, "n", input_of(g, "j", LAP_I64, "d=64"))), "f32[b=2 d=64]");
     lap_scalar half = lap_scalar_f(0.5);
     lap_ref whole = input_of(g, "w", LAP_I64, "n=N");
-    assert_refused(g, lap_at(g, whole, names_of(g, "n"), &i, &half), "the fill is 0.5, but the values are i64");
+    assert_refused(g, lap_at(g, whole, names_of(g, "n"), &i, &half),
+                   "the fill is 0.5, but the values are i64");
 }
 
 /* i ends at len[p]; read at p = route[q r], it ends at len[route]. */
@@ -106,20 +111,23 @@ static void test_endless_counts(void **state)
 static void test_rename(void **state)
 {
     lap_graph *g = *state;
-    lap_ref len = input_of(g, "len", LAP_I64, "b=B"), x = lap_ragged(g, input_of(g, "x", LAP_F32, "b=B n=N"), name_of(g, "n"), len);
+    lap_ref len = input_of(g, "len", LAP_I64, "b=B"),
+            x = lap_ragged(g, input_of(g, "x", LAP_F32, "b=B n=N"), name_of(g, "n"), len);
     lap_ref y = lap_rename(g, x, names_of(g, "b n"), names_of(g, "c m"));
     assert_string_equal(shown(g, y), "f32[c=B m=N?]");
     lap_ref count = lap_node_axis(lap_node_at(g, y), name_of(g, "m"))->count;
     assert_string_equal(shown(g, count), "i64[c=B]");
     assert_string_equal(shown(g, lap_rename(g, x, names_of(g, "b n"), names_of(g, "n b"))), "f32[n=B b=N?]");
     assert_refused(g, lap_rename(g, x, names_of(g, "b"), names_of(g, "n")), "cannot rename 'b' to 'n'");
-    assert_refused(g, lap_rename(g, x, names_of(g, "b"), names_of(g, "c d")), "rename has 1 axes and 2 new names");
+    assert_refused(g, lap_rename(g, x, names_of(g, "b"), names_of(g, "c d")),
+                   "rename has 1 axes and 2 new names");
     assert_refused(g, lap_ragged(g, x, name_of(g, "k"), len), "no axis 'k'");
     assert_string_equal(shown(g, lap_expect(g, x, name_of(g, "b"), dim_of(g, "7"))), "f32[b=7 n=N?]");
     assert_int_equal(lap_graph_n_checks(g), 1);
 }
 
-static lap_ref scatter_of(lap_graph *g, lap_ref x, lap_ref index, const char *over, const char *target, const char *size)
+static lap_ref scatter_of(lap_graph *g, lap_ref x, lap_ref index, const char *over, const char *target,
+                          const char *size)
 {
     lap_dim sizes[] = {dim_of(g, size)};
     const lap_attr attrs[] = {
@@ -129,7 +137,10 @@ static lap_ref scatter_of(lap_graph *g, lap_ref x, lap_ref index, const char *ov
         lap_attr_make_i(LAP_ATTR_MODE, LAP_MODE_ADD),
         lap_attr_make_scalar(LAP_ATTR_BASE, lap_scalar_f(0)),
     };
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_SCATTER, .n_args = 2, .args = (lap_ref[]){x, index}, .n_attrs = 5, .attrs = attrs});
+    return lap_emit(
+        g,
+        &(lap_emit_args){
+            .op = LAP_OP_SCATTER, .n_args = 2, .args = (lap_ref[]){x, index}, .n_attrs = 5, .attrs = attrs});
 }
 
 static void test_scatter(void **state)
@@ -151,8 +162,11 @@ static lap_ref topk_of(lap_graph *g, lap_ref x, const char *k, lap_ref run_time)
         lap_attr_make_dim(LAP_ATTR_DIM, dim_of(g, k)),
         lap_attr_make_i(LAP_ATTR_SMALLEST, 0),
     };
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_TOPK, .n_args = lap_ref_some(run_time) ? 2 : 1,
-                                        .args = (lap_ref[]){x, run_time}, .n_attrs = 4, .attrs = attrs});
+    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_TOPK,
+                                        .n_args = lap_ref_some(run_time) ? 2 : 1,
+                                        .args = (lap_ref[]){x, run_time},
+                                        .n_attrs = 4,
+                                        .attrs = attrs});
 }
 
 static void test_topk(void **state)
@@ -164,32 +178,37 @@ static void test_topk(void **state)
     assert_string_equal(shown(g, lap_result(g, top, "index")), "i64[b=2 r=4]");
     assert_int_equal(lap_graph_n_checks(g), 1);
     assert_refused(g, lap_result(g, top, "indices"), "topk has no result 'indices'");
-    assert_refused(g, topk_of(g, input_of(g, "y", LAP_F32, "n=3"), "4", LAP_NONE), "topk takes 4 of the 3 entries of axis 'n'");
+    assert_refused(g, topk_of(g, input_of(g, "y", LAP_F32, "n=3"), "4", LAP_NONE),
+                   "topk takes 4 of the 3 entries of axis 'n'");
     lap_ref ragged = lap_result(g, topk_of(g, x, "N", k), "index");
     assert_string_equal(shown(g, ragged), "i64[b=2 r=N? h=8]");
     assert_same(lap_node_axis(lap_node_at(g, ragged), name_of(g, "r"))->count, k);
     lap_ref len = input_of(g, "len", LAP_I64, "b=2");
-    lap_ref packed = lap_result(g, topk_of(g, lap_ragged(g, x, name_of(g, "n"), len), "4", LAP_NONE), "values");
-    assert_same(lap_node_axis(lap_node_at(g, packed), name_of(g, "r"))->count, lap_map2(g, LAP_FN_MIN, len, lap_const_i(g, 4)));
+    lap_ref packed =
+        lap_result(g, topk_of(g, lap_ragged(g, x, name_of(g, "n"), len), "4", LAP_NONE), "values");
+    assert_same(lap_node_axis(lap_node_at(g, packed), name_of(g, "r"))->count,
+                lap_map2(g, LAP_FN_MIN, len, lap_const_i(g, 4)));
     assert_refused(g, lap_map1(g, LAP_FN_EXP, top), "'topk' has several results: pick one");
     assert_refused(g, lap_result(g, x, "values"), "no results to pick from");
 }
 
-static lap_ref attend_of(lap_graph *g, uint32_t n, const lap_ref *args, uint32_t n_parts, const lap_part *parts)
+static lap_ref attend_of(lap_graph *g, uint32_t n, const lap_ref *args, uint32_t n_parts,
+                         const lap_part *parts)
 {
     const lap_attr attrs[] = {
         lap_attr_make_parts(LAP_ATTR_PARTS, (lap_parts){n_parts, parts}),
         lap_attr_make_i(LAP_ATTR_NORM, LAP_NORM_SOFTMAX),
         lap_attr_make_f(LAP_ATTR_EMPTY, 0),
     };
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_ATTEND, .n_args = n, .args = args, .n_attrs = 3, .attrs = attrs});
+    return lap_emit(
+        g, &(lap_emit_args){.op = LAP_OP_ATTEND, .n_args = n, .args = args, .n_attrs = 3, .attrs = attrs});
 }
 
 static void test_attend(void **state)
 {
     lap_graph *g = *state;
     lap_ref args[] = {
-        input_of(g, "score", LAP_F32, "b=2 h=8 i=N j=N"), input_of(g, "where", LAP_BOOL, "i=N j=N"),
+        input_of(g, "score", LAP_F32, "b=2 h=8 i=N j=N"),  input_of(g, "where", LAP_BOOL, "i=N j=N"),
         input_of(g, "value", LAP_F32, "b=2 h=8 j=N d=64"), input_of(g, "slot", LAP_F32, "s=4 h=8"),
         input_of(g, "memory", LAP_F32, "s=4 h=8 d=64"),
     };
@@ -213,12 +232,15 @@ static void test_attend_mistakes(void **state)
     lap_graph *g = *state;
     lap_ref args[] = {input_of(g, "score", LAP_F32, "i=N j=M"), input_of(g, "value", LAP_F32, "j=M d=64")};
     const lap_part no_key[] = {{names_of(g, "k"), 0, -1, -1, 1}}, wild[] = {{names_of(g, "j"), 0, -1, -1, 2}};
-    const lap_part where[] = {{names_of(g, "j"), 0, 0, -1, 1}}, mixed[] = {{names_of(g, "j"), 0, -1, -1, 1}, {names_of(g, "j"), 0, -1, -1, -1}};
+    const lap_part where[] = {{names_of(g, "j"), 0, 0, -1, 1}},
+                   mixed[] = {{names_of(g, "j"), 0, -1, -1, 1}, {names_of(g, "j"), 0, -1, -1, -1}};
     const lap_part none[] = {{names_of(g, ""), 0, -1, -1, 1}};
     assert_refused(g, attend_of(g, 2, args, 1, no_key), "no key axis 'k' in the score");
     assert_refused(g, attend_of(g, 2, args, 1, wild), "attend names operand 2 of 2");
-    assert_refused(g, attend_of(g, 2, args, 1, where), "the 'where' of attend is f32[i=N j=M], expected a condition");
-    assert_refused(g, attend_of(g, 2, args, 2, mixed), "some parts of attend have a value and some have none");
+    assert_refused(g, attend_of(g, 2, args, 1, where),
+                   "the 'where' of attend is f32[i=N j=M], expected a condition");
+    assert_refused(g, attend_of(g, 2, args, 2, mixed),
+                   "some parts of attend have a value and some have none");
     assert_refused(g, attend_of(g, 2, args, 1, none), "a part without key axes");
     assert_refused(g, attend_of(g, 2, args, 0, NULL), "attend has no parts");
 }
@@ -233,17 +255,24 @@ static lap_ref branch_of(lap_graph *g, lap_ref test, lap_ref yes, lap_ref no)
         lap_region_end(g, sides[i], 1, i ? &no : &yes);
     }
     lap_attr outs = lap_attr_make_names(LAP_ATTR_OUTS, names_of(g, "y"));
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_BRANCH, .n_args = 1, .args = &test, .n_attrs = 1, .attrs = &outs,
-                                        .n_regions = 2, .regions = sides});
+    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_BRANCH,
+                                        .n_args = 1,
+                                        .args = &test,
+                                        .n_attrs = 1,
+                                        .attrs = &outs,
+                                        .n_regions = 2,
+                                        .regions = sides});
 }
 
 static void test_branch(void **state)
 {
     lap_graph *g = *state;
-    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), y = input_of(g, "y", LAP_F32, "d=4"), i = input_of(g, "i", LAP_I64, "n=N");
+    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), y = input_of(g, "y", LAP_F32, "d=4"),
+            i = input_of(g, "i", LAP_I64, "n=N");
     lap_ref test = lap_map2(g, LAP_FN_GT, lap_dim_node(g, dim_of(g, "N")), lap_const_i(g, 9));
     assert_string_equal(shown(g, lap_result(g, branch_of(g, test, x, y), "y")), "f32[n=N d=4]");
-    assert_refused(g, branch_of(g, test, x, i), "a result of branch is f32[n=N] on one side and i64[n=N] on the other");
+    assert_refused(g, branch_of(g, test, x, i),
+                   "a result of branch is f32[n=N] on one side and i64[n=N] on the other");
     assert_refused(g, branch_of(g, x, x, y), "the test of branch is f32[n=N], expected one condition");
 }
 
@@ -258,31 +287,31 @@ static lap_ref loop_of(lap_graph *g, lap_ref start, lap_ref (*next)(lap_graph *g
         lap_attr_make_dim(LAP_ATTR_LIMIT, dim_of(g, "10")),
         lap_attr_make_names(LAP_ATTR_STATES, names_of(g, "s")),
     };
-    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_LOOP, .n_args = 1, .args = &start, .n_attrs = 2, .attrs = attrs,
-                                        .n_regions = 1, .regions = &id});
+    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_LOOP,
+                                        .n_args = 1,
+                                        .args = &start,
+                                        .n_attrs = 2,
+                                        .attrs = attrs,
+                                        .n_regions = 1,
+                                        .regions = &id});
 }
 
-static lap_ref half(lap_graph *g, lap_ref s)
-{
-    return lap_map2(g, LAP_FN_MUL, s, lap_const_f(g, 0.5));
-}
+static lap_ref half(lap_graph *g, lap_ref s) { return lap_map2(g, LAP_FN_MUL, s, lap_const_f(g, 0.5)); }
 
 static lap_ref wider(lap_graph *g, lap_ref s)
 {
     return lap_map2(g, LAP_FN_ADD, s, input_of(g, "k", LAP_F32, "k=3"));
 }
 
-static lap_ref wrong(lap_graph *g, lap_ref s)
-{
-    return lap_reduce(g, LAP_RED_SUM, s, names_of(g, "zz"));
-}
+static lap_ref wrong(lap_graph *g, lap_ref s) { return lap_reduce(g, LAP_RED_SUM, s, names_of(g, "zz")); }
 
 static void test_loop(void **state)
 {
     lap_graph *g = *state;
     lap_ref x = input_of(g, "x", LAP_F32, "n=N"), i = input_of(g, "i", LAP_I64, "n=N");
     assert_string_equal(shown(g, lap_result(g, loop_of(g, x, half, true), "s")), "f32[n=N]");
-    assert_refused(g, loop_of(g, i, half, true), "the next value of state 's' is f32[n=N], expected i64[n=N]");
+    assert_refused(g, loop_of(g, i, half, true),
+                   "the next value of state 's' is f32[n=N], expected i64[n=N]");
     assert_refused(g, loop_of(g, x, wider, true), "it may not have axis 'k'");
     assert_refused(g, loop_of(g, x, half, false), "the test of loop is f32[n=N], expected one condition");
     assert_refused(g, loop_of(g, x, wrong, true), "no axis 'zz' in f32[n=N]");
@@ -291,7 +320,8 @@ static void test_loop(void **state)
 static void test_call_and_custom(void **state)
 {
     lap_graph *g = *state;
-    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), y = input_of(g, "y", LAP_F32, "n=7"), z = input_of(g, "z", LAP_F32, "m=7"), p;
+    lap_ref x = input_of(g, "x", LAP_F32, "n=N"), y = input_of(g, "y", LAP_F32, "n=7"),
+            z = input_of(g, "z", LAP_F32, "m=7"), p;
     lap_type t = lap_node_type(lap_node_at(g, x));
     lap_region_id id = lap_region_begin(g, 1, &t, &p);
     lap_ref twice = lap_map2(g, LAP_FN_MUL, p, lap_const_f(g, 2));
@@ -300,9 +330,15 @@ static void test_call_and_custom(void **state)
         lap_attr_make_name(LAP_ATTR_NAME, name_of(g, "twice")),
         lap_attr_make_names(LAP_ATTR_OUTS, names_of(g, "y")),
     };
-    lap_emit_args call = {.op = LAP_OP_CALL, .n_args = 1, .args = &x, .n_attrs = 2, .attrs = attrs, .n_regions = 1, .regions = &id};
+    lap_emit_args call = {.op = LAP_OP_CALL,
+                          .n_args = 1,
+                          .args = &x,
+                          .n_attrs = 2,
+                          .attrs = attrs,
+                          .n_regions = 1,
+                          .regions = &id};
     assert_string_equal(shown(g, lap_result(g, lap_emit(g, &call), "y")), "f32[n=N]");
-    call.args = &y;         /* N must be 7: checked when sizes are bound */
+    call.args = &y; /* N must be 7: checked when sizes are bound */
     assert_true(lap_ref_some(lap_emit(g, &call)));
     assert_int_equal(lap_graph_n_checks(g), 1);
     call.args = &z;
@@ -324,10 +360,15 @@ static void test_leaves(void **state)
     assert_refused(g, lap_index(g, axis_of(g, "n=0-3")), "negative size");
     lap_attr message = lap_attr_make_name(LAP_ATTR_MESSAGE, name_of(g, "no"));
     lap_ref x = input_of(g, "x", LAP_F32, "n=N");
-    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_REQUIRE, .n_args = 1, .args = &x, .n_attrs = 1, .attrs = &message}),
-                   "require needs a condition, found f32[n=N]");
+    assert_refused(
+        g,
+        lap_emit(
+            g,
+            &(lap_emit_args){.op = LAP_OP_REQUIRE, .n_args = 1, .args = &x, .n_attrs = 1, .attrs = &message}),
+        "require needs a condition, found f32[n=N]");
     lap_attr which = lap_attr_make_name(LAP_ATTR_NAME, name_of(g, "y"));
-    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_INPUT, .n_attrs = 1, .attrs = &which}), "needs attribute 'layout'");
+    assert_refused(g, lap_emit(g, &(lap_emit_args){.op = LAP_OP_INPUT, .n_attrs = 1, .attrs = &which}),
+                   "needs attribute 'layout'");
 }
 
 int main(void)

@@ -39,8 +39,9 @@ static void test_row_sums(void **state)
 
     assert_int_equal(lap_node_at(k, x)->dtype, LAP_F32);
     assert_int_equal(lap_node_at(k, total)->dtype, LAP_F32);
-    assert_string_equal(lap_text(lap_graph_ctx(k), lap_attr_name(lap_node_at(k, total), LAP_ATTR_WHICH)), "0");
-    assert_same(lap_node_at(k, start)->region, rows.region);        /* moved out of the inner loop */
+    assert_string_equal(lap_text(lap_graph_ctx(k), lap_attr_name(lap_node_at(k, total), LAP_ATTR_WHICH)),
+                        "0");
+    assert_same(lap_node_at(k, start)->region, rows.region); /* moved out of the inner loop */
     assert_same(lap_node_at(k, x)->region, sum.region);
     assert_same(lap_node_at(k, next)->region, sum.region);
     assert_int_equal(count_op(k, (lap_region_id){0}, LAP_OP_FOR), 1);
@@ -53,7 +54,8 @@ static void test_row_sums(void **state)
 static void test_if_and_effects(void **state)
 {
     lap_graph *k = *state;
-    lap_ref keys = lap_k_scratch(k, 0, LAP_F32, dim_of(k, "N")), order = lap_k_scratch(k, 1, LAP_I64, dim_of(k, "N"));
+    lap_ref keys = lap_k_scratch(k, 0, LAP_F32, dim_of(k, "N")),
+            order = lap_k_scratch(k, 1, LAP_I64, dim_of(k, "N"));
     lap_ref zero = lap_const_i(k, 0), n = lap_dim_node(k, dim_of(k, "N"));
     lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, n, 0, NULL);
     lap_ref cond = lap_map2(k, LAP_FN_LT, grid.index, lap_const_i(k, 3));
@@ -86,11 +88,21 @@ static void test_mistakes(void **state)
 {
     lap_graph *k = *state;
     lap_ref a = lap_k_global(k, 0, LAP_F32), zero = lap_const_i(k, 0), half = lap_const_f(k, 0.5);
-    assert_refused(k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_LOAD, .n_args = 2, .args = (lap_ref[]){zero, zero}}), "load needs a buffer");
-    assert_refused(k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_LOAD, .n_args = 2, .args = (lap_ref[]){a, half}}), "expected one i64");
-    assert_refused(k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_STORE, .n_args = 3, .args = (lap_ref[]){a, zero, zero}}), "expected one f32");
-    assert_refused(k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_MAP, .n_args = 1, .args = &a, .n_attrs = 1,
-                                                   .attrs = &(lap_attr){.key = LAP_ATTR_FN, .i = LAP_FN_EXP}}),
+    assert_refused(
+        k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_LOAD, .n_args = 2, .args = (lap_ref[]){zero, zero}}),
+        "load needs a buffer");
+    assert_refused(
+        k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_LOAD, .n_args = 2, .args = (lap_ref[]){a, half}}),
+        "expected one i64");
+    assert_refused(
+        k, lap_emit(k, &(lap_emit_args){.op = LAP_OP_STORE, .n_args = 3, .args = (lap_ref[]){a, zero, zero}}),
+        "expected one f32");
+    assert_refused(k,
+                   lap_emit(k, &(lap_emit_args){.op = LAP_OP_MAP,
+                                                .n_args = 1,
+                                                .args = &a,
+                                                .n_attrs = 1,
+                                                .attrs = &(lap_attr){.key = LAP_ATTR_FN, .i = LAP_FN_EXP}}),
                    "a buffer has no value");
 }
 
