@@ -4,7 +4,11 @@
 
 #include <string.h>
 
-typedef struct row { const char *text, *tensor_name; unsigned bits; lap_dtype compute; } row;
+typedef struct row {
+    const char *text, *tensor_name;
+    unsigned bits;
+    lap_dtype compute;
+} row;
 
 static const row rows[] = {
 #define LAP_DTYPE(enum_, text, tensor_name, bits, compute, doc) {#text, tensor_name, bits, LAP_##compute},

@@ -214,7 +214,8 @@ static bool dims_have_values(const lap_exec *exec, const lap_image_kernel *k, la
 static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t n)
 {
     enum { TURN = 2000 * 16, RANGES = 8 };
-    int64_t cost = exec->dims[k->cost] > 0 ? exec->dims[k->cost] : 1;
+    int64_t cost = exec->dim_state[k->cost] != LAP_EXTENT_OK ? TURN : exec->dims[k->cost];
+    cost = cost > 0 ? cost : 1;
     int64_t least = TURN / cost + 1;
     int64_t even = n / ((int64_t)lap_pool_threads(exec->pool) * RANGES);
     return even > least ? even : least;
