@@ -10,7 +10,7 @@
 
 #include "ir/dim_table.h"
 
-enum { MOST_TERMS = 512, MOST_WEIGHT = 4096 };
+enum { MOST_TERMS = 512, MOST_WEIGHT = 4096, FEW_TERMS = 16 };
 
 typedef struct wanted {
     const lap_dims *dims;
@@ -98,7 +98,8 @@ lap_dims *lap_dims_new(lap_ctx *ctx)
     dims->monos[0] = (lap_mono){0};
     dims->n_monos = 1;
     lap_idset_add(ctx->arena, &dims->mono_ids, lap_hash(0, NULL, 0), 0);
-    add_poly(ctx, &(lap_poly){.den = 1, .has_bounds = true, .bounds = {true, true, 0, 0}}, lap_hash(0, NULL, 0));
+    add_poly(ctx, &(lap_poly){.den = 1, .has_bounds = true, .bounds = {true, true, 0, 0}},
+             lap_hash(0, NULL, 0));
     add_poly(ctx, &(lap_poly){.den = 1, .has_bounds = true}, 1);
     return dims;
 }
@@ -170,7 +171,8 @@ static lap_dim sum_of(lap_ctx *ctx, lap_dim a, lap_dim b)
         return LAP_DIM_OVERFLOW;
     }
     lap_poly x = lap_poly_of(ctx, a), y = lap_poly_of(ctx, b);
-    lap_term *sum = lap_arena_array(ctx->arena, x.n + y.n, sizeof *sum);
+    lap_term few[FEW_TERMS];
+    lap_term *sum = x.n + y.n <= FEW_TERMS ? few : lap_arena_array(ctx->arena, x.n + y.n, sizeof *sum);
     uint32_t n = 0, i = 0, j = 0;
     while (i < x.n || j < y.n) {
         int order = i == x.n ? 1 : j == y.n ? -1 : lap_mono_order(ctx, x.at[i].mono, y.at[j].mono);
@@ -193,7 +195,8 @@ lap_dim lap_dim_term_mul(lap_ctx *ctx, lap_dim d, lap_term t)
         return lap_dim_is_bad(d) ? d : LAP_DIM_ZERO;
     }
     lap_poly p = lap_poly_of(ctx, d);
-    lap_term *product = lap_arena_array(ctx->arena, p.n, sizeof *product);
+    lap_term few[FEW_TERMS];
+    lap_term *product = p.n <= FEW_TERMS ? few : lap_arena_array(ctx->arena, p.n, sizeof *product);
     for (uint32_t i = 0; i < p.n; i++) {
         if (!lap_rat_mul(p.at[i].c, t.c, &product[i].c) ||
             !lap_mono_mul(ctx, p.at[i].mono, t.mono, &product[i].mono)) {
@@ -203,7 +206,10 @@ lap_dim lap_dim_term_mul(lap_ctx *ctx, lap_dim d, lap_term t)
     return lap_dim_of_terms(ctx, product, p.n);
 }
 
-lap_dim lap_dim_scale(lap_ctx *ctx, lap_dim d, lap_rat c) { return lap_dim_term_mul(ctx, d, (lap_term){c, 0}); }
+lap_dim lap_dim_scale(lap_ctx *ctx, lap_dim d, lap_rat c)
+{
+    return lap_dim_term_mul(ctx, d, (lap_term){c, 0});
+}
 
 lap_dim lap_dim_sub(lap_ctx *ctx, lap_dim a, lap_dim b)
 {
@@ -213,8 +219,10 @@ lap_dim lap_dim_sub(lap_ctx *ctx, lap_dim a, lap_dim b)
 bool lap_dim_split(lap_ctx *ctx, lap_dim d, uint32_t atom, lap_dim *out_q, lap_dim *out_rest)
 {
     lap_poly p = lap_poly_of(ctx, d);
-    lap_term *q = lap_arena_array(ctx->arena, p.n, sizeof *q);
-    lap_term *rest = lap_arena_array(ctx->arena, p.n, sizeof *rest);
+    lap_term few_q[FEW_TERMS], few_rest[FEW_TERMS];
+    bool few = p.n <= FEW_TERMS;
+    lap_term *q = few ? few_q : lap_arena_array(ctx->arena, p.n, sizeof *q);
+    lap_term *rest = few ? few_rest : lap_arena_array(ctx->arena, p.n, sizeof *rest);
     uint32_t n_q = 0, n_rest = 0;
     uint32_t single = lap_mono_of_atom(ctx, atom);
     for (uint32_t i = 0; i < p.n; i++) {

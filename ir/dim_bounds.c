@@ -82,7 +82,8 @@ static lap_bounds meet(lap_bounds a, lap_bounds b)
 /* One of them holds. */
 static lap_bounds join(lap_bounds a, lap_bounds b)
 {
-    return (lap_bounds){a.has_lo && b.has_lo, a.has_hi && b.has_hi, a.lo < b.lo ? a.lo : b.lo, a.hi > b.hi ? a.hi : b.hi};
+    return (lap_bounds){a.has_lo && b.has_lo, a.has_hi && b.has_hi, a.lo < b.lo ? a.lo : b.lo,
+                        a.hi > b.hi ? a.hi : b.hi};
 }
 
 /* Bounds of an integer from bounds of den times it. */
@@ -131,18 +132,24 @@ static lap_bounds atom_bounds(lap_ctx *ctx, uint32_t id)
     }
     lap_bounds a = bounds_of(ctx, atom.a), b = bounds_of(ctx, atom.b);
     switch (atom.kind) {
-    case LAP_ATOM_FLOOR: return floor_bounds(a, b);
-    case LAP_ATOM_TRUNC: return trunc_bounds(atom.c, a);
-    case LAP_ATOM_EXACT: return floor_bounds(a, b);
+    case LAP_ATOM_FLOOR:
+        return floor_bounds(a, b);
+    case LAP_ATOM_TRUNC:
+        return trunc_bounds(atom.c, a);
+    case LAP_ATOM_EXACT:
+        return floor_bounds(a, b);
     case LAP_ATOM_MIN: {
         lap_bounds both = join(a, b);
-        return meet(both, (lap_bounds){false, a.has_hi || b.has_hi, 0, !b.has_hi || (a.has_hi && a.hi < b.hi) ? a.hi : b.hi});
+        return meet(both, (lap_bounds){false, a.has_hi || b.has_hi, 0,
+                                       !b.has_hi || (a.has_hi && a.hi < b.hi) ? a.hi : b.hi});
     }
     case LAP_ATOM_MAX: {
         lap_bounds both = join(a, b);
-        return meet(both, (lap_bounds){a.has_lo || b.has_lo, false, !b.has_lo || (a.has_lo && a.lo > b.lo) ? a.lo : b.lo, 0});
+        return meet(both, (lap_bounds){a.has_lo || b.has_lo, false,
+                                       !b.has_lo || (a.has_lo && a.lo > b.lo) ? a.lo : b.lo, 0});
     }
-    case LAP_ATOM_SYMBOL: break;
+    case LAP_ATOM_SYMBOL:
+        break;
     }
     return anything;
 }
@@ -177,14 +184,16 @@ static lap_bounds floor_case(lap_ctx *ctx, lap_atom atom, lap_dim q, lap_dim res
         int64_t gcd = lap_gcd(times, factor);
         times /= gcd;
         factor /= gcd;
-    } else if (!lap_dim_long_div(ctx, q, atom.b, &ratio, &r) || r.ix || !lap_dim_is_const(ctx, ratio, &factor)) {
+    } else if (!lap_dim_long_div(ctx, q, atom.b, &ratio, &r) || r.ix ||
+               !lap_dim_is_const(ctx, ratio, &factor)) {
         return anything;
     } else {
         times = 1;
     }
     lap_dim scaled = lap_dim_scale(ctx, rest, (lap_rat){times, 1});
     lap_dim whole = lap_dim_add(ctx, scaled, lap_dim_scale(ctx, atom.a, (lap_rat){factor, 1}));
-    lap_dim widest = lap_dim_scale(ctx, lap_dim_sub(ctx, atom.b, lap_dim_const(ctx, 1)), (lap_rat){factor, 1});
+    lap_dim widest =
+        lap_dim_scale(ctx, lap_dim_sub(ctx, atom.b, lap_dim_const(ctx, 1)), (lap_rat){factor, 1});
     lap_bounds at_zero = bounds_of(ctx, whole);
     lap_bounds at_widest = bounds_of(ctx, lap_dim_sub(ctx, whole, widest));
     lap_bounds low = factor > 0 ? at_widest : at_zero, high = factor > 0 ? at_zero : at_widest;
@@ -222,8 +231,10 @@ static lap_bounds replace_atoms(lap_ctx *ctx, lap_dim d, lap_bounds known)
             bool is_floor = atom.kind == LAP_ATOM_FLOOR;
             bool is_extreme = atom.kind == LAP_ATOM_MIN || atom.kind == LAP_ATOM_MAX;
             lap_dim q, rest;
-            if ((is_floor || is_extreme) && m.at[j].exp == 1 && lap_dim_split(ctx, d, m.at[j].atom, &q, &rest)) {
-                known = meet(known, is_floor ? floor_case(ctx, atom, q, rest) : extreme_case(ctx, atom, q, rest));
+            if ((is_floor || is_extreme) && m.at[j].exp == 1 &&
+                lap_dim_split(ctx, d, m.at[j].atom, &q, &rest)) {
+                known =
+                    meet(known, is_floor ? floor_case(ctx, atom, q, rest) : extreme_case(ctx, atom, q, rest));
             }
         }
     }
@@ -290,12 +301,16 @@ static lap_truth opposite(lap_truth t) { return t == LAP_UNKNOWN ? t : t == LAP_
 lap_truth lap_dim_compare(lap_ctx *ctx, lap_dim a, lap_rel rel, lap_dim b)
 {
     switch (rel) {
-    case LAP_REL_NE: return opposite(lap_dim_compare(ctx, a, LAP_REL_EQ, b));
-    case LAP_REL_GE: return opposite(lap_dim_compare(ctx, a, LAP_REL_LT, b));
-    case LAP_REL_GT: return opposite(lap_dim_compare(ctx, a, LAP_REL_LE, b));
+    case LAP_REL_NE:
+        return opposite(lap_dim_compare(ctx, a, LAP_REL_EQ, b));
+    case LAP_REL_GE:
+        return opposite(lap_dim_compare(ctx, a, LAP_REL_LT, b));
+    case LAP_REL_GT:
+        return opposite(lap_dim_compare(ctx, a, LAP_REL_LE, b));
     case LAP_REL_EQ:
     case LAP_REL_LT:
-    case LAP_REL_LE: break;
+    case LAP_REL_LE:
+        break;
     }
     lap_dim gap = lap_dim_sub(ctx, b, a);
     if (lap_dim_is_bad(gap)) {
@@ -303,8 +318,12 @@ lap_truth lap_dim_compare(lap_ctx *ctx, lap_dim a, lap_rel rel, lap_dim b)
     }
     lap_bounds range = ask(ctx, gap);
     if (rel == LAP_REL_EQ) {
-        return !gap.ix ? LAP_YES : (range.has_lo && range.lo > 0) || (range.has_hi && range.hi < 0) ? LAP_NO : LAP_UNKNOWN;
+        return !gap.ix                                                            ? LAP_YES
+               : (range.has_lo && range.lo > 0) || (range.has_hi && range.hi < 0) ? LAP_NO
+                                                                                  : LAP_UNKNOWN;
     }
     int64_t least = rel == LAP_REL_LT;
-    return range.has_lo && range.lo >= least ? LAP_YES : range.has_hi && range.hi < least ? LAP_NO : LAP_UNKNOWN;
+    return range.has_lo && range.lo >= least  ? LAP_YES
+           : range.has_hi && range.hi < least ? LAP_NO
+                                              : LAP_UNKNOWN;
 }

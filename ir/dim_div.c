@@ -7,7 +7,10 @@
 
 #include "ir/dim_table.h"
 
-static bool provably_less(lap_ctx *ctx, lap_dim a, lap_dim b) { return lap_dim_compare(ctx, a, LAP_REL_LT, b) == LAP_YES; }
+static bool provably_less(lap_ctx *ctx, lap_dim a, lap_dim b)
+{
+    return lap_dim_compare(ctx, a, LAP_REL_LT, b) == LAP_YES;
+}
 
 /* 0 <= r < b */
 static bool is_remainder(lap_ctx *ctx, lap_dim r, lap_dim b)
@@ -104,7 +107,8 @@ static lap_dim floor_rest(lap_ctx *ctx, lap_dim r, lap_dim b)
             terms[n] = (lap_term){{lap_floor_quotient(p.at[i].c.num, gcd), 1}, p.at[i].mono};
             n += terms[n].c.num != 0;
         }
-        return lap_dim_floordiv(ctx, lap_dim_of_terms(ctx, terms, n), lap_dim_scale(ctx, b, (lap_rat){1, gcd}));
+        return lap_dim_floordiv(ctx, lap_dim_of_terms(ctx, terms, n),
+                                lap_dim_scale(ctx, b, (lap_rat){1, gcd}));
     }
     lap_dim out;
     if (constant && unnest(ctx, r, k, &out)) {
@@ -143,7 +147,8 @@ lap_dim lap_dim_whole(lap_ctx *ctx, lap_dim a, lap_dim b, lap_dim *out_rest)
     lap_dim r = a, q = LAP_DIM_ZERO;
     if (!lap_dim_is_bad(a) && x.den == 1 && y.den == 1 && y.n == 1 && y.at[0].c.num > 0) {
         q = pull_whole(ctx, a, b, &r);
-    } else if (!lap_dim_is_bad(a) && y.n > 0 && !(lap_dim_long_div(ctx, a, b, &q, &r) && !r.ix && lap_poly_of(ctx, q).den == 1)) {
+    } else if (!lap_dim_is_bad(a) && y.n > 0 &&
+               !(lap_dim_long_div(ctx, a, b, &q, &r) && !r.ix && lap_poly_of(ctx, q).den == 1)) {
         q = LAP_DIM_ZERO;
         r = a;
     }
@@ -179,7 +184,8 @@ bool lap_dim_div(lap_ctx *ctx, lap_dim a, lap_dim b, lap_dim *out)
     lap_dim q, r;
     if (lap_dim_long_div(ctx, a, b, &q, &r) && !r.ix) {
         *out = q;
-        return !(lap_poly_of(ctx, q).n == 1 && lap_poly_of(ctx, q).at[0].mono == 0 && lap_poly_of(ctx, q).den != 1);
+        return !(lap_poly_of(ctx, q).n == 1 && lap_poly_of(ctx, q).at[0].mono == 0 &&
+                 lap_poly_of(ctx, q).den != 1);
     }
     lap_poly p = lap_poly_of(ctx, b);
     b = lap_dim_scale(ctx, b, (lap_rat){p.den, 1});
@@ -191,7 +197,8 @@ bool lap_dim_div(lap_ctx *ctx, lap_dim a, lap_dim b, lap_dim *out)
     b = lap_dim_scale(ctx, b, (lap_rat){sign, whole});
     lap_rat scale;
     if (lap_rat_make((__int128)sign * p.den, whole, &scale)) {
-        *out = lap_dim_scale(ctx, lap_dim_of_atom(ctx, &(lap_atom){.kind = LAP_ATOM_EXACT, .a = a, .b = b}), scale);
+        *out = lap_dim_scale(ctx, lap_dim_of_atom(ctx, &(lap_atom){.kind = LAP_ATOM_EXACT, .a = a, .b = b}),
+                             scale);
     }
     return true;
 }

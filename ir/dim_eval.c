@@ -5,7 +5,11 @@
 #include "ir/dim_table.h"
 #include "runtime/program.h"
 
-typedef struct values { lap_ctx *ctx; lap_dim_value *value; void *user; } values;
+typedef struct values {
+    lap_ctx *ctx;
+    lap_dim_value *value;
+    void *user;
+} values;
 
 static bool eval(const values *v, lap_dim d, int64_t *out);
 
@@ -33,11 +37,18 @@ static bool eval_atom(const values *v, const lap_atom *atom, int64_t *out)
     }
     switch (atom->kind) {
     case LAP_ATOM_FLOOR:
-    case LAP_ATOM_EXACT: return quotient(atom, a, b, out);
-    case LAP_ATOM_MIN: *out = a < b ? a : b; return true;
-    case LAP_ATOM_MAX: *out = a > b ? a : b; return true;
-    case LAP_ATOM_TRUNC: return lap_dim_trunc_value(atom->c, a, out);
-    case LAP_ATOM_SYMBOL: break;
+    case LAP_ATOM_EXACT:
+        return quotient(atom, a, b, out);
+    case LAP_ATOM_MIN:
+        *out = a < b ? a : b;
+        return true;
+    case LAP_ATOM_MAX:
+        *out = a > b ? a : b;
+        return true;
+    case LAP_ATOM_TRUNC:
+        return lap_dim_trunc_value(atom->c, a, out);
+    case LAP_ATOM_SYMBOL:
+        break;
     }
     return false;
 }
@@ -144,7 +155,7 @@ static void encode_term(const encoder *e, int64_t num, uint32_t mono)
 static void encode(const encoder *e, lap_dim d)
 {
     lap_poly p = lap_poly_of(e->ctx, d);
-    if (lap_dim_is_bad(d)) {    /* 1 / 0: an error when it is asked for */
+    if (lap_dim_is_bad(d)) { /* 1 / 0: an error when it is asked for */
         put_const(e, 1);
         put_const(e, 0);
         e->put(e->user, LAP_DIM_EXACT);
@@ -173,7 +184,10 @@ void lap_dim_encode(lap_ctx *ctx, lap_dim d, uint32_t (*symbol)(void *user, lap_
     encode(&(encoder){ctx, symbol, put, user}, d);
 }
 
-typedef struct name_list { lap_name *at; size_t n, capacity; } name_list;
+typedef struct name_list {
+    lap_name *at;
+    size_t n, capacity;
+} name_list;
 
 static void collect(lap_ctx *ctx, lap_dim d, name_list *list)
 {

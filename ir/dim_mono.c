@@ -27,7 +27,8 @@ uint32_t lap_atom_id(lap_ctx *ctx, const lap_atom *atom)
     wanted w = {dims, atom};
     uint32_t id = lap_idset_find(&dims->atom_ids, hash, same_atom, &w);
     if (id == LAP_NO_ID) {
-        lap_arena_grow(ctx->arena, &dims->atoms, dims->n_atoms, 1, &dims->atoms_capacity, sizeof *dims->atoms);
+        lap_arena_grow(ctx->arena, &dims->atoms, dims->n_atoms, 1, &dims->atoms_capacity,
+                       sizeof *dims->atoms);
         id = (uint32_t)dims->n_atoms;
         dims->atoms[id] = *atom;
         lap_idset_add(ctx->arena, &dims->atom_ids, hash, id);

@@ -15,7 +15,11 @@ enum { DEEPEST = 100 };
 
 /* ---- writing ---- */
 
-typedef struct text { lap_arena *arena; char *at; size_t n, capacity; } text;
+typedef struct text {
+    lap_arena *arena;
+    char *at;
+    size_t n, capacity;
+} text;
 
 static void put(text *t, const char *s)
 {
@@ -62,7 +66,9 @@ static void put_wrapped(lap_ctx *ctx, text *t, lap_dim d)
 static void put_atom(lap_ctx *ctx, text *t, const lap_atom *atom)
 {
     switch (atom->kind) {
-    case LAP_ATOM_SYMBOL: put(t, lap_text(ctx, atom->name)); return;
+    case LAP_ATOM_SYMBOL:
+        put(t, lap_text(ctx, atom->name));
+        return;
     case LAP_ATOM_FLOOR:
     case LAP_ATOM_EXACT:
         put_wrapped(ctx, t, atom->a);
@@ -175,7 +181,10 @@ static bool accept(reader *r, const char *token)
     return true;
 }
 
-static bool expect(reader *r, const char *token, const char *message) { return accept(r, token) || fail(r, message); }
+static bool expect(reader *r, const char *token, const char *message)
+{
+    return accept(r, token) || fail(r, message);
+}
 
 static bool read_sum(reader *r, lap_dim *out);
 static bool read_unary(reader *r, lap_dim *out);
@@ -184,7 +193,8 @@ static bool read_integer(reader *r, lap_dim *out)
 {
     int64_t value = 0;
     for (; r->at < r->end && isdigit((unsigned char)*r->at); r->at++) {
-        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *r->at - '0', &value)) {
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, *r->at - '0', &value)) {
             return fail(r, "an integer of at most 64 bits was expected");
         }
     }
@@ -291,7 +301,11 @@ static bool read_product(reader *r, lap_dim *out)
         return false;
     }
     for (;;) {
-        const char *op = accept(r, "*") ? "*" : accept(r, "//") ? "//" : accept(r, "/") ? "/" : accept(r, "%") ? "%" : NULL;
+        const char *op = accept(r, "*")    ? "*"
+                         : accept(r, "//") ? "//"
+                         : accept(r, "/")  ? "/"
+                         : accept(r, "%")  ? "%"
+                                           : NULL;
         lap_dim b;
         if (!op) {
             return true;
@@ -304,8 +318,9 @@ static bool read_product(reader *r, lap_dim *out)
                 return fail(r, "a divisor that divides exactly was expected after '/'");
             }
         } else {
-            *out = *op == '*' ? lap_dim_mul(r->ctx, *out, b)
-                 : *op == '%' ? lap_dim_mod(r->ctx, *out, b) : lap_dim_floordiv(r->ctx, *out, b);
+            *out = *op == '*'   ? lap_dim_mul(r->ctx, *out, b)
+                   : *op == '%' ? lap_dim_mod(r->ctx, *out, b)
+                                : lap_dim_floordiv(r->ctx, *out, b);
         }
     }
 }

@@ -6,6 +6,8 @@
 
 #include "ir/quasi_table.h"
 
+enum { FEW_TERMS = 16 };
+
 typedef struct wanted {
     const lap_quasi *q;
     const void *item;
@@ -68,7 +70,10 @@ lap_qx lap_quasi_dim(lap_quasi *q, lap_dim d) { return make(q, NULL, 0, d); }
 
 lap_qx lap_quasi_const(lap_quasi *q, int64_t value) { return lap_quasi_dim(q, lap_dim_const(q->ctx, value)); }
 
-lap_qx lap_quasi_of_term(lap_quasi *q, lap_qterm t) { return make(q, &t, t.c.ix != 0, lap_dim_const(q->ctx, 0)); }
+lap_qx lap_quasi_of_term(lap_quasi *q, lap_qterm t)
+{
+    return make(q, &t, t.c.ix != 0, lap_dim_const(q->ctx, 0));
+}
 
 static bool same_atom(const void *user, uint32_t id)
 {
@@ -126,7 +131,8 @@ lap_qx lap_quasi_opaque(lap_quasi *q, uint32_t id)
 
 lap_qx lap_quasi_opaque_in(lap_quasi *q, uint32_t id, lap_dim lo, lap_dim end)
 {
-    return lap_quasi_of_atom(q, &(lap_qatom){.kind = LAP_Q_LEAF, .id = id, .is_bounded = true, .lo = lo, .end = end});
+    return lap_quasi_of_atom(
+        q, &(lap_qatom){.kind = LAP_Q_LEAF, .id = id, .is_bounded = true, .lo = lo, .end = end});
 }
 
 bool lap_quasi_is_dim(const lap_quasi *q, lap_qx e, lap_dim *out)
@@ -147,7 +153,8 @@ bool lap_quasi_is_const(const lap_quasi *q, lap_qx e, int64_t *out)
 lap_qx lap_quasi_add(lap_quasi *q, lap_qx a, lap_qx b)
 {
     lap_qexpr x = lap_qexpr_of(q, a), y = lap_qexpr_of(q, b);
-    lap_qterm *sum = lap_arena_array(q->ctx->arena, x.n + y.n, sizeof *sum);
+    lap_qterm few[FEW_TERMS];
+    lap_qterm *sum = x.n + y.n <= FEW_TERMS ? few : lap_arena_array(q->ctx->arena, x.n + y.n, sizeof *sum);
     uint32_t n = 0, i = 0, j = 0;
     while (i < x.n || j < y.n) {
         bool left = j == y.n || (i < x.n && x.at[i].atom <= y.at[j].atom);
@@ -163,12 +170,16 @@ lap_qx lap_quasi_add(lap_quasi *q, lap_qx a, lap_qx b)
     return make(q, sum, n, lap_dim_add(q->ctx, x.c, y.c));
 }
 
-lap_qx lap_quasi_plus(lap_quasi *q, lap_qx e, int64_t value) { return lap_quasi_add(q, e, lap_quasi_const(q, value)); }
+lap_qx lap_quasi_plus(lap_quasi *q, lap_qx e, int64_t value)
+{
+    return lap_quasi_add(q, e, lap_quasi_const(q, value));
+}
 
 lap_qx lap_quasi_scale(lap_quasi *q, lap_qx a, lap_dim by)
 {
     lap_qexpr x = lap_qexpr_of(q, a);
-    lap_qterm *terms = lap_arena_array(q->ctx->arena, x.n, sizeof *terms);
+    lap_qterm few[FEW_TERMS];
+    lap_qterm *terms = x.n <= FEW_TERMS ? few : lap_arena_array(q->ctx->arena, x.n, sizeof *terms);
     uint32_t n = 0;
     for (uint32_t i = 0; i < x.n; i++) {
         terms[n] = (lap_qterm){x.at[i].atom, lap_dim_mul(q->ctx, x.at[i].c, by)};

@@ -11,20 +11,32 @@
 enum { NOTHING = UINT32_MAX, LONGEST_TEXT = 4000 };
 
 /* coefficient * value, a term of a sum being made */
-typedef struct piece { uint32_t id, order, value; lap_dim c; } piece;
+typedef struct piece {
+    uint32_t id, order, value;
+    lap_dim c;
+} piece;
 
-typedef struct emitter { lap_quasi *q; const lap_quasi_visitor *to; piece *pieces; uint32_t n; size_t capacity; } emitter;
+typedef struct emitter {
+    lap_quasi *q;
+    const lap_quasi_visitor *to;
+    piece *pieces;
+    uint32_t n;
+    size_t capacity;
+} emitter;
 
 static uint32_t emitted(const emitter *m, lap_qx e) { return m->q->exprs[e.ix].memo; }
 
 static uint32_t emit_atom(emitter *m, uint32_t number)
 {
-    static const lap_quasi_op ops[] = {[LAP_Q_FLOOR] = LAP_QUASI_FLOORDIV, [LAP_Q_MIN] = LAP_QUASI_MIN,
-                                       [LAP_Q_MAX] = LAP_QUASI_MAX, [LAP_Q_MUL] = LAP_QUASI_MUL};
+    static const lap_quasi_op ops[] = {[LAP_Q_FLOOR] = LAP_QUASI_FLOORDIV,
+                                       [LAP_Q_MIN] = LAP_QUASI_MIN,
+                                       [LAP_Q_MAX] = LAP_QUASI_MAX,
+                                       [LAP_Q_MUL] = LAP_QUASI_MUL};
     lap_qatom atom = m->q->atoms[number];
     if (atom.stamp != m->q->stamp) {
-        atom.memo = atom.kind == LAP_Q_LEAF ? m->to->leaf(m->to->user, atom.id)
-                  : m->to->binary(m->to->user, ops[atom.kind], emitted(m, atom.a), emitted(m, atom.b));
+        atom.memo = atom.kind == LAP_Q_LEAF
+                        ? m->to->leaf(m->to->user, atom.id)
+                        : m->to->binary(m->to->user, ops[atom.kind], emitted(m, atom.a), emitted(m, atom.b));
         m->q->atoms[number].memo = atom.memo;
         m->q->atoms[number].stamp = m->q->stamp;
     }
@@ -83,7 +95,8 @@ static bool take_mod(emitter *m, lap_qx *e)
         lap_qx quotient = lap_quasi_of_term(q, x.at[i]);
         lap_qx rest = lap_quasi_sub(q, *e, lap_quasi_add(q, quotient, lap_quasi_scale(q, floor.a, k)));
         if (size_of(q, rest) < size_of(q, *e)) {
-            uint32_t value = m->to->binary(m->to->user, LAP_QUASI_MOD, emitted(m, floor.a), emitted(m, floor.b));
+            uint32_t value =
+                m->to->binary(m->to->user, LAP_QUASI_MOD, emitted(m, floor.a), emitted(m, floor.b));
             add_piece(m, floor.id, value, k);
             *e = rest;
             return true;
@@ -144,7 +157,11 @@ uint32_t lap_quasi_emit(lap_quasi *q, lap_qx e, const lap_quasi_visitor *visitor
 
 /* ---- text ---- */
 
-typedef struct texts { lap_ctx *ctx; const char **at; size_t n, capacity; } texts;
+typedef struct texts {
+    lap_ctx *ctx;
+    const char **at;
+    size_t n, capacity;
+} texts;
 
 static uint32_t keep(texts *t, const char *text)
 {
@@ -170,8 +187,12 @@ static uint32_t binary_text(void *user, lap_quasi_op op, uint32_t a, uint32_t b)
 {
     static const char *const signs[] = {" + ", " - ", "*", " // ", " % ", ", ", ", "};
     texts *t = user;
-    const char *left = op == LAP_QUASI_MIN ? "min(" : op == LAP_QUASI_MAX ? "max(" : op == LAP_QUASI_MUL ? "" : "(";
-    return keep(t, lap_arena_printf(t->ctx->arena, "%s%s%s%s%s", left, t->at[a], signs[op], t->at[b], *left ? ")" : ""));
+    const char *left = op == LAP_QUASI_MIN   ? "min("
+                       : op == LAP_QUASI_MAX ? "max("
+                       : op == LAP_QUASI_MUL ? ""
+                                             : "(";
+    return keep(t, lap_arena_printf(t->ctx->arena, "%s%s%s%s%s", left, t->at[a], signs[op], t->at[b],
+                                    *left ? ")" : ""));
 }
 
 const char *lap_quasi_show(lap_quasi *q, lap_qx e)

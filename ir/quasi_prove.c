@@ -16,7 +16,12 @@ typedef struct estimates {
     lap_qx at[3];
 } estimates;
 
-typedef struct parts { lap_qatom atom; lap_dim c; lap_qx rest; lap_truth is_positive; } parts;
+typedef struct parts {
+    lap_qatom atom;
+    lap_dim c;
+    lap_qx rest;
+    lap_truth is_positive;
+} parts;
 
 static bool lower(lap_quasi *q, lap_qx e, lap_dim *out);
 static bool prove(lap_quasi *q, lap_qx e, int fact_steps);
@@ -91,7 +96,8 @@ static void floor_estimates(lap_quasi *q, const parts *p, estimates *out)
     if (!lap_quasi_is_dim(q, p->atom.b, &b)) {
         /* floor(a/b) lies in [0, a] for a >= 0 and any divisor */
         if (prove(q, p->atom.a, 0) && prove(q, p->atom.b, 0)) {
-            add_estimate(out, positive ? p->rest : lap_quasi_add(q, p->rest, lap_quasi_scale(q, p->atom.a, p->c)));
+            add_estimate(out,
+                         positive ? p->rest : lap_quasi_add(q, p->rest, lap_quasi_scale(q, p->atom.a, p->c)));
         }
         return;
     }
@@ -125,7 +131,7 @@ static void product_estimates(lap_quasi *q, const parts *p, estimates *out)
     }
     if (bound_for(q, p->atom.a, positive, &a) && bound_for(q, p->atom.b, positive, &b)) {
         lap_dim zero = lap_dim_const(q->ctx, 0);
-        if (positive) {     /* a bound below 0 says less than the sign does */
+        if (positive) { /* a bound below 0 says less than the sign does */
             a = lap_dim_max(q->ctx, a, zero);
             b = lap_dim_max(q->ctx, b, zero);
         }
@@ -139,11 +145,19 @@ static estimates estimate(lap_quasi *q, const parts *p)
 {
     estimates out = {0};
     switch (p->atom.kind) {
-    case LAP_Q_LEAF: leaf_estimates(q, p, &out); break;
-    case LAP_Q_FLOOR: floor_estimates(q, p, &out); break;
+    case LAP_Q_LEAF:
+        leaf_estimates(q, p, &out);
+        break;
+    case LAP_Q_FLOOR:
+        floor_estimates(q, p, &out);
+        break;
     case LAP_Q_MIN:
-    case LAP_Q_MAX: extreme_estimates(q, p, &out); break;
-    case LAP_Q_MUL: product_estimates(q, p, &out); break;
+    case LAP_Q_MAX:
+        extreme_estimates(q, p, &out);
+        break;
+    case LAP_Q_MUL:
+        product_estimates(q, p, &out);
+        break;
     }
     return out;
 }
@@ -204,9 +218,10 @@ static bool prove_scaled(lap_quasi *q, const parts *p, int fact_steps)
 {
     lap_dim b;
     int64_t k, c, slack;
-    if (p->atom.kind != LAP_Q_FLOOR || !lap_quasi_is_dim(q, p->atom.b, &b) || !lap_dim_is_const(q->ctx, b, &k) ||
-        !lap_dim_is_const(q->ctx, p->c, &c) || k <= 1 || c % k == 0 ||
-        __builtin_mul_overflow(c > 0 ? -c : 0, k - 1, &slack) || __builtin_add_overflow(slack, k - 1, &slack)) {
+    if (p->atom.kind != LAP_Q_FLOOR || !lap_quasi_is_dim(q, p->atom.b, &b) ||
+        !lap_dim_is_const(q->ctx, b, &k) || !lap_dim_is_const(q->ctx, p->c, &c) || k <= 1 || c % k == 0 ||
+        __builtin_mul_overflow(c > 0 ? -c : 0, k - 1, &slack) ||
+        __builtin_add_overflow(slack, k - 1, &slack)) {
         return false;
     }
     lap_qx scaled = lap_quasi_add(q, lap_quasi_scale(q, p->rest, b), lap_quasi_scale(q, p->atom.a, p->c));
@@ -254,11 +269,23 @@ static bool prove_by_fact(lap_quasi *q, lap_qx e, int fact_steps)
     return false;
 }
 
+/* d >= 0, by itself or by an assumption about extents. */
+static bool prove_dim(lap_quasi *q, lap_dim d)
+{
+    lap_dim fact = lap_dim_const(q->ctx, 0);
+    bool holds = lap_dim_compare(q->ctx, d, LAP_REL_GE, fact) == LAP_YES;
+    for (size_t i = 0; i < q->n_facts && !holds; i++) {
+        holds = lap_quasi_is_dim(q, q->facts[i], &fact) &&
+                lap_dim_compare(q->ctx, d, LAP_REL_GE, fact) == LAP_YES;
+    }
+    return holds;
+}
+
 static bool prove(lap_quasi *q, lap_qx e, int fact_steps)
 {
     lap_dim d;
     if (lap_quasi_is_dim(q, e, &d)) {
-        return lap_dim_compare(q->ctx, d, LAP_REL_GE, lap_dim_const(q->ctx, 0)) == LAP_YES;
+        return prove_dim(q, d);
     }
     if (!q->fuel) {
         return false;
@@ -286,7 +313,8 @@ bool lap_quasi_is_natural(lap_quasi *q, lap_qx e)
 
 bool lap_quasi_is_below(lap_quasi *q, lap_qx e, lap_qx end)
 {
-    return lap_quasi_is_natural(q, e) && lap_quasi_is_natural(q, lap_quasi_plus(q, lap_quasi_sub(q, end, e), -1));
+    return lap_quasi_is_natural(q, e) &&
+           lap_quasi_is_natural(q, lap_quasi_plus(q, lap_quasi_sub(q, end, e), -1));
 }
 
 bool lap_quasi_lower(lap_quasi *q, lap_qx e, lap_dim *out_lo)
@@ -306,29 +334,38 @@ static lap_truth opposite(lap_truth t) { return t == LAP_UNKNOWN ? t : t == LAP_
 lap_truth lap_quasi_compare(lap_quasi *q, lap_qx a, lap_rel rel, lap_qx b)
 {
     switch (rel) {
-    case LAP_REL_NE: return opposite(lap_quasi_compare(q, a, LAP_REL_EQ, b));
-    case LAP_REL_GE: return lap_quasi_compare(q, b, LAP_REL_LE, a);
-    case LAP_REL_GT: return lap_quasi_compare(q, b, LAP_REL_LT, a);
+    case LAP_REL_NE:
+        return opposite(lap_quasi_compare(q, a, LAP_REL_EQ, b));
+    case LAP_REL_GE:
+        return lap_quasi_compare(q, b, LAP_REL_LE, a);
+    case LAP_REL_GT:
+        return lap_quasi_compare(q, b, LAP_REL_LT, a);
     case LAP_REL_EQ:
     case LAP_REL_LT:
-    case LAP_REL_LE: break;
+    case LAP_REL_LE:
+        break;
     }
     lap_qx gap = lap_quasi_sub(q, b, a);
     lap_dim d;
     if (lap_quasi_is_dim(q, gap, &d)) {
-        return lap_dim_compare(q->ctx, lap_dim_const(q->ctx, 0), rel, d);
+        lap_truth plain = lap_dim_compare(q->ctx, lap_dim_const(q->ctx, 0), rel, d);
+        if (plain != LAP_UNKNOWN || is_bad(q, d)) {
+            return plain;
+        }
     }
     if (rel == LAP_REL_EQ) {
         bool less = lap_quasi_is_natural(q, lap_quasi_plus(q, gap, -1));
         bool differ = less || lap_quasi_is_natural(q, lap_quasi_plus(q, lap_quasi_neg(q, gap), -1));
-        bool equal = !differ && lap_quasi_is_natural(q, gap) && lap_quasi_is_natural(q, lap_quasi_neg(q, gap));
+        bool equal =
+            !differ && lap_quasi_is_natural(q, gap) && lap_quasi_is_natural(q, lap_quasi_neg(q, gap));
         return differ ? LAP_NO : equal ? LAP_YES : LAP_UNKNOWN;
     }
     int64_t least = rel == LAP_REL_LT;
     if (lap_quasi_is_natural(q, lap_quasi_plus(q, gap, -least))) {
         return LAP_YES;
     }
-    return lap_quasi_is_natural(q, lap_quasi_plus(q, lap_quasi_neg(q, gap), least - 1)) ? LAP_NO : LAP_UNKNOWN;
+    return lap_quasi_is_natural(q, lap_quasi_plus(q, lap_quasi_neg(q, gap), least - 1)) ? LAP_NO
+                                                                                        : LAP_UNKNOWN;
 }
 
 /* ---- assumptions ---- */
@@ -348,7 +385,7 @@ void lap_quasi_assume(lap_quasi *q, lap_qx a, lap_rel rel, lap_qx b)
         lap_quasi_assume(q, b, rel == LAP_REL_GE ? LAP_REL_LE : LAP_REL_LT, a);
         return;
     }
-    if (rel == LAP_REL_NE) {    /* no range */
+    if (rel == LAP_REL_NE) { /* no range */
         return;
     }
     lap_qx gap = lap_quasi_sub(q, b, a);

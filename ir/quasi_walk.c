@@ -47,11 +47,16 @@ static lap_qx rebuild_atom(lap_quasi *q, const lap_qatom *atom)
 {
     lap_qx a = memo(q, atom->a), b = memo(q, atom->b);
     switch (atom->kind) {
-    case LAP_Q_FLOOR: return lap_quasi_floordiv(q, a, b);
-    case LAP_Q_MIN: return lap_quasi_min(q, a, b);
-    case LAP_Q_MAX: return lap_quasi_max(q, a, b);
-    case LAP_Q_MUL: return lap_quasi_mul(q, a, b);
-    case LAP_Q_LEAF: break;
+    case LAP_Q_FLOOR:
+        return lap_quasi_floordiv(q, a, b);
+    case LAP_Q_MIN:
+        return lap_quasi_min(q, a, b);
+    case LAP_Q_MAX:
+        return lap_quasi_max(q, a, b);
+    case LAP_Q_MUL:
+        return lap_quasi_mul(q, a, b);
+    case LAP_Q_LEAF:
+        break;
     }
     LAP_BUG("a leaf has no parts");
 }

@@ -6,10 +6,24 @@
 
 #include "ir/base/ctx.h"
 
-typedef enum result_rule { RULE_FLOAT, RULE_KEEP, RULE_BOOL, RULE_INT, RULE_ARG2, RULE_F16, RULE_BF16, RULE_I32,
-                           RULE_I8, RULE_I4 } result_rule;
+typedef enum result_rule {
+    RULE_FLOAT,
+    RULE_KEEP,
+    RULE_BOOL,
+    RULE_INT,
+    RULE_ARG2,
+    RULE_F16,
+    RULE_BF16,
+    RULE_I32,
+    RULE_I8,
+    RULE_I4
+} result_rule;
 
-typedef struct fn_row { const char *text; unsigned arity; result_rule rule; } fn_row;
+typedef struct fn_row {
+    const char *text;
+    unsigned arity;
+    result_rule rule;
+} fn_row;
 
 static const fn_row fns[] = {
 #define LAP_FN(enum_, text, arity, result, doc) {#text, arity, RULE_##result},
@@ -60,16 +74,26 @@ lap_dtype lap_fn_type(lap_fn fn, const lap_dtype *operands)
 {
     LAP_ENSURE((unsigned)fn < LAP_N_FNS);
     switch (fns[fn].rule) {
-    case RULE_FLOAT: return LAP_F32;
-    case RULE_KEEP: return keep(fns[fn].arity, operands);
-    case RULE_BOOL: return LAP_BOOL;
-    case RULE_INT: return LAP_I64;
-    case RULE_ARG2: return common(operands[1], operands[2]);
-    case RULE_F16: return LAP_F16;
-    case RULE_BF16: return LAP_BF16;
-    case RULE_I32: return LAP_I32;
-    case RULE_I8: return LAP_I8;
-    case RULE_I4: return LAP_I4;
+    case RULE_FLOAT:
+        return LAP_F32;
+    case RULE_KEEP:
+        return keep(fns[fn].arity, operands);
+    case RULE_BOOL:
+        return LAP_BOOL;
+    case RULE_INT:
+        return LAP_I64;
+    case RULE_ARG2:
+        return common(operands[1], operands[2]);
+    case RULE_F16:
+        return LAP_F16;
+    case RULE_BF16:
+        return LAP_BF16;
+    case RULE_I32:
+        return LAP_I32;
+    case RULE_I8:
+        return LAP_I8;
+    case RULE_I4:
+        return LAP_I4;
     }
     LAP_BUG("function %u has no result rule", (unsigned)fn);
 }
@@ -82,7 +106,8 @@ static const char *row(const char *const *table, size_t n, unsigned i)
 
 const char *lap_red_text(lap_red r)
 {
-    static const char *const texts[LAP_N_REDS] = {"sum", "max", "min", "prod", "any", "all", "argmax", "argmin"};
+    static const char *const texts[LAP_N_REDS] = {"sum", "max", "min",    "prod",
+                                                  "any", "all", "argmax", "argmin"};
     return row(texts, LAP_N_REDS, r);
 }
 

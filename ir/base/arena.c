@@ -27,7 +27,7 @@ typedef struct cleanup {
 } cleanup;
 
 struct lap_arena {
-    block *blocks;      /* the first one is filled */
+    block *blocks; /* the first one is filled */
     cleanup *cleanups;
     size_t limit, total, next_size;
     lap_oom_handler *handler;

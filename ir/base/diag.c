@@ -4,7 +4,7 @@
 
 #include "ir/base/tables.h"
 
-enum { MOST_NOTES = 32 };   /* a script that recurses should not bury its message */
+enum { MOST_NOTES = 32 }; /* a script that recurses should not bury its message */
 
 lap_diag_list *lap_diag_list_new(lap_arena *arena) { return lap_arena_alloc(arena, sizeof(lap_diag_list)); }
 
@@ -26,10 +26,12 @@ bool lap_verror(lap_ctx *ctx, lap_loc loc, const char *format, va_list args)
     const char *message = format_message(ctx, format, args);
     const char *hint = strstr(message, "\nhint: ");
     int length = (int)(hint ? (size_t)(hint - message) : strlen(message));
-    const char *text = loc.ix ? lap_arena_printf(ctx->arena, "%s: error: %.*s", lap_loc_show(ctx, loc), length, message)
-                              : lap_arena_printf(ctx->arena, "error: %.*s", length, message);
+    const char *text =
+        loc.ix ? lap_arena_printf(ctx->arena, "%s: error: %.*s", lap_loc_show(ctx, loc), length, message)
+               : lap_arena_printf(ctx->arena, "error: %.*s", length, message);
     int notes = 0;
-    for (lap_loc p = lap_loc_parent(ctx, loc); p.ix && notes < MOST_NOTES; p = lap_loc_parent(ctx, p), notes++) {
+    for (lap_loc p = lap_loc_parent(ctx, loc); p.ix && notes < MOST_NOTES;
+         p = lap_loc_parent(ctx, p), notes++) {
         text = lap_arena_printf(ctx->arena, "%s\n%s: note: called from here", text, lap_loc_show(ctx, p));
     }
     if (hint) {

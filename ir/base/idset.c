@@ -5,7 +5,7 @@
 #include <string.h>
 
 typedef struct lap_idset_slot {
-    uint32_t hash, id1;     /* id + 1; 0: free */
+    uint32_t hash, id1; /* id + 1; 0: free */
 } slot;
 
 uint32_t lap_idset_find(const lap_idset *set, uint32_t hash, lap_idset_same *same, const void *user)

@@ -15,7 +15,10 @@ enum { N_SYMBOLS = 3 };
 
 static const char *const names[N_SYMBOLS] = {"H", "W", "s"};
 
-typedef struct point { lap_ctx *ctx; int64_t at[N_SYMBOLS]; } point;
+typedef struct point {
+    lap_ctx *ctx;
+    int64_t at[N_SYMBOLS];
+} point;
 
 static bool value_at(void *user, lap_name symbol, int64_t *out)
 {
@@ -50,20 +53,44 @@ static void identities(void **state)
 {
     (void)state;
     static const char *const equal[][2] = {
-        {"H+W-H", "W"}, {"(H+W)*(H-W)", "H*H-W*W"}, {"H/7*7", "H"}, {"(6*H+4)//2", "3*H+2"},
-        {"(H//2)//3", "H//6"}, {"(2*H+1)//4", "H//2"}, {"(W*H+0)//W", "H"}, {"H//2*2+H%2", "H"},
-        {"(H%8)%8", "H%8"}, {"(8*H+W%8)//8", "H"}, {"(8*H+W%8)%8", "W%8"}, {"min(H,H+1)", "H"},
-        {"max(H,0)", "H"}, {"min(H,max(H,W))", "H"}, {"max(min(H,W),W)", "W"}, {"(H*W*s)/W", "H*s"},
-        {"(H*H-W*W)/(H-W)", "H+W"}, {"H/s*s", "H"}, {"(H/s+1)*s", "H+s"}, {"(H//s)//1", "H//s"},
-        {"H//-2", "(-H)//2"}, {"trunc(1.5*5)", "7"}, {"-7//2", "-4"}, {"7%-2", "-1"}, {"H//0", "0"},
-        {"(s*H+s-1)//s", "H+(s-1)//s"}, {"(H+H%4+5)//8", "(H+H%4+13)//8-1"}, {"H//W//1", "H//W"},
-        {"(2*H)//(2*W)", "H//W"}, {"H/2//3", "H//6"}, {"(H//4*4)//2", "H//4*2"},
+        {"H+W-H", "W"},
+        {"(H+W)*(H-W)", "H*H-W*W"},
+        {"H/7*7", "H"},
+        {"(6*H+4)//2", "3*H+2"},
+        {"(H//2)//3", "H//6"},
+        {"(2*H+1)//4", "H//2"},
+        {"(W*H+0)//W", "H"},
+        {"H//2*2+H%2", "H"},
+        {"(H%8)%8", "H%8"},
+        {"(8*H+W%8)//8", "H"},
+        {"(8*H+W%8)%8", "W%8"},
+        {"min(H,H+1)", "H"},
+        {"max(H,0)", "H"},
+        {"min(H,max(H,W))", "H"},
+        {"max(min(H,W),W)", "W"},
+        {"(H*W*s)/W", "H*s"},
+        {"(H*H-W*W)/(H-W)", "H+W"},
+        {"H/s*s", "H"},
+        {"(H/s+1)*s", "H+s"},
+        {"(H//s)//1", "H//s"},
+        {"H//-2", "(-H)//2"},
+        {"trunc(1.5*5)", "7"},
+        {"-7//2", "-4"},
+        {"7%-2", "-1"},
+        {"H//0", "0"},
+        {"(s*H+s-1)//s", "H+(s-1)//s"},
+        {"(H+H%4+5)//8", "(H+H%4+13)//8-1"},
+        {"H//W//1", "H//W"},
+        {"(2*H)//(2*W)", "H//W"},
+        {"H/2//3", "H//6"},
+        {"(H//4*4)//2", "H//4*2"},
     };
     lap_ctx *ctx = lap_ctx_new(0);
     for (size_t i = 0; i < sizeof equal / sizeof *equal; i++) {
         lap_dim a = read(ctx, equal[i][0]), b = read(ctx, equal[i][1]);
         if (a.ix != b.ix) {
-            fail_msg("%s is %s, but %s is %s", equal[i][0], lap_dim_show(ctx, a), equal[i][1], lap_dim_show(ctx, b));
+            fail_msg("%s is %s, but %s is %s", equal[i][0], lap_dim_show(ctx, a), equal[i][1],
+                     lap_dim_show(ctx, b));
         }
     }
     lap_ctx_free(ctx);
@@ -90,8 +117,10 @@ static void text(void **state)
 static void bad_text(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "+", "H+", "(H", "H)", "min(H)", "max(1,2", "trunc(H)", "trunc(0.5*", "5/2",
-                                      "H/0", "99999999999999999999", "H W", "#", "trunc(e*H)", "overflow(1)", "2**H"};
+    static const char *const bad[] = {
+        "",        "+",        "H+",         "(H",          "H)",  "min(H)",
+        "max(1,2", "trunc(H)", "trunc(0.5*", "5/2",         "H/0", "99999999999999999999",
+        "H W",     "#",        "trunc(e*H)", "overflow(1)", "2**H"};
     lap_ctx *ctx = lap_ctx_new(0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         lap_dim d;
@@ -113,12 +142,26 @@ static void bad_text(void **state)
 static void comparisons(void **state)
 {
     (void)state;
-    static const struct { const char *a; lap_rel rel; const char *b; lap_truth truth; } rows[] = {
-        {"H", LAP_REL_GE, "0", LAP_YES}, {"H+1", LAP_REL_GT, "H", LAP_YES}, {"H", LAP_REL_LT, "0", LAP_NO},
-        {"H%4", LAP_REL_LT, "4", LAP_YES}, {"H%4", LAP_REL_LE, "2", LAP_UNKNOWN}, {"H//2", LAP_REL_LE, "H", LAP_YES},
-        {"H", LAP_REL_EQ, "W", LAP_UNKNOWN}, {"H", LAP_REL_NE, "H+1", LAP_YES}, {"max(H,W)", LAP_REL_GE, "W", LAP_YES},
-        {"min(H,W)", LAP_REL_LE, "H+3", LAP_YES}, {"H%s", LAP_REL_LT, "s", LAP_YES}, {"H*W+1", LAP_REL_EQ, "0", LAP_NO},
-        {"H//2*2", LAP_REL_GE, "H-1", LAP_YES}, {"trunc(0.5*H)", LAP_REL_GE, "0", LAP_YES},
+    static const struct {
+        const char *a;
+        lap_rel rel;
+        const char *b;
+        lap_truth truth;
+    } rows[] = {
+        {"H", LAP_REL_GE, "0", LAP_YES},
+        {"H+1", LAP_REL_GT, "H", LAP_YES},
+        {"H", LAP_REL_LT, "0", LAP_NO},
+        {"H%4", LAP_REL_LT, "4", LAP_YES},
+        {"H%4", LAP_REL_LE, "2", LAP_UNKNOWN},
+        {"H//2", LAP_REL_LE, "H", LAP_YES},
+        {"H", LAP_REL_EQ, "W", LAP_UNKNOWN},
+        {"H", LAP_REL_NE, "H+1", LAP_YES},
+        {"max(H,W)", LAP_REL_GE, "W", LAP_YES},
+        {"min(H,W)", LAP_REL_LE, "H+3", LAP_YES},
+        {"H%s", LAP_REL_LT, "s", LAP_YES},
+        {"H*W+1", LAP_REL_EQ, "0", LAP_NO},
+        {"H//2*2", LAP_REL_GE, "H-1", LAP_YES},
+        {"trunc(0.5*H)", LAP_REL_GE, "0", LAP_YES},
         {"overflow()", LAP_REL_EQ, "overflow()", LAP_UNKNOWN},
     };
     lap_ctx *ctx = lap_ctx_new(0);
@@ -146,7 +189,10 @@ static int64_t floor_div(int64_t a, int64_t b)
     return b == 0 ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0));
 }
 
-typedef struct both { lap_dim d; int64_t value; } both;
+typedef struct both {
+    lap_dim d;
+    int64_t value;
+} both;
 
 /* The same expression as an extent and, by plain arithmetic, as its value at the point. */
 static both random_dim(lap_ctx *ctx, const point *p, int depth)
@@ -161,11 +207,16 @@ static both random_dim(lap_ctx *ctx, const point *p, int depth)
     }
     both a = random_dim(ctx, p, depth - 1), b = random_dim(ctx, p, depth - 1);
     switch (pick(9)) {
-    case 0: return (both){lap_dim_add(ctx, a.d, b.d), a.value + b.value};
-    case 1: return (both){lap_dim_sub(ctx, a.d, b.d), a.value - b.value};
-    case 2: return (both){lap_dim_mul(ctx, a.d, b.d), a.value * b.value};
-    case 3: return (both){lap_dim_min(ctx, a.d, b.d), a.value < b.value ? a.value : b.value};
-    case 4: return (both){lap_dim_max(ctx, a.d, b.d), a.value > b.value ? a.value : b.value};
+    case 0:
+        return (both){lap_dim_add(ctx, a.d, b.d), a.value + b.value};
+    case 1:
+        return (both){lap_dim_sub(ctx, a.d, b.d), a.value - b.value};
+    case 2:
+        return (both){lap_dim_mul(ctx, a.d, b.d), a.value * b.value};
+    case 3:
+        return (both){lap_dim_min(ctx, a.d, b.d), a.value < b.value ? a.value : b.value};
+    case 4:
+        return (both){lap_dim_max(ctx, a.d, b.d), a.value > b.value ? a.value : b.value};
     case 5: {
         uint32_t i = pick(N_SYMBOLS);
         both s = {lap_dim_symbol(ctx, lap_intern(ctx, names[i])), p->at[i]};
@@ -190,7 +241,10 @@ static both random_dim(lap_ctx *ctx, const point *p, int depth)
     }
 }
 
-typedef struct code { int64_t at[1 << 15]; size_t n; } code;
+typedef struct code {
+    int64_t at[1 << 15];
+    size_t n;
+} code;
 
 static uint32_t number_of(void *user, lap_name symbol)
 {
@@ -226,14 +280,30 @@ static int64_t run_code(const code *c, const point *p)
         assert_true(n >= 2);
         int64_t b = stack[--n], a = stack[n - 1];
         switch (op) {
-        case LAP_DIM_ADD: a += b; break;
-        case LAP_DIM_SUB: a -= b; break;
-        case LAP_DIM_MUL: a *= b; break;
-        case LAP_DIM_EXACT: assert_int_equal(a % b, 0); a /= b; break;
-        case LAP_DIM_FLOOR: a = floor_div(a, b); break;
-        case LAP_DIM_MIN: a = a < b ? a : b; break;
-        case LAP_DIM_MAX: a = a > b ? a : b; break;
-        default: fail_msg("unexpected code %d", (int)op);
+        case LAP_DIM_ADD:
+            a += b;
+            break;
+        case LAP_DIM_SUB:
+            a -= b;
+            break;
+        case LAP_DIM_MUL:
+            a *= b;
+            break;
+        case LAP_DIM_EXACT:
+            assert_int_equal(a % b, 0);
+            a /= b;
+            break;
+        case LAP_DIM_FLOOR:
+            a = floor_div(a, b);
+            break;
+        case LAP_DIM_MIN:
+            a = a < b ? a : b;
+            break;
+        case LAP_DIM_MAX:
+            a = a > b ? a : b;
+            break;
+        default:
+            fail_msg("unexpected code %d", (int)op);
         }
         stack[n - 1] = a;
     }
@@ -246,7 +316,8 @@ static void check_value(lap_ctx *ctx, const point *p, both e, unsigned seed)
     int64_t got = 0, lo, hi;
     if (!lap_dim_eval(ctx, e.d, value_at, (void *)p, &got) || got != e.value) {
         fail_msg("seed %u: %s is %lld, expected %lld (H=%lld W=%lld s=%lld)", seed, lap_dim_show(ctx, e.d),
-                 (long long)got, (long long)e.value, (long long)p->at[0], (long long)p->at[1], (long long)p->at[2]);
+                 (long long)got, (long long)e.value, (long long)p->at[0], (long long)p->at[1],
+                 (long long)p->at[2]);
     }
     if ((lap_dim_lower(ctx, e.d, &lo) && lo > e.value) || (lap_dim_upper(ctx, e.d, &hi) && hi < e.value)) {
         fail_msg("seed %u: %s has wrong bounds for %lld", seed, lap_dim_show(ctx, e.d), (long long)e.value);
@@ -271,11 +342,12 @@ static void check_text(lap_ctx *ctx, lap_ctx *other, lap_dim d, unsigned seed)
 static void check_relations(lap_ctx *ctx, both a, both b, unsigned seed)
 {
     for (int rel = LAP_REL_EQ; rel <= LAP_REL_GE; rel++) {
-        bool holds[] = {a.value == b.value, a.value != b.value, a.value < b.value,
-                        a.value <= b.value, a.value > b.value, a.value >= b.value};
+        bool holds[] = {a.value == b.value, a.value != b.value,
+                        a.value<b.value, a.value <= b.value, a.value> b.value, a.value >= b.value};
         lap_truth truth = lap_dim_compare(ctx, a.d, (lap_rel)rel, b.d);
         if (truth != LAP_UNKNOWN && (truth == LAP_YES) != holds[rel]) {
-            fail_msg("seed %u: %s and %s, relation %d", seed, lap_dim_show(ctx, a.d), lap_dim_show(ctx, b.d), rel);
+            fail_msg("seed %u: %s and %s, relation %d", seed, lap_dim_show(ctx, a.d), lap_dim_show(ctx, b.d),
+                     rel);
         }
     }
 }
@@ -290,7 +362,7 @@ static void random_expressions(void **state)
         lap_ctx *ctx = lap_ctx_new(0), *other = lap_ctx_new(0);
         point p = {ctx, {0}};
         for (int i = 0; i < N_SYMBOLS; i++) {
-            p.at[i] = 1 + pick(9);      /* divisors are taken to be positive */
+            p.at[i] = 1 + pick(9); /* divisors are taken to be positive */
         }
         both a = random_dim(ctx, &p, 3), b = random_dim(ctx, &p, 3);
         if (strstr(lap_dim_show(ctx, a.d), "overflow") || strstr(lap_dim_show(ctx, b.d), "overflow")) {
@@ -312,7 +384,8 @@ static void hostile_growth(void **state)
     lap_dim d = read(ctx, "H+W+s+a+b+c+1"), square = d, nest = d;
     for (int i = 0; i < 100; i++) {
         square = lap_dim_mul(ctx, square, square);
-        nest = lap_dim_min(ctx, lap_dim_floordiv(ctx, lap_dim_mul(ctx, nest, nest), d), lap_dim_add(ctx, nest, d));
+        nest = lap_dim_min(ctx, lap_dim_floordiv(ctx, lap_dim_mul(ctx, nest, nest), d),
+                           lap_dim_add(ctx, nest, d));
     }
     assert_string_equal(lap_dim_show(ctx, square), "overflow()");
     assert_true(strlen(lap_dim_show(ctx, nest)) < 100000);
@@ -322,7 +395,8 @@ static void hostile_growth(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(identities), cmocka_unit_test(text), cmocka_unit_test(bad_text), cmocka_unit_test(comparisons),
+        cmocka_unit_test(identities),         cmocka_unit_test(text),
+        cmocka_unit_test(bad_text),           cmocka_unit_test(comparisons),
         cmocka_unit_test(random_expressions), cmocka_unit_test(hostile_growth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

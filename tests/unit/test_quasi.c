@@ -35,18 +35,28 @@ static int64_t dim_value(world *w, lap_dim d)
     return v;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return b == 0 ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return b == 0 ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
 
 static int64_t apply(lap_quasi_op op, int64_t a, int64_t b)
 {
     switch (op) {
-    case LAP_QUASI_ADD: return a + b;
-    case LAP_QUASI_SUB: return a - b;
-    case LAP_QUASI_MUL: return a * b;
-    case LAP_QUASI_FLOORDIV: return floor_div(a, b);
-    case LAP_QUASI_MOD: return a - b * floor_div(a, b);
-    case LAP_QUASI_MIN: return a < b ? a : b;
-    case LAP_QUASI_MAX: return a > b ? a : b;
+    case LAP_QUASI_ADD:
+        return a + b;
+    case LAP_QUASI_SUB:
+        return a - b;
+    case LAP_QUASI_MUL:
+        return a * b;
+    case LAP_QUASI_FLOORDIV:
+        return floor_div(a, b);
+    case LAP_QUASI_MOD:
+        return a - b * floor_div(a, b);
+    case LAP_QUASI_MIN:
+        return a < b ? a : b;
+    case LAP_QUASI_MAX:
+        return a > b ? a : b;
     }
     return 0;
 }
@@ -54,13 +64,20 @@ static int64_t apply(lap_quasi_op op, int64_t a, int64_t b)
 static lap_qx combine(lap_quasi *q, lap_quasi_op op, lap_qx a, lap_qx b)
 {
     switch (op) {
-    case LAP_QUASI_ADD: return lap_quasi_add(q, a, b);
-    case LAP_QUASI_SUB: return lap_quasi_sub(q, a, b);
-    case LAP_QUASI_MUL: return lap_quasi_mul(q, a, b);
-    case LAP_QUASI_FLOORDIV: return lap_quasi_floordiv(q, a, b);
-    case LAP_QUASI_MOD: return lap_quasi_mod(q, a, b);
-    case LAP_QUASI_MIN: return lap_quasi_min(q, a, b);
-    case LAP_QUASI_MAX: return lap_quasi_max(q, a, b);
+    case LAP_QUASI_ADD:
+        return lap_quasi_add(q, a, b);
+    case LAP_QUASI_SUB:
+        return lap_quasi_sub(q, a, b);
+    case LAP_QUASI_MUL:
+        return lap_quasi_mul(q, a, b);
+    case LAP_QUASI_FLOORDIV:
+        return lap_quasi_floordiv(q, a, b);
+    case LAP_QUASI_MOD:
+        return lap_quasi_mod(q, a, b);
+    case LAP_QUASI_MIN:
+        return lap_quasi_min(q, a, b);
+    case LAP_QUASI_MAX:
+        return lap_quasi_max(q, a, b);
     }
     return a;
 }
@@ -68,8 +85,18 @@ static lap_qx combine(lap_quasi *q, lap_quasi_op op, lap_qx a, lap_qx b)
 /* ---- code: what emit or the generator makes, run at a point ---- */
 
 typedef enum code_kind { CODE_DIM, CODE_LEAF, CODE_BINARY } code_kind;
-typedef struct op { code_kind kind; lap_dim d; uint32_t id; lap_quasi_op op; uint32_t a, b; } op;
-typedef struct code { op at[MOST_OPS]; uint32_t n; int64_t value[MOST_OPS]; } code;
+typedef struct op {
+    code_kind kind;
+    lap_dim d;
+    uint32_t id;
+    lap_quasi_op op;
+    uint32_t a, b;
+} op;
+typedef struct code {
+    op at[MOST_OPS];
+    uint32_t n;
+    int64_t value[MOST_OPS];
+} code;
 
 static uint32_t put(code *c, op o)
 {
@@ -95,8 +122,9 @@ static int64_t run(world *w, code *c, uint32_t result)
 {
     for (uint32_t i = 0; i <= result; i++) {
         const op *o = &c->at[i];
-        c->value[i] = o->kind == CODE_DIM ? dim_value(w, o->d)
-                    : o->kind == CODE_LEAF ? w->leaf[o->id] : apply(o->op, c->value[o->a], c->value[o->b]);
+        c->value[i] = o->kind == CODE_DIM    ? dim_value(w, o->d)
+                      : o->kind == CODE_LEAF ? w->leaf[o->id]
+                                             : apply(o->op, c->value[o->a], c->value[o->b]);
     }
     return c->value[result];
 }
@@ -106,8 +134,9 @@ static lap_qx rebuild(world *w, const code *c, uint32_t result)
     static lap_qx made[MOST_OPS];
     for (uint32_t i = 0; i <= result; i++) {
         const op *o = &c->at[i];
-        made[i] = o->kind == CODE_DIM ? lap_quasi_dim(w->q, o->d)
-                : o->kind == CODE_LEAF ? w->leaves[o->id] : combine(w->q, o->op, made[o->a], made[o->b]);
+        made[i] = o->kind == CODE_DIM    ? lap_quasi_dim(w->q, o->d)
+                  : o->kind == CODE_LEAF ? w->leaves[o->id]
+                                         : combine(w->q, o->op, made[o->a], made[o->b]);
     }
     return made[result];
 }
@@ -183,24 +212,47 @@ static void rules(void **state)
 {
     (void)state;
     static const char *const constant[] = {"4", "8", "100"}, *const symbolic[] = {"W", "H", "H*W"};
-    static const struct { const char *const *ends; const char *a, *b; } rows[] = {
-        {symbolic, "W y * x + W /", "y"}, {symbolic, "W y * x + W %", "x"}, {symbolic, "W z W / * z W % +", "z"},
-        {symbolic, "z W / H /", "0"}, {symbolic, "z W / H %", "z W /"}, {symbolic, "x W %", "x"},
-        {symbolic, "x W /", "0"}, {symbolic, "x 0 >", "x"}, {symbolic, "x W 1 - <", "x"},
-        {symbolic, "x 1 - W 1 - < 0 1 - >", "x 1 -"}, {symbolic, "z z W / W * -", "z W %"},
-        {constant, "8 x * y + 8 /", "x"}, {constant, "z 2 / 3 /", "z 6 /"}, {constant, "z 8 % 2 /", "z 2 / 4 %"},
-        {constant, "z 4 / 4 * z 4 % +", "z"}, {constant, "16 z * y + 64 /", "z 4 /"}, {constant, "z 100 /", "0"},
-        {constant, "y 8 + 8 /", "1"}, {constant, "x y <", "x y <"}, {constant, "x 4 y + <", "x"},
-        {constant, "x 3 - 0 <", "x 3 -"}, {constant, "z 12 / 4 * z 3 / 4 % +", "z 3 /"},
-        {constant, "z 0 * x +", "x"}, {constant, "z 5 % 5 %", "z 5 %"}, {constant, "x x -", "0"},
-        {constant, "z 8 * y + 8 % 4 /", "y 4 /"}, {constant, "x 8 * y + x 8 * -", "y"},
-        {constant, "x y * x y * -", "0"}, {constant, "z z %", "z z %"}, {constant, "x y 4 + %", "x"},
+    static const struct {
+        const char *const *ends;
+        const char *a, *b;
+    } rows[] = {
+        {symbolic, "W y * x + W /", "y"},
+        {symbolic, "W y * x + W %", "x"},
+        {symbolic, "W z W / * z W % +", "z"},
+        {symbolic, "z W / H /", "0"},
+        {symbolic, "z W / H %", "z W /"},
+        {symbolic, "x W %", "x"},
+        {symbolic, "x W /", "0"},
+        {symbolic, "x 0 >", "x"},
+        {symbolic, "x W 1 - <", "x"},
+        {symbolic, "x 1 - W 1 - < 0 1 - >", "x 1 -"},
+        {symbolic, "z z W / W * -", "z W %"},
+        {constant, "8 x * y + 8 /", "x"},
+        {constant, "z 2 / 3 /", "z 6 /"},
+        {constant, "z 8 % 2 /", "z 2 / 4 %"},
+        {constant, "z 4 / 4 * z 4 % +", "z"},
+        {constant, "16 z * y + 64 /", "z 4 /"},
+        {constant, "z 100 /", "0"},
+        {constant, "y 8 + 8 /", "1"},
+        {constant, "x y <", "x y <"},
+        {constant, "x 4 y + <", "x"},
+        {constant, "x 3 - 0 <", "x 3 -"},
+        {constant, "z 12 / 4 * z 3 / 4 % +", "z 3 /"},
+        {constant, "z 0 * x +", "x"},
+        {constant, "z 5 % 5 %", "z 5 %"},
+        {constant, "x x -", "0"},
+        {constant, "z 8 * y + 8 % 4 /", "y 4 /"},
+        {constant, "x 8 * y + x 8 * -", "y"},
+        {constant, "x y * x y * -", "0"},
+        {constant, "z z %", "z z %"},
+        {constant, "x y 4 + %", "x"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         world w = new_world(rows[i].ends);
         lap_qx a = read(&w, rows[i].a), b = read(&w, rows[i].b);
         if (!lap_quasi_same(a, b)) {
-            fail_msg("%s is %s, but %s is %s", rows[i].a, lap_quasi_show(w.q, a), rows[i].b, lap_quasi_show(w.q, b));
+            fail_msg("%s is %s, but %s is %s", rows[i].a, lap_quasi_show(w.q, a), rows[i].b,
+                     lap_quasi_show(w.q, b));
         }
         free_world(&w);
     }
@@ -227,6 +279,12 @@ static void assumptions(void **state)
     lap_quasi_release(w.q, mark);
     assert_int_equal(lap_quasi_compare(w.q, below, LAP_REL_GE, zero), LAP_UNKNOWN);
     assert_false(lap_quasi_same(read(&w, "z 20 /"), zero));
+    lap_quasi_assume(w.q, h, LAP_REL_GE, read(&w, "7"));
+    lap_qx start = read(&w, "x 3 - 0 > H 7 - <");
+    assert_int_equal(lap_quasi_compare(w.q, start, LAP_REL_GE, zero), LAP_YES);
+    assert_int_equal(lap_quasi_compare(w.q, lap_quasi_add(w.q, start, read(&w, "6")), LAP_REL_LT, h),
+                     LAP_YES);
+    assert_int_equal(lap_quasi_compare(w.q, h, LAP_REL_GT, read(&w, "6")), LAP_YES);
     free_world(&w);
 }
 
@@ -282,9 +340,12 @@ static uint32_t pick(uint32_t n)
 static uint32_t random_leaf(world *w, code *c)
 {
     switch (pick(5)) {
-    case 0: return put_dim(c, w->symbols[pick(N_SYMBOLS)]);
-    case 1: return put_dim(c, lap_dim_const(w->ctx, (int64_t)pick(12) - 3));
-    default: return put_leaf(c, pick(N_LEAVES));
+    case 0:
+        return put_dim(c, w->symbols[pick(N_SYMBOLS)]);
+    case 1:
+        return put_dim(c, lap_dim_const(w->ctx, (int64_t)pick(12) - 3));
+    default:
+        return put_leaf(c, pick(N_LEAVES));
     }
 }
 
@@ -296,14 +357,21 @@ static uint32_t random_code(world *w, code *c, int depth)
     uint32_t a = random_code(w, c, depth - 1);
     switch (pick(10)) {
     case 0:
-    case 1: return put_binary(c, LAP_QUASI_ADD, a, random_code(w, c, depth - 1));
-    case 2: return put_binary(c, LAP_QUASI_SUB, a, random_code(w, c, depth - 1));
-    case 3: return put_binary(c, LAP_QUASI_MIN, a, random_code(w, c, depth - 1));
-    case 4: return put_binary(c, LAP_QUASI_MAX, a, random_code(w, c, depth - 1));
-    case 5: return put_binary(c, LAP_QUASI_MUL, a, random_code(w, c, pick(3) ? 0 : depth - 1));
-    default: break;
+    case 1:
+        return put_binary(c, LAP_QUASI_ADD, a, random_code(w, c, depth - 1));
+    case 2:
+        return put_binary(c, LAP_QUASI_SUB, a, random_code(w, c, depth - 1));
+    case 3:
+        return put_binary(c, LAP_QUASI_MIN, a, random_code(w, c, depth - 1));
+    case 4:
+        return put_binary(c, LAP_QUASI_MAX, a, random_code(w, c, depth - 1));
+    case 5:
+        return put_binary(c, LAP_QUASI_MUL, a, random_code(w, c, pick(3) ? 0 : depth - 1));
+    default:
+        break;
     }
-    uint32_t b = pick(3) ? put_dim(c, lap_dim_const(w->ctx, (int64_t)pick(10) - 2)) : put_dim(c, w->symbols[pick(N_SYMBOLS)]);
+    uint32_t b = pick(3) ? put_dim(c, lap_dim_const(w->ctx, (int64_t)pick(10) - 2))
+                         : put_dim(c, w->symbols[pick(N_SYMBOLS)]);
     if (pick(12) == 0) {
         b = put_binary(c, LAP_QUASI_ADD, put_leaf(c, 0), put_dim(c, lap_dim_const(w->ctx, 1)));
     }
@@ -357,7 +425,7 @@ typedef struct trial {
 
 static bool holds(lap_rel rel, int64_t a, int64_t b)
 {
-    const bool table[] = {a == b, a != b, a < b, a <= b, a > b, a >= b};
+    const bool table[] = {a == b, a != b, a<b, a <= b, a> b, a >= b};
     return table[rel];
 }
 
@@ -372,7 +440,8 @@ static void check_point(void *user)
         if (got != v[i]) {
             fail_msg("seed %u: %s is %lld, expected %lld at H=%lld W=%lld v=%lld,%lld,%lld", t->seed,
                      lap_quasi_show(w->q, t->e[i]), (long long)got, (long long)v[i], (long long)w->symbol[0],
-                     (long long)w->symbol[1], (long long)w->leaf[0], (long long)w->leaf[1], (long long)w->leaf[2]);
+                     (long long)w->symbol[1], (long long)w->leaf[0], (long long)w->leaf[1],
+                     (long long)w->leaf[2]);
         }
     }
     for (int rel = 0; rel < 6; rel++) {
@@ -384,7 +453,8 @@ static void check_point(void *user)
     if ((t->has_lo && dim_value(w, t->lo) > v[0]) || (t->has_hi && dim_value(w, t->hi) < v[0])) {
         fail_msg("seed %u: bounds of %s", t->seed, lap_quasi_show(w->q, t->e[0]));
     }
-    if (holds(t->guard, v[0], v[1]) && run(w, &t->inner, t->inner_to) != run(w, &t->source[0], t->from[0]) + v[1]) {
+    if (holds(t->guard, v[0], v[1]) &&
+        run(w, &t->inner, t->inner_to) != run(w, &t->source[0], t->from[0]) + v[1]) {
         fail_msg("seed %u: %s under a guard", t->seed, lap_quasi_show(w->q, t->simpler));
     }
 }
@@ -402,7 +472,8 @@ static void make_trial(trial *t, unsigned seed)
         t->to[i] = emit(w, t->e[i], &t->made[i]);
         lap_qx again = rebuild(w, &t->made[i], t->to[i]);
         if (!lap_quasi_same(again, t->e[i]) || !lap_quasi_same(lap_quasi_simplify(w->q, t->e[i]), t->e[i])) {
-            fail_msg("seed %u: %s becomes %s", seed, lap_quasi_show(w->q, t->e[i]), lap_quasi_show(w->q, again));
+            fail_msg("seed %u: %s becomes %s", seed, lap_quasi_show(w->q, t->e[i]),
+                     lap_quasi_show(w->q, again));
         }
     }
     for (int rel = 0; rel < 6; rel++) {
