@@ -235,7 +235,8 @@ static bool eval_require(lap_eval_run *run, lap_ref ref, const lap_node *node)
     lap_space_axes space;
     lap_space_of(&space, x);
     lap_walk walk;
-    for (lap_walk_points(&walk, &space, 2, (const lap_view *[]){x, &absent}); !walk.is_over; lap_walk_next(&walk)) {
+    for (lap_walk_points(&walk, &space, 2, (const lap_view *[]){x, &absent}); !walk.is_over;
+         lap_walk_next(&walk)) {
         holds = holds && (lap_view_double(x, walk.at[0]) != 0 || (gone && gone[walk.at[1]]));
     }
     lap_view_drop(run, &absent);
@@ -254,13 +255,17 @@ static bool eval_foreign(lap_eval_run *run, lap_ref ref, const lap_node *node)
 static lap_eval_rule *rule_of(lap_op op)
 {
     static lap_eval_rule *const rules[LAP_N_OPS] = {
-        [LAP_OP_INPUT] = lap_eval_leaf,   [LAP_OP_WEIGHT] = lap_eval_leaf,   [LAP_OP_CONST] = lap_eval_leaf,
-        [LAP_OP_DIM] = lap_eval_leaf,     [LAP_OP_FULL] = lap_eval_leaf,     [LAP_OP_INDEX] = lap_eval_leaf,
-        [LAP_OP_MAP] = lap_eval_map,      [LAP_OP_REDUCE] = lap_eval_reduce, [LAP_OP_AT] = lap_eval_at,
-        [LAP_OP_SCATTER] = lap_eval_scatter, [LAP_OP_ATTEND] = lap_eval_attend, [LAP_OP_TOPK] = lap_eval_topk,
-        [LAP_OP_SCAN] = lap_eval_scan,    [LAP_OP_LOOP] = lap_eval_loop,     [LAP_OP_BRANCH] = lap_eval_branch,
-        [LAP_OP_CALL] = lap_eval_call,    [LAP_OP_FOREIGN] = eval_foreign,   [LAP_OP_CUSTOM] = eval_same,
-        [LAP_OP_RENAME] = eval_rename,    [LAP_OP_RESULT] = eval_result,     [LAP_OP_REQUIRE] = eval_require,
+        [LAP_OP_INPUT] = lap_eval_leaf,    [LAP_OP_WEIGHT] = lap_eval_leaf,
+        [LAP_OP_CONST] = lap_eval_leaf,    [LAP_OP_DIM] = lap_eval_leaf,
+        [LAP_OP_FULL] = lap_eval_leaf,     [LAP_OP_INDEX] = lap_eval_leaf,
+        [LAP_OP_MAP] = lap_eval_map,       [LAP_OP_REDUCE] = lap_eval_reduce,
+        [LAP_OP_AT] = lap_eval_at,         [LAP_OP_SCATTER] = lap_eval_scatter,
+        [LAP_OP_ATTEND] = lap_eval_attend, [LAP_OP_TOPK] = lap_eval_topk,
+        [LAP_OP_SCAN] = lap_eval_scan,     [LAP_OP_LOOP] = lap_eval_loop,
+        [LAP_OP_BRANCH] = lap_eval_branch, [LAP_OP_CALL] = lap_eval_call,
+        [LAP_OP_FOREIGN] = eval_foreign,   [LAP_OP_CUSTOM] = eval_same,
+        [LAP_OP_RENAME] = eval_rename,     [LAP_OP_RESULT] = eval_result,
+        [LAP_OP_REQUIRE] = eval_require,
     };
     return rules[op];
 }
@@ -293,7 +298,8 @@ static void push(lap_eval_run *run, lap_ref ref)
     if (!lap_ref_some(ref) || run->slots[ref.ix].status != LAP_EVAL_NOT_YET || run->is_pending[ref.ix]) {
         return;
     }
-    lap_arena_grow(run->ctx->arena, &run->pending, run->n_pending, 1, &run->pending_capacity, sizeof *run->pending);
+    lap_arena_grow(run->ctx->arena, &run->pending, run->n_pending, 1, &run->pending_capacity,
+                   sizeof *run->pending);
     run->pending[run->n_pending++] = ref;
     run->is_pending[ref.ix] = 1;
 }

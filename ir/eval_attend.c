@@ -13,12 +13,12 @@ typedef enum operand { SCORE, WHERE, AFTER, ABSENT, N_OPERANDS } operand;
 
 typedef struct part {
     const lap_part *spec;
-    lap_view view[N_OPERANDS];              /* no buffer where the part lacks it */
-    lap_view value, weights;                /* weights: a result, where asked for */
+    lap_view view[N_OPERANDS]; /* no buffer where the part lacks it */
+    lap_view value, weights;   /* weights: a result, where asked for */
     lap_space_axes keys;
     int64_t n_keys;
     lap_eval_buffer *offset[N_OPERANDS], *value_key, *value_extra, *weights_key;
-    lap_eval_buffer *weight, *present, *poison;     /* of the row's keys */
+    lap_eval_buffer *weight, *present, *poison; /* of the row's keys */
     lap_walk walk;
 } part;
 
@@ -31,7 +31,7 @@ typedef struct attend {
     double eps, empty;
     uint32_t n;
     part part[MOST_PARTS];
-    lap_space_axes rows, extra;             /* extra: axes of values that are neither rows nor keys */
+    lap_space_axes rows, extra; /* extra: axes of values that are neither rows nor keys */
     lap_view out, lse, max, sum;
     lap_eval_buffer *out_extra;
     lap_walk walk;
@@ -40,7 +40,8 @@ typedef struct attend {
 
 /* ---- what the parts are made of */
 
-static bool add_axes(lap_eval_run *run, const lap_node *node, lap_space_axes *space, lap_names keys, lap_loc loc)
+static bool add_axes(lap_eval_run *run, const lap_node *node, lap_space_axes *space, lap_names keys,
+                     lap_loc loc)
 {
     for (uint32_t i = 0; i < node->n_axes; i++) {
         int64_t size;
@@ -93,7 +94,8 @@ static bool open_part(attend *a, part *p, const lap_part *spec)
     if (spec->value >= 0) {
         const lap_node *x = lap_node_at(run->g, a->node->args[spec->value]);
         n = join_axes(x, axes, n, spec->keys, true);
-        if (!lap_view_convert(run, lap_eval_arg(run, a->node, (uint32_t)spec->value), LAP_F32, a->node->loc, &p->value)) {
+        if (!lap_view_convert(run, lap_eval_arg(run, a->node, (uint32_t)spec->value), LAP_F32, a->node->loc,
+                              &p->value)) {
             return false;
         }
     }
@@ -101,7 +103,8 @@ static bool open_part(attend *a, part *p, const lap_part *spec)
         const lap_axis *axis = lap_axis_find(axes, n, spec->keys.at[i]);
         int64_t size;
         if (!axis || !lap_eval_size(run, axis->size, a->node->loc, &size)) {
-            return lap_error(run->ctx, a->node->loc, "no key axis '%s'", lap_text(run->ctx, spec->keys.at[i]));
+            return lap_error(run->ctx, a->node->loc, "no key axis '%s'",
+                             lap_text(run->ctx, spec->keys.at[i]));
         }
         lap_space_add(&p->keys, spec->keys.at[i], size);
     }
@@ -136,7 +139,8 @@ static bool new_result(attend *a, const char *which, const lap_space_axes *more,
         return true;
     }
     if (a->rows.n + more->n > LAP_EVAL_AXES) {
-        return lap_error(a->run->ctx, a->node->loc, "the reference evaluator takes at most %d axes", LAP_EVAL_AXES);
+        return lap_error(a->run->ctx, a->node->loc, "the reference evaluator takes at most %d axes",
+                         LAP_EVAL_AXES);
     }
     lap_space_axes space = a->rows;
     for (uint32_t i = 0; i < more->n; i++) {
@@ -169,7 +173,8 @@ static bool open_buffers(attend *a, part *p)
     if (!p->poison) {
         return false;
     }
-    const lap_view *views[] = {&p->view[SCORE], &p->view[WHERE], &p->view[AFTER], &p->view[ABSENT], &p->value, &p->weights};
+    const lap_view *views[] = {&p->view[SCORE],  &p->view[WHERE], &p->view[AFTER],
+                               &p->view[ABSENT], &p->value,       &p->weights};
     lap_walk_points(&p->walk, &a->rows, sizeof views / sizeof *views, views);
     return true;
 }
@@ -178,7 +183,8 @@ static bool open_all(attend *a, lap_parts parts)
 {
     static const lap_space_axes none;
     if (parts.n > MOST_PARTS) {
-        return lap_error(a->run->ctx, a->node->loc, "the reference evaluator takes at most %d parts", MOST_PARTS);
+        return lap_error(a->run->ctx, a->node->loc, "the reference evaluator takes at most %d parts",
+                         MOST_PARTS);
     }
     a->n = parts.n;
     for (uint32_t i = 0; i < a->n; i++) {
@@ -396,7 +402,8 @@ static bool eval_row(attend *a)
             return false;
         }
     }
-    return store_out(a, is_empty) && set_result(a, &a->lse, a->walk.at[1], log(total) + shift, a->row_poison) &&
+    return store_out(a, is_empty) &&
+           set_result(a, &a->lse, a->walk.at[1], log(total) + shift, a->row_poison) &&
            set_result(a, &a->max, a->walk.at[2], greatest, a->row_poison) &&
            set_result(a, &a->sum, a->walk.at[3], total, a->row_poison);
 }
@@ -434,8 +441,13 @@ bool lap_eval_attend(lap_eval_run *run, lap_ref ref, const lap_node *node)
         return false;
     }
     attend *a = room->data;
-    *a = (attend){.run = run, .ref = ref, .node = node, .norm = (lap_norm)lap_attr_i(node, LAP_ATTR_NORM, 0),
-                  .has_eps = eps != NULL, .eps = eps ? eps->f : 0, .empty = lap_attr_f(node, LAP_ATTR_EMPTY, 0)};
+    *a = (attend){.run = run,
+                  .ref = ref,
+                  .node = node,
+                  .norm = (lap_norm)lap_attr_i(node, LAP_ATTR_NORM, 0),
+                  .has_eps = eps != NULL,
+                  .eps = eps ? eps->f : 0,
+                  .empty = lap_attr_f(node, LAP_ATTR_EMPTY, 0)};
     bool ok = open_all(a, lap_node_attr(node, LAP_ATTR_PARTS)->parts);
     while (ok && !a->walk.is_over) {
         ok = eval_row(a);

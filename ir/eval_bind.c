@@ -8,9 +8,15 @@
 
 #include "ir/eval_state.h"
 
-#define SEARCH_LIMIT ((int64_t)1 << 22)     /* values tried for an extent that is no monomial */
+#define SEARCH_LIMIT ((int64_t)1 << 22) /* values tried for an extent that is no monomial */
 
-typedef struct equation { lap_dim dim; int64_t have; lap_name tensor; lap_loc loc; bool is_done; } equation;
+typedef struct equation {
+    lap_dim dim;
+    int64_t have;
+    lap_name tensor;
+    lap_loc loc;
+    bool is_done;
+} equation;
 
 /* ---- tensors by name */
 
@@ -55,7 +61,11 @@ static bool given(void *user, lap_name symbol, int64_t *out)
     return false;
 }
 
-typedef struct trial { lap_eval_run *run; lap_name unknown; int64_t value; } trial;
+typedef struct trial {
+    lap_eval_run *run;
+    lap_name unknown;
+    int64_t value;
+} trial;
 
 static bool tried(void *user, lap_name symbol, int64_t *out)
 {
@@ -94,7 +104,8 @@ static bool solve_monomial(trial *t, const equation *e, int64_t *out)
         if (scale == two) {
             int64_t root = llround(pow((double)(e->have / one), 1.0 / p));
             t->value = 3;
-            bool agrees = lap_dim_eval(t->run->ctx, e->dim, tried, t, &got) && got == one * llround(pow(3, p));
+            bool agrees =
+                lap_dim_eval(t->run->ctx, e->dim, tried, t, &got) && got == one * llround(pow(3, p));
             *out = root;
             return agrees && root > 0 && hits(t, e, root);
         }
@@ -119,7 +130,11 @@ static bool solve(lap_eval_run *run, const equation *e, lap_name unknown, int64_
     return hits(&t, e, 0);
 }
 
-typedef struct unknowns { lap_eval_run *run; uint32_t n; lap_name name; } unknowns;
+typedef struct unknowns {
+    lap_eval_run *run;
+    uint32_t n;
+    lap_name name;
+} unknowns;
 
 static void note_symbol(void *user, lap_name symbol)
 {
@@ -150,17 +165,18 @@ static bool settle(lap_eval_run *run, equation *e, bool *out_moved)
             return true;
         }
         if (lap_dim_is_const(run->ctx, e->dim, &value)) {
-            return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %lld", tensor, (long long)e->have,
-                             (long long)value);
+            return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %lld", tensor,
+                             (long long)e->have, (long long)value);
         }
-        return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %s = %lld", tensor, (long long)e->have, text,
-                         (long long)value);
+        return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %s = %lld", tensor,
+                         (long long)e->have, text, (long long)value);
     }
     if (!solve(run, e, u.name, &value)) {
         return lap_error(run->ctx, e->loc, "%s has an axis of %lld, which is not %s for any %s", tensor,
                          (long long)e->have, text, lap_text(run->ctx, u.name));
     }
-    lap_arena_grow(run->ctx->arena, &run->symbols, run->n_symbols, 1, &run->symbols_capacity, sizeof *run->symbols);
+    lap_arena_grow(run->ctx->arena, &run->symbols, run->n_symbols, 1, &run->symbols_capacity,
+                   sizeof *run->symbols);
     run->symbols[run->n_symbols++] = (lap_symbol_value){u.name, value};
     return true;
 }
@@ -178,7 +194,8 @@ static bool solve_all(lap_eval_run *run, equation *equations, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         if (!equations[i].is_done) {
-            return lap_error(run->ctx, equations[i].loc, "%s has an axis of %lld: cannot tell the extents of %s",
+            return lap_error(run->ctx, equations[i].loc,
+                             "%s has an axis of %lld: cannot tell the extents of %s",
                              lap_text(run->ctx, equations[i].tensor), (long long)equations[i].have,
                              lap_dim_show(run->ctx, equations[i].dim));
         }
@@ -234,7 +251,8 @@ static bool leaf_given(lap_eval_run *run, const lap_node *leaf)
     return lap_eval_tensor(run, leaf) || (leaf->op == LAP_OP_WEIGHT && lap_eval_member(run, leaf, 0));
 }
 
-static bool add_equations(lap_eval_run *run, const lap_node *leaf, equation **equations, size_t *n, size_t *capacity)
+static bool add_equations(lap_eval_run *run, const lap_node *leaf, equation **equations, size_t *n,
+                          size_t *capacity)
 {
     lap_name name = lap_attr_name(leaf, LAP_ATTR_NAME);
     const lap_attr *layout = lap_node_attr(leaf, LAP_ATTR_LAYOUT);
@@ -244,14 +262,16 @@ static bool add_equations(lap_eval_run *run, const lap_node *leaf, equation **eq
         if (lap_attr_i(leaf, LAP_ATTR_OPTIONAL, 0)) {
             return true;
         }
-        return lap_error(run->ctx, leaf->loc, "there is no %s '%s'", lap_op_text(leaf->op), lap_text(run->ctx, name));
+        return lap_error(run->ctx, leaf->loc, "there is no %s '%s'", lap_op_text(leaf->op),
+                         lap_text(run->ctx, name));
     }
     if (!leaf_shape(run, leaf, shape, &rank)) {
         return false;
     }
     uint32_t n_groups = layout ? layout->layout.n : 0;
     if (rank != n_groups) {
-        return lap_error(run->ctx, leaf->loc, "%s has %u axes, expected %u", lap_text(run->ctx, name), rank, n_groups);
+        return lap_error(run->ctx, leaf->loc, "%s has %u axes, expected %u", lap_text(run->ctx, name), rank,
+                         n_groups);
     }
     for (uint32_t i = 0; i < rank; i++) {
         equation e = {.have = shape[i], .tensor = name, .loc = leaf->loc};
@@ -269,12 +289,18 @@ static bool add_equations(lap_eval_run *run, const lap_node *leaf, equation **eq
 static bool holds(int64_t a, lap_rel rel, int64_t b)
 {
     switch (rel) {
-    case LAP_REL_EQ: return a == b;
-    case LAP_REL_NE: return a != b;
-    case LAP_REL_LT: return a < b;
-    case LAP_REL_LE: return a <= b;
-    case LAP_REL_GT: return a > b;
-    case LAP_REL_GE: return a >= b;
+    case LAP_REL_EQ:
+        return a == b;
+    case LAP_REL_NE:
+        return a != b;
+    case LAP_REL_LT:
+        return a < b;
+    case LAP_REL_LE:
+        return a <= b;
+    case LAP_REL_GT:
+        return a > b;
+    case LAP_REL_GE:
+        return a >= b;
     }
     LAP_BUG("relation %d", (int)rel);
 }
@@ -296,8 +322,8 @@ static bool decide_check(lap_eval_run *run, const lap_check *c)
         return lap_error(run->ctx, c->loc, "%s (%s and %s have no value for these shapes)", c->message,
                          lap_dim_show(run->ctx, c->a), lap_dim_show(run->ctx, c->b));
     }
-    return holds(a, c->rel, b) || lap_error(run->ctx, c->loc, "%s (%s, %s)", c->message, show_value(run, c->a, a),
-                                            show_value(run, c->b, b));
+    return holds(a, c->rel, b) || lap_error(run->ctx, c->loc, "%s (%s, %s)", c->message,
+                                            show_value(run, c->a, a), show_value(run, c->b, b));
 }
 
 bool lap_eval_bind(lap_eval_run *run)

@@ -27,7 +27,8 @@ static bool collect(lap_eval_run *run, lap_ref ref, product *p)
             continue;
         }
         if (p->n == MOST_FACTORS) {
-            return lap_error(run->ctx, node->loc, "the reference evaluator takes at most %d factors", MOST_FACTORS);
+            return lap_error(run->ctx, node->loc, "the reference evaluator takes at most %d factors",
+                             MOST_FACTORS);
         }
         if (!lap_view_convert(run, slot->view, LAP_F32, node->loc, &p->factor[p->n])) {
             return false;
@@ -38,7 +39,12 @@ static bool collect(lap_eval_run *run, lap_ref ref, product *p)
     return true;
 }
 
-typedef struct sum_walk { const product *p; int64_t n; const int64_t *offset[MOST_FACTORS + 1]; const int64_t *at; } sum_walk;
+typedef struct sum_walk {
+    const product *p;
+    int64_t n;
+    const int64_t *offset[MOST_FACTORS + 1];
+    const int64_t *at;
+} sum_walk;
 
 static double sum_pair(const sum_walk *s)
 {
@@ -74,7 +80,8 @@ static double sum_general(const sum_walk *s, uint8_t *out_poison)
 }
 
 /* out = sum of the product over the axes `over`. */
-static bool multiply_out(lap_eval_run *run, const product *p, const lap_space_axes *over, lap_loc loc, const lap_view *out)
+static bool multiply_out(lap_eval_run *run, const product *p, const lap_space_axes *over, lap_loc loc,
+                         const lap_view *out)
 {
     const lap_view *views[MOST_FACTORS + 2];
     lap_eval_buffer *offsets[MOST_FACTORS + 1] = {NULL};
@@ -108,8 +115,8 @@ static bool multiply_out(lap_eval_run *run, const product *p, const lap_space_ax
 }
 
 /* Splits the axes of a pair into those summed at once (in `over`, in no other factor) and the rest. */
-static void split_axes(const product *p, uint32_t a, uint32_t b, const lap_space_axes *over, lap_space_axes *out_kept,
-                       lap_space_axes *out_summed)
+static void split_axes(const product *p, uint32_t a, uint32_t b, const lap_space_axes *over,
+                       lap_space_axes *out_kept, lap_space_axes *out_summed)
 {
     lap_space_axes all;
     lap_space_of(&all, &p->factor[a]);

@@ -15,7 +15,8 @@ typedef struct places {
     int64_t size[LAP_EVAL_AXES], stride[LAP_EVAL_AXES];
 } places;
 
-static bool find_places(lap_eval_run *run, const lap_node *node, lap_names axes, const lap_view *target, places *out)
+static bool find_places(lap_eval_run *run, const lap_node *node, lap_names axes, const lap_view *target,
+                        places *out)
 {
     *out = (places){.n = axes.n};
     if (axes.n + 1 != node->n_args || axes.n > LAP_EVAL_AXES) {
@@ -36,7 +37,8 @@ static bool find_places(lap_eval_run *run, const lap_node *node, lap_names axes,
 
 /* Offset into the target from the index operands at walk->at[first ...]; the number of the first
  * axis that is missed, or -1. */
-static int locate(const places *p, const lap_walk *walk, uint32_t first, int64_t *out_offset, uint8_t *out_poison)
+static int locate(const places *p, const lap_walk *walk, uint32_t first, int64_t *out_offset,
+                  uint8_t *out_poison)
 {
     int missed = -1;
     *out_offset = 0;
@@ -88,8 +90,14 @@ static uint8_t miss(lap_eval_run *run, const lap_node *node, const places *p, in
     return lap_eval_origin_of(run, node->loc, text);
 }
 
-typedef struct read_walk { const lap_node *node; const lap_view *x; const lap_view *out; const places *places; const lap_attr *fill;
-                           uint8_t missed[LAP_EVAL_AXES]; } read_walk;
+typedef struct read_walk {
+    const lap_node *node;
+    const lap_view *x;
+    const lap_view *out;
+    const places *places;
+    const lap_attr *fill;
+    uint8_t missed[LAP_EVAL_AXES];
+} read_walk;
 
 /* One element: operands of the walk are x, out, absent, indices. */
 static bool read_one(lap_eval_run *run, read_walk *r, const lap_walk *walk, const uint8_t *absent)
@@ -147,7 +155,8 @@ bool lap_eval_at(lap_eval_run *run, lap_ref ref, const lap_node *node)
         return false;
     }
     bool ok = lap_view_of_node(run, node, &out);
-    read_walk r = {.node = node, .x = x, .out = &out, .places = &p, .fill = lap_node_attr(node, LAP_ATTR_FILL)};
+    read_walk r = {
+        .node = node, .x = x, .out = &out, .places = &p, .fill = lap_node_attr(node, LAP_ATTR_FILL)};
     const lap_view *views[LAP_EVAL_OPERANDS] = {&rest, &out, &absent};
     for (uint32_t i = 0; i < p.n; i++) {
         views[3 + i] = p.index[i];
@@ -186,7 +195,11 @@ static void combine(lap_mode mode, const lap_view *x, int64_t at, const lap_view
     }
 }
 
-typedef struct write_walk { lap_mode mode; const lap_view *x, *out; const places *places; } write_walk;
+typedef struct write_walk {
+    lap_mode mode;
+    const lap_view *x, *out;
+    const places *places;
+} write_walk;
 
 /* One element: operands of the walk are x, out, absent, indices. */
 static bool write_one(lap_eval_run *run, const write_walk *w, const lap_walk *walk, const lap_node *node)
@@ -213,7 +226,8 @@ static bool write_one(lap_eval_run *run, const write_walk *w, const lap_walk *wa
 }
 
 /* All axes of the operands: rows first, then those scattered over, in their order. */
-static bool source_space(lap_eval_run *run, const lap_node *node, lap_space_axes *out, lap_axis *axes, uint32_t *out_n)
+static bool source_space(lap_eval_run *run, const lap_node *node, lap_space_axes *out, lap_axis *axes,
+                         uint32_t *out_n)
 {
     lap_names over = lap_attr_names(node, LAP_ATTR_OVER);
     *out_n = 0;
@@ -223,7 +237,8 @@ static bool source_space(lap_eval_run *run, const lap_node *node, lap_space_axes
             const lap_axis *known = lap_axis_find(axes, *out_n, arg->axes[a].name);
             if (!known) {
                 if (*out_n == LAP_EVAL_AXES) {
-                    return lap_error(run->ctx, node->loc, "the reference evaluator takes at most %d axes", LAP_EVAL_AXES);
+                    return lap_error(run->ctx, node->loc, "the reference evaluator takes at most %d axes",
+                                     LAP_EVAL_AXES);
                 }
                 axes[(*out_n)++] = arg->axes[a];
             } else if (!lap_ref_some(known->count)) {
@@ -235,7 +250,8 @@ static bool source_space(lap_eval_run *run, const lap_node *node, lap_space_axes
         const lap_axis *axis = i < *out_n ? &axes[i] : lap_axis_find(axes, *out_n, over.at[i - *out_n]);
         int64_t size;
         if (!axis) {
-            return lap_error(run->ctx, node->loc, "no axis '%s' to scatter over", lap_text(run->ctx, over.at[i - *out_n]));
+            return lap_error(run->ctx, node->loc, "no axis '%s' to scatter over",
+                             lap_text(run->ctx, over.at[i - *out_n]));
         }
         if (!lap_eval_size(run, axis->size, node->loc, &size)) {
             return false;
@@ -247,8 +263,8 @@ static bool source_space(lap_eval_run *run, const lap_node *node, lap_space_axes
     return true;
 }
 
-static bool scatter(lap_eval_run *run, const lap_node *node, const lap_space_axes *space, const lap_view *absent,
-                    const lap_view *out)
+static bool scatter(lap_eval_run *run, const lap_node *node, const lap_space_axes *space,
+                    const lap_view *absent, const lap_view *out)
 {
     lap_names target = lap_attr_names(node, LAP_ATTR_TARGET);
     const lap_attr *base = lap_node_attr(node, LAP_ATTR_BASE);
@@ -282,7 +298,8 @@ bool lap_eval_scatter(lap_eval_run *run, lap_ref ref, const lap_node *node)
     lap_axis axes[LAP_EVAL_AXES];
     uint32_t n;
     lap_view absent, out;
-    if (!source_space(run, node, &space, axes, &n) || !lap_eval_absent(run, n, axes, NULL, node->loc, &absent)) {
+    if (!source_space(run, node, &space, axes, &n) ||
+        !lap_eval_absent(run, n, axes, NULL, node->loc, &absent)) {
         return false;
     }
     bool ok = lap_view_of_node(run, node, &out);

@@ -29,8 +29,8 @@ static bool converts(lap_dtype have, lap_dtype want)
     return lap_dtype_compute(want) == LAP_F32 || lap_dtype_compute(have) != LAP_F32;
 }
 
-static bool read_tensor(lap_eval_run *run, const lap_node *leaf, const lap_tensor *t, const lap_view *out, size_t first,
-                        size_t room)
+static bool read_tensor(lap_eval_run *run, const lap_node *leaf, const lap_tensor *t, const lap_view *out,
+                        size_t first, size_t room)
 {
     const char *name = lap_text(run->ctx, lap_attr_name(leaf, LAP_ATTR_NAME));
     size_t n;
@@ -52,7 +52,8 @@ static bool read_family(lap_eval_run *run, const lap_node *leaf, const lap_view 
         members++;
     }
     for (size_t k = 0; k < members; k++) {
-        if (!read_tensor(run, leaf, lap_eval_member(run, leaf, (int64_t)k), out, first, out->buffer->n - first)) {
+        if (!read_tensor(run, leaf, lap_eval_member(run, leaf, (int64_t)k), out, first,
+                         out->buffer->n - first)) {
             return false;
         }
         first += out->buffer->n / members;
@@ -82,7 +83,8 @@ static bool tensor_leaf(lap_eval_run *run, lap_ref ref, const lap_node *leaf)
     for (uint32_t i = 0; layout && i < layout->layout.n; i++) {
         for (uint32_t k = 0; k < layout->layout.groups[i].n; k++) {
             if (n == LAP_EVAL_AXES) {
-                return lap_error(run->ctx, leaf->loc, "the reference evaluator takes at most %d axes", LAP_EVAL_AXES);
+                return lap_error(run->ctx, leaf->loc, "the reference evaluator takes at most %d axes",
+                                 LAP_EVAL_AXES);
             }
             names[n] = layout->layout.groups[i].at[k];
             if (!lap_eval_size(run, lap_node_axis(leaf, names[n])->size, leaf->loc, &sizes[n])) {
@@ -96,7 +98,7 @@ static bool tensor_leaf(lap_eval_run *run, lap_ref ref, const lap_node *leaf)
         return false;
     }
     const lap_tensor *t = lap_eval_tensor(run, leaf);
-    bool ok = t ? read_tensor(run, leaf, t, &raw, 0, raw.buffer->n)
+    bool ok = t                                        ? read_tensor(run, leaf, t, &raw, 0, raw.buffer->n)
               : lap_attr_i(leaf, LAP_ATTR_OPTIONAL, 0) ? leave_out(run, leaf, &raw)
                                                        : read_family(run, leaf, &raw);
     ok = ok && lap_view_align(run, &raw, leaf, &out) && lap_eval_give(run, ref, &out);

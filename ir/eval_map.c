@@ -75,6 +75,7 @@ static double float_min(double a, double b) { return isnan(a) || isnan(b) ? NAN 
 static double float_max(double a, double b) { return isnan(a) || isnan(b) ? NAN : a > b ? a : b; }
 static double float_sign(double a) { return isnan(a) ? a : (a > 0) - (a < 0); }
 
+/* clang-format off */
 #define EACH(member, expression)                \
     for (int64_t k = 0; k < n; k++) {           \
         out->member[k] = (expression);          \
@@ -162,11 +163,9 @@ static void apply_int(lap_fn fn, const chunk *x, int64_t n, chunk *out)
 #undef A
 #undef B
 #undef EACH
+/* clang-format on */
 
-static bool is_comparison(lap_fn fn)
-{
-    return fn >= LAP_FN_LT && fn <= LAP_FN_NE;
-}
+static bool is_comparison(lap_fn fn) { return fn >= LAP_FN_LT && fn <= LAP_FN_NE; }
 
 /* Whether the function computes in integers, given its result and operands. */
 static bool computes_in_int(lap_fn fn, lap_dtype result, uint32_t n, const lap_view *const *args)
@@ -187,7 +186,14 @@ static bool decides(lap_fn fn, int64_t value)
     return (fn == LAP_FN_AND && value == 0) || (fn == LAP_FN_OR && value != 0);
 }
 
-typedef struct map_walk { lap_fn fn; uint32_t n; const lap_view *const *args; const lap_view *out; lap_walk walk; bool in_int; } map_walk;
+typedef struct map_walk {
+    lap_fn fn;
+    uint32_t n;
+    const lap_view *const *args;
+    const lap_view *out;
+    lap_walk walk;
+    bool in_int;
+} map_walk;
 
 /* Poison of n results from element k0 of the row on; `x` holds the operands. */
 static void spread_poison(const map_walk *m, int64_t k0, int64_t n, const chunk *x)
@@ -261,7 +267,8 @@ bool lap_eval_map(lap_eval_run *run, lap_ref ref, const lap_node *node)
         lap_view_drop(run, &out);
         return false;
     }
-    map_walk m = {.fn = (lap_fn)lap_attr_i(node, LAP_ATTR_FN, 0), .n = node->n_args, .args = views, .out = &out};
+    map_walk m = {
+        .fn = (lap_fn)lap_attr_i(node, LAP_ATTR_FN, 0), .n = node->n_args, .args = views, .out = &out};
     m.in_int = computes_in_int(m.fn, node->dtype, m.n, views);
     lap_space_axes space;
     lap_space_of(&space, &out);

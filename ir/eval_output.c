@@ -22,7 +22,8 @@ static bool output_space(lap_eval_run *run, const lap_output *o, const lap_view 
                          lap_tensor *tensor)
 {
     if (o->layout.n > LAP_MAX_RANK) {
-        return lap_error(run->ctx, o->loc, "output '%s' has more than %d axes", lap_text(run->ctx, o->name), LAP_MAX_RANK);
+        return lap_error(run->ctx, o->loc, "output '%s' has more than %d axes", lap_text(run->ctx, o->name),
+                         LAP_MAX_RANK);
     }
     tensor->rank = o->layout.n;
     for (uint32_t i = 0; i < o->layout.n; i++) {
@@ -31,8 +32,8 @@ static bool output_space(lap_eval_run *run, const lap_output *o, const lap_view 
             lap_name name = o->layout.groups[i].at[k];
             int place = lap_view_find(value, name);
             if (place < 0) {
-                return lap_error(run->ctx, o->loc, "output '%s' has no axis '%s'", lap_text(run->ctx, o->name),
-                                 lap_text(run->ctx, name));
+                return lap_error(run->ctx, o->loc, "output '%s' has no axis '%s'",
+                                 lap_text(run->ctx, o->name), lap_text(run->ctx, name));
             }
             int64_t size = value->size[place];
             for (uint32_t c = 0; c < o->n_crops; c++) {
@@ -44,12 +45,13 @@ static bool output_space(lap_eval_run *run, const lap_output *o, const lap_view 
             tensor->shape[i] *= size;
         }
     }
-    return space->n == value->n_axes || lap_error(run->ctx, o->loc, "output '%s' does not say where every axis goes",
-                                                  lap_text(run->ctx, o->name));
+    return space->n == value->n_axes ||
+           lap_error(run->ctx, o->loc, "output '%s' does not say where every axis goes",
+                     lap_text(run->ctx, o->name));
 }
 
-static bool copy_output(lap_eval_run *run, const lap_view *value, const lap_view *absent, const lap_space_axes *space,
-                        lap_tensor *tensor)
+static bool copy_output(lap_eval_run *run, const lap_view *value, const lap_view *absent,
+                        const lap_space_axes *space, lap_tensor *tensor)
 {
     const uint8_t *gone = absent->buffer ? absent->buffer->data : NULL;
     size_t to = 0;
@@ -84,7 +86,8 @@ static bool eval_output(lap_eval_run *run, const lap_output *o, lap_tensor *out)
     if (!output_space(run, o, value, &space, out)) {
         return false;
     }
-    if (!lap_tensor_count(out, &n) || !lap_dtype_bytes(out->dtype, n, &out->n_bytes) || out->n_bytes > LAP_EVAL_MAX_BYTES) {
+    if (!lap_tensor_count(out, &n) || !lap_dtype_bytes(out->dtype, n, &out->n_bytes) ||
+        out->n_bytes > LAP_EVAL_MAX_BYTES) {
         return lap_error(run->ctx, o->loc, "output '%s' is too large", lap_text(run->ctx, o->name));
     }
     if (!lap_eval_absent(run, node->n_axes, node->axes, NULL, o->loc, &absent)) {
@@ -101,7 +104,8 @@ bool lap_eval_outputs(lap_eval_run *run, lap_eval_result *out)
 {
     lap_arena *arena = run->ctx->arena;
     uint32_t n = lap_graph_n_outputs(run->g);
-    *out = (lap_eval_result){.n = n, .names = lap_arena_array(arena, n, sizeof *out->names),
+    *out = (lap_eval_result){.n = n,
+                             .names = lap_arena_array(arena, n, sizeof *out->names),
                              .tensors = lap_arena_array(arena, n, sizeof *out->tensors)};
     for (uint32_t i = 0; i < n; i++) {
         const lap_output *o = lap_graph_output(run->g, i);

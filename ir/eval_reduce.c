@@ -7,7 +7,7 @@
 typedef struct reduce_walk {
     lap_red red;
     const lap_view *x, *absent, *out;
-    int64_t n;                              /* elements folded into one */
+    int64_t n; /* elements folded into one */
     const int64_t *x_offset, *absent_offset;
 } reduce_walk;
 
@@ -52,11 +52,20 @@ static int64_t int_start(const reduce_walk *r)
 {
     bool is_bool = r->x->kind == LAP_BOOL;
     switch (r->red) {
-    case LAP_RED_SUM: case LAP_RED_ANY: return 0;
-    case LAP_RED_PROD: case LAP_RED_ALL: return 1;
-    case LAP_RED_MAX: case LAP_RED_ARGMAX: return is_bool ? 0 : INT64_MIN;
-    case LAP_RED_MIN: case LAP_RED_ARGMIN: return is_bool ? 1 : INT64_MAX;
-    case LAP_N_REDS: break;
+    case LAP_RED_SUM:
+    case LAP_RED_ANY:
+        return 0;
+    case LAP_RED_PROD:
+    case LAP_RED_ALL:
+        return 1;
+    case LAP_RED_MAX:
+    case LAP_RED_ARGMAX:
+        return is_bool ? 0 : INT64_MIN;
+    case LAP_RED_MIN:
+    case LAP_RED_ARGMIN:
+        return is_bool ? 1 : INT64_MAX;
+    case LAP_N_REDS:
+        break;
     }
     LAP_BUG("reduction %d", (int)r->red);
 }
@@ -143,7 +152,8 @@ static bool over_space(const lap_view *x, lap_names over, lap_space_axes *out)
     return true;
 }
 
-static bool reduce_all(lap_eval_run *run, const lap_node *node, const lap_view *x, const lap_view *absent, lap_view *out)
+static bool reduce_all(lap_eval_run *run, const lap_node *node, const lap_view *x, const lap_view *absent,
+                       lap_view *out)
 {
     reduce_walk r = {.red = (lap_red)lap_attr_i(node, LAP_ATTR_RED, 0), .x = x, .absent = absent, .out = out};
     if ((x->buffer->poison && !lap_eval_add_poison(run, out->buffer, node->loc))) {
@@ -183,7 +193,8 @@ bool lap_eval_reduce(lap_eval_run *run, lap_ref ref, const lap_node *node)
     lap_view absent, out, bare = *x;
     if ((lap_red)lap_attr_i(node, LAP_ATTR_RED, 0) >= LAP_RED_ANY && x->kind == LAP_F32 &&
         (lap_red)lap_attr_i(node, LAP_ATTR_RED, 0) <= LAP_RED_ALL) {
-        return lap_error(run->ctx, node->loc, "'%s' folds truth values", lap_red_text((lap_red)lap_attr_i(node, LAP_ATTR_RED, 0)));
+        return lap_error(run->ctx, node->loc, "'%s' folds truth values",
+                         lap_red_text((lap_red)lap_attr_i(node, LAP_ATTR_RED, 0)));
     }
     if (!lap_eval_absent(run, source->n_axes, source->axes, &over, node->loc, &absent)) {
         return false;

@@ -22,7 +22,13 @@ static lap_view *new_views(lap_eval_run *run, uint32_t n)
 
 /* ---- scan */
 
-typedef struct scan { const lap_node *node; lap_name along; lap_names states, outs; int64_t steps; lap_view *state, *param, *result, *emitted; } scan;
+typedef struct scan {
+    const lap_node *node;
+    lap_name along;
+    lap_names states, outs;
+    int64_t steps;
+    lap_view *state, *param, *result, *emitted;
+} scan;
 
 /* One step's slice of an operand; whole where it lacks the axis. */
 static lap_view slice(const lap_view *x, lap_name along, int64_t step)
@@ -49,7 +55,8 @@ static bool new_emitted(lap_eval_run *run, scan *s, const lap_region *body)
         lap_name names[LAP_EVAL_AXES];
         int64_t sizes[LAP_EVAL_AXES];
         if (value->n_axes + 1 > LAP_EVAL_AXES) {
-            return lap_error(run->ctx, s->node->loc, "the reference evaluator takes at most %d axes", LAP_EVAL_AXES);
+            return lap_error(run->ctx, s->node->loc, "the reference evaluator takes at most %d axes",
+                             LAP_EVAL_AXES);
         }
         names[0] = s->along;
         sizes[0] = s->steps;
@@ -75,7 +82,8 @@ static bool emit(lap_eval_run *run, const lap_view *value, const lap_view *to, i
     lap_space_of(&space, &row);
     bool ok = !value->buffer->poison || lap_eval_add_poison(run, to->buffer, loc);
     lap_walk walk;
-    for (lap_walk_points(&walk, &space, 2, (const lap_view *[]){value, &row}); ok && !walk.is_over; lap_walk_next(&walk)) {
+    for (lap_walk_points(&walk, &space, 2, (const lap_view *[]){value, &row}); ok && !walk.is_over;
+         lap_walk_next(&walk)) {
         if (row.kind == LAP_F32) {
             ((double *)row.buffer->data)[walk.at[1]] = lap_view_double(value, walk.at[0]);
         } else if (row.kind == LAP_I64) {
@@ -104,7 +112,8 @@ static bool scan_step(lap_eval_run *run, scan *s, int64_t step)
 {
     const lap_node *node = s->node;
     for (uint32_t i = 0; i < node->n_args; i++) {
-        s->param[i] = i < s->states.n ? lap_view_keep(&s->state[i]) : slice(lap_eval_arg(run, node, i), s->along, step);
+        s->param[i] =
+            i < s->states.n ? lap_view_keep(&s->state[i]) : slice(lap_eval_arg(run, node, i), s->along, step);
     }
     const lap_region *body = lap_region_at(run->g, node->regions[0]);
     if (body->n_params > node->n_args && !step_index(run, step, node->loc, &s->param[node->n_args])) {
@@ -138,7 +147,9 @@ static bool give_scan(lap_eval_run *run, lap_ref ref, const scan *s)
 
 bool lap_eval_scan(lap_eval_run *run, lap_ref ref, const lap_node *node)
 {
-    scan s = {.node = node, .along = lap_attr_name(node, LAP_ATTR_ALONG), .states = lap_attr_names(node, LAP_ATTR_STATES),
+    scan s = {.node = node,
+              .along = lap_attr_name(node, LAP_ATTR_ALONG),
+              .states = lap_attr_names(node, LAP_ATTR_STATES),
               .outs = lap_attr_names(node, LAP_ATTR_OUTS)};
     const lap_region *body = lap_region_at(run->g, node->regions[0]);
     bool is_reverse = lap_attr_i(node, LAP_ATTR_REVERSE, 0);
@@ -146,7 +157,8 @@ bool lap_eval_scan(lap_eval_run *run, lap_ref ref, const lap_node *node)
     s.param = new_views(run, body->n_params + node->n_args);
     s.result = new_views(run, body->n_results);
     s.emitted = new_views(run, s.outs.n);
-    bool ok = lap_eval_size(run, lap_attr_dim(node, LAP_ATTR_STEPS), node->loc, &s.steps) && new_emitted(run, &s, body);
+    bool ok = lap_eval_size(run, lap_attr_dim(node, LAP_ATTR_STEPS), node->loc, &s.steps) &&
+              new_emitted(run, &s, body);
     for (uint32_t i = 0; ok && i < s.states.n; i++) {
         s.state[i] = lap_view_keep(lap_eval_arg(run, node, i));
     }
@@ -180,13 +192,14 @@ static bool read_test(lap_eval_run *run, const lap_view *test, bool *out_holds)
     return true;
 }
 
-static bool loop_round(lap_eval_run *run, const lap_node *node, lap_view *state, lap_view *param, lap_view *result,
-                       bool *out_goes_on)
+static bool loop_round(lap_eval_run *run, const lap_node *node, lap_view *state, lap_view *param,
+                       lap_view *result, bool *out_goes_on)
 {
     for (uint32_t i = 0; i < node->n_args; i++) {
         param[i] = lap_view_keep(&state[i]);
     }
-    bool ok = lap_eval_region(run, node->regions[0], param, result) && read_test(run, &result[node->n_args], out_goes_on);
+    bool ok = lap_eval_region(run, node->regions[0], param, result) &&
+              read_test(run, &result[node->n_args], out_goes_on);
     for (uint32_t i = 0; ok && *out_goes_on && i < node->n_args; i++) {
         lap_view_drop(run, &state[i]);
         ok = lap_view_align(run, &result[i], lap_node_at(run->g, node->args[i]), &state[i]);
@@ -225,7 +238,8 @@ bool lap_eval_loop(lap_eval_run *run, lap_ref ref, const lap_node *node)
 
 /* ---- branch, call */
 
-static bool run_once(lap_eval_run *run, lap_ref ref, const lap_node *node, lap_region_id id, lap_view *take_params)
+static bool run_once(lap_eval_run *run, lap_ref ref, const lap_node *node, lap_region_id id,
+                     lap_view *take_params)
 {
     lap_names outs = lap_attr_names(node, LAP_ATTR_OUTS);
     const lap_region *body = lap_region_at(run->g, id);

@@ -7,14 +7,15 @@
 
 #include "ir/eval_state.h"
 
-/* Nearest number with `digits` binary digits and exponents >= least, ties to even; beyond `most` an infinity. */
+/* Nearest number with `digits` binary digits and exponents >= least, ties to even; beyond `most` an infinity.
+ */
 static double round_binary(double x, int digits, int least, double most)
 {
     if (x == 0 || !isfinite(x)) {
         return x;
     }
     int exponent;
-    frexp(x, &exponent);                    /* |x| = m * 2^exponent with 0.5 <= m < 1 */
+    frexp(x, &exponent); /* |x| = m * 2^exponent with 0.5 <= m < 1 */
     int unit = exponent - digits;
     if (unit < least) {
         unit = least;
@@ -24,20 +25,11 @@ static double round_binary(double x, int digits, int least, double most)
 }
 
 /* Values are singles before they are stored: two roundings, as on every target. */
-static double round_single(double x)
-{
-    return round_binary(x, 24, -149, 0x1.fffffep127);
-}
+static double round_single(double x) { return round_binary(x, 24, -149, 0x1.fffffep127); }
 
-double lap_eval_round_f16(double x)
-{
-    return round_binary(round_single(x), 11, -24, 65504.0);
-}
+double lap_eval_round_f16(double x) { return round_binary(round_single(x), 11, -24, 65504.0); }
 
-double lap_eval_round_bf16(double x)
-{
-    return round_binary(round_single(x), 8, -133, 0x1.fep127);
-}
+double lap_eval_round_bf16(double x) { return round_binary(round_single(x), 8, -133, 0x1.fep127); }
 
 int64_t lap_eval_to_int(double x)
 {

@@ -6,7 +6,11 @@
 
 #include "ir/eval_state.h"
 
-typedef struct entry { double f; int64_t i, place; bool is_absent, rises; } entry;
+typedef struct entry {
+    double f;
+    int64_t i, place;
+    bool is_absent, rises;
+} entry;
 
 static int compare(const void *left, const void *right)
 {
@@ -37,8 +41,11 @@ static void pick_row(const topk_walk *t, const int64_t *at)
     for (int64_t i = 0; i < t->n; i++) {
         int64_t from = at[0] + i * t->x_step;
         bool is_int = t->x->kind != LAP_F32;
-        t->entries[i] = (entry){.f = is_int ? 0 : lap_view_double(t->x, from), .i = is_int ? lap_view_int(t->x, from) : 0,
-                                .place = i, .is_absent = absent && absent[at[1] + i * t->absent_step], .rises = t->rises};
+        t->entries[i] = (entry){.f = is_int ? 0 : lap_view_double(t->x, from),
+                                .i = is_int ? lap_view_int(t->x, from) : 0,
+                                .place = i,
+                                .is_absent = absent && absent[at[1] + i * t->absent_step],
+                                .rises = t->rises};
     }
     qsort(t->entries, (size_t)t->n, sizeof *t->entries, compare);
     for (int64_t i = 0; i < t->k; i++) {
@@ -100,10 +107,12 @@ bool lap_eval_topk(lap_eval_run *run, lap_ref ref, const lap_node *node)
     lap_name axis = lap_attr_name(node, LAP_ATTR_AXIS), into = lap_attr_name(node, LAP_ATTR_INTO);
     lap_names along = {1, &axis};
     int place = lap_view_find(x, axis);
-    topk_walk t = {.x = x, .n = place < 0 ? 0 : x->size[place], .rises = lap_attr_i(node, LAP_ATTR_SMALLEST, 0)};
-    if (place < 0 || !lap_eval_size(run, lap_attr_dim(node, LAP_ATTR_DIM), node->loc, &t.k) || t.k < 0 || t.k > t.n) {
-        return lap_error(run->ctx, node->loc, "topk takes %lld of the %lld entries of axis '%s'", (long long)t.k,
-                         (long long)t.n, lap_text(run->ctx, axis));
+    topk_walk t = {
+        .x = x, .n = place < 0 ? 0 : x->size[place], .rises = lap_attr_i(node, LAP_ATTR_SMALLEST, 0)};
+    if (place < 0 || !lap_eval_size(run, lap_attr_dim(node, LAP_ATTR_DIM), node->loc, &t.k) || t.k < 0 ||
+        t.k > t.n) {
+        return lap_error(run->ctx, node->loc, "topk takes %lld of the %lld entries of axis '%s'",
+                         (long long)t.k, (long long)t.n, lap_text(run->ctx, axis));
     }
     lap_view values, index = {0}, absent = {0}, shape = *x;
     shape.name[place] = into;

@@ -5,10 +5,7 @@
 
 #include "ir/eval_state.h"
 
-static size_t kind_bytes(lap_dtype kind)
-{
-    return kind == LAP_BOOL ? sizeof(uint8_t) : sizeof(double);
-}
+static size_t kind_bytes(lap_dtype kind) { return kind == LAP_BOOL ? sizeof(uint8_t) : sizeof(double); }
 
 static bool symbol_value(void *user, lap_name symbol, int64_t *out)
 {
@@ -25,7 +22,8 @@ static bool symbol_value(void *user, lap_name symbol, int64_t *out)
 bool lap_eval_size(lap_eval_run *run, lap_dim dim, lap_loc loc, int64_t *out)
 {
     if (!lap_dim_eval(run->ctx, dim, symbol_value, run, out)) {
-        return lap_error(run->ctx, loc, "the extent %s has no value for these shapes", lap_dim_show(run->ctx, dim));
+        return lap_error(run->ctx, loc, "the extent %s has no value for these shapes",
+                         lap_dim_show(run->ctx, dim));
     }
     return true;
 }
@@ -132,8 +130,8 @@ bool lap_view_of_node(lap_eval_run *run, const lap_node *node, lap_view *out)
             return false;
         }
         if (sizes[i] < 0) {
-            return lap_error(run->ctx, node->loc, "axis '%s' would have the extent %lld", lap_text(run->ctx, names[i]),
-                             (long long)sizes[i]);
+            return lap_error(run->ctx, node->loc, "axis '%s' would have the extent %lld",
+                             lap_text(run->ctx, names[i]), (long long)sizes[i]);
         }
     }
     return lap_view_new(run, lap_dtype_compute(node->dtype), node->n_axes, names, sizes, node->loc, out);
@@ -169,14 +167,14 @@ int64_t lap_view_stride(const lap_view *view, lap_name name)
 
 double lap_view_double(const lap_view *view, int64_t at)
 {
-    return view->kind == LAP_F32    ? ((const double *)view->buffer->data)[at]
+    return view->kind == LAP_F32   ? ((const double *)view->buffer->data)[at]
            : view->kind == LAP_I64 ? (double)((const int64_t *)view->buffer->data)[at]
                                    : (double)((const uint8_t *)view->buffer->data)[at];
 }
 
 int64_t lap_view_int(const lap_view *view, int64_t at)
 {
-    return view->kind == LAP_F32    ? lap_eval_to_int(((const double *)view->buffer->data)[at])
+    return view->kind == LAP_F32   ? lap_eval_to_int(((const double *)view->buffer->data)[at])
            : view->kind == LAP_I64 ? ((const int64_t *)view->buffer->data)[at]
                                    : (int64_t)((const uint8_t *)view->buffer->data)[at];
 }
@@ -192,8 +190,9 @@ bool lap_view_align(lap_eval_run *run, const lap_view *view, const lap_node *lik
             return false;
         }
         if (from >= 0 && view->size[from] != v.size[i]) {
-            return lap_error(run->ctx, like->loc, "axis '%s' is %lld here and %lld there", lap_text(run->ctx, v.name[i]),
-                             (long long)v.size[i], (long long)view->size[from]);
+            return lap_error(run->ctx, like->loc, "axis '%s' is %lld here and %lld there",
+                             lap_text(run->ctx, v.name[i]), (long long)v.size[i],
+                             (long long)view->size[from]);
         }
     }
     v.buffer = view->buffer;
@@ -217,7 +216,8 @@ bool lap_view_convert(lap_eval_run *run, const lap_view *view, lap_dtype kind, l
     lap_space_axes space;
     lap_space_of(&space, view);
     lap_walk walk;
-    for (lap_walk_points(&walk, &space, 2, (const lap_view *[]){view, out}); !walk.is_over; lap_walk_next(&walk)) {
+    for (lap_walk_points(&walk, &space, 2, (const lap_view *[]){view, out}); !walk.is_over;
+         lap_walk_next(&walk)) {
         int64_t from = walk.at[0], to = walk.at[1];
         if (kind == LAP_F32) {
             ((double *)out->buffer->data)[to] = lap_view_double(view, from);
@@ -236,8 +236,8 @@ bool lap_view_convert(lap_eval_run *run, const lap_view *view, lap_dtype kind, l
 /* ---- absent elements */
 
 /* The space of the mask: the ragged axes and those their counts vary over. */
-static bool absent_space(lap_eval_run *run, uint32_t n_axes, const lap_axis *axes, const lap_names *only, lap_loc loc,
-                         lap_space_axes *out)
+static bool absent_space(lap_eval_run *run, uint32_t n_axes, const lap_axis *axes, const lap_names *only,
+                         lap_loc loc, lap_space_axes *out)
 {
     out->n = 0;
     for (uint32_t i = 0; i < n_axes; i++) {
@@ -274,7 +274,8 @@ static bool mark_absent(lap_eval_run *run, const lap_axis *axis, lap_view *mask)
     }
     uint8_t *to = mask->buffer->data;
     int place = lap_view_find(mask, axis->name);
-    lap_view index = {.kind = LAP_I64, .n_axes = 1, .name = {axis->name}, .size = {mask->size[place]}, .stride = {1}};
+    lap_view index = {
+        .kind = LAP_I64, .n_axes = 1, .name = {axis->name}, .size = {mask->size[place]}, .stride = {1}};
     lap_space_axes space;
     lap_space_of(&space, mask);
     lap_walk walk;
@@ -304,8 +305,8 @@ static bool check_count(lap_eval_run *run, lap_ref ref)
     return ok;
 }
 
-bool lap_eval_absent(lap_eval_run *run, uint32_t n_axes, const lap_axis *axes, const lap_names *only, lap_loc loc,
-                     lap_view *out)
+bool lap_eval_absent(lap_eval_run *run, uint32_t n_axes, const lap_axis *axes, const lap_names *only,
+                     lap_loc loc, lap_view *out)
 {
     *out = (lap_view){.kind = LAP_BOOL};
     lap_space_axes space;
@@ -340,7 +341,8 @@ uint8_t lap_eval_origin_of(lap_eval_run *run, lap_loc loc, const char *text)
     if (run->n_origins == sizeof run->origins / sizeof *run->origins) {
         return (uint8_t)run->n_origins;
     }
-    run->origins[run->n_origins] = (lap_eval_origin){loc, lap_arena_copy(run->ctx->arena, text, strlen(text) + 1)};
+    run->origins[run->n_origins] =
+        (lap_eval_origin){loc, lap_arena_copy(run->ctx->arena, text, strlen(text) + 1)};
     return (uint8_t)++run->n_origins;
 }
 

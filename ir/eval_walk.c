@@ -116,7 +116,8 @@ void lap_walk_next(lap_walk *walk)
     walk->is_over = true;
 }
 
-lap_eval_buffer *lap_walk_offsets(lap_eval_run *run, const lap_space_axes *space, const lap_view *view, lap_loc loc)
+lap_eval_buffer *lap_walk_offsets(lap_eval_run *run, const lap_space_axes *space, const lap_view *view,
+                                  lap_loc loc)
 {
     int64_t count = lap_space_count(space);
     if (count < 0) {

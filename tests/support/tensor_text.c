@@ -120,13 +120,15 @@ bool test_tensor_close(lap_arena *arena, const lap_tensor *a, const lap_tensor *
     }
     size_t n = 0;
     if (!same || !lap_tensor_count(b, &n)) {
-        *out_why = lap_arena_printf(arena, "%s, expected %s", test_tensor_show(arena, a), test_tensor_show(arena, b));
+        *out_why = lap_arena_printf(arena, "%s, expected %s", test_tensor_show(arena, a),
+                                    test_tensor_show(arena, b));
         return false;
     }
     for (size_t i = 0; i < n; i++) {
         bool is_float = lap_dtype_compute(a->dtype) == LAP_F32;
         double x = lap_tensor_get(a, i), y = lap_tensor_get(b, i);
-        if (is_float ? !close_floats(x, y, rtol, atol) : lap_tensor_get_int(a, i) != lap_tensor_get_int(b, i)) {
+        if (is_float ? !close_floats(x, y, rtol, atol)
+                     : lap_tensor_get_int(a, i) != lap_tensor_get_int(b, i)) {
             *out_why = lap_arena_printf(arena, "element %zu is %.9g, expected %.9g, in %s", i, x, y,
                                         test_tensor_show(arena, a));
             return false;
