@@ -159,6 +159,14 @@ static bool bool_scalar(lap_fn fn, lap_scalar a, lap_scalar b, bool *out)
     return compare_scalar(fn, a.i < b.i, a.i == b.i, true, out);
 }
 
+static int64_t towards_zero(double f)
+{
+    if (isnan(f)) {
+        return 0;
+    }
+    return f >= 0x1p63 ? INT64_MAX : f < -0x1p63 ? INT64_MIN : (int64_t)f;
+}
+
 bool lap_fold_scalar(lap_fn fn, lap_dtype dtype, const lap_scalar *args, lap_scalar *out)
 {
     lap_scalar b = lap_fn_arity(fn) > 1 ? args[1] : lap_scalar_i(0);
@@ -178,6 +186,10 @@ bool lap_fold_scalar(lap_fn fn, lap_dtype dtype, const lap_scalar *args, lap_sca
     if (dtype == LAP_F32) {
         *out = lap_scalar_f(0);
         return float_scalar(fn, as_float(args[0]), as_float(b), &out->f);
+    }
+    if (fn == LAP_FN_INT && args[0].dtype == LAP_F32) {
+        *out = lap_scalar_i(towards_zero(args[0].f));
+        return true;
     }
     if (dtype != LAP_I64 || args[0].dtype == LAP_F32 || b.dtype == LAP_F32) {
         return false;

@@ -80,6 +80,9 @@ static void test_numbers(void **state)
     assert_true(number_of(g, lap_map1(g, LAP_FN_ABS, least)).i == INT64_MIN);
     assert_true(number_of(g, lap_map2(g, LAP_FN_DIV, seven, two)).f == -3.5);
     assert_true(number_of(g, lap_map1(g, LAP_FN_SQRT, lap_const_f(g, 2))).f == sqrt(2));
+    assert_int_equal(number_of(g, lap_map1(g, LAP_FN_INT, lap_const_f(g, -2.75))).i, -2);
+    assert_true(number_of(g, lap_map1(g, LAP_FN_INT, lap_const_f(g, 1e30))).i == INT64_MAX);
+    assert_int_equal(number_of(g, lap_map1(g, LAP_FN_INT, lap_const_f(g, NAN))).i, 0);
     assert_true(number_of(g, lap_map1(g, LAP_FN_ROUND, lap_const_f(g, 2.5))).f == 2);
     assert_int_equal(number_of(g, lap_map2(g, LAP_FN_LT, lap_const_f(g, NAN), zero)).i, 0);
     assert_int_equal(number_of(g, lap_map2(g, LAP_FN_GE, lap_const_f(g, NAN), zero)).i, 0);

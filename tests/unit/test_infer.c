@@ -264,6 +264,76 @@ static lap_ref branch_of(lap_graph *g, lap_ref test, lap_ref yes, lap_ref no)
                                         .regions = sides});
 }
 
+typedef lap_ref scan_body(lap_graph *g, lap_ref s, lap_ref x);
+
+/* A scan over n with one state `s`, one input, and one emitted value `y`. */
+static lap_ref scan_of(lap_graph *g, lap_ref start, lap_ref x, const char *steps, scan_body *next,
+                       scan_body *emitted)
+{
+    lap_type params[3] = {
+        lap_node_type(lap_node_at(g, start)), lap_node_type(lap_node_at(g, x)), {LAP_I64, 0, NULL}};
+    params[1].n_axes = lap_axes_without(lap_graph_ctx(g), params[1].n_axes, params[1].axes, names_of(g, "n"),
+                                        &params[1].axes);
+    lap_ref p[3];
+    lap_region_id id = lap_region_begin(g, 3, params, p);
+    lap_ref results[] = {next(g, p[0], p[1]), emitted(g, p[0], p[1])};
+    lap_region_end(g, id, 2, results);
+    const lap_attr attrs[] = {
+        lap_attr_make_name(LAP_ATTR_ALONG, name_of(g, "n")),
+        lap_attr_make_dim(LAP_ATTR_STEPS, dim_of(g, steps)),
+        lap_attr_make_i(LAP_ATTR_REVERSE, 0),
+        lap_attr_make_names(LAP_ATTR_STATES, names_of(g, "s")),
+        lap_attr_make_names(LAP_ATTR_OUTS, names_of(g, "y")),
+    };
+    return lap_emit(g, &(lap_emit_args){.op = LAP_OP_SCAN,
+                                        .n_args = 2,
+                                        .args = (lap_ref[]){start, x},
+                                        .n_attrs = 5,
+                                        .attrs = attrs,
+                                        .n_regions = 1,
+                                        .regions = &id});
+}
+
+static lap_ref plus(lap_graph *g, lap_ref s, lap_ref x) { return lap_map2(g, LAP_FN_ADD, s, x); }
+
+static lap_ref as_int(lap_graph *g, lap_ref s, lap_ref x)
+{
+    (void)x;
+    return lap_map1(g, LAP_FN_INT, s);
+}
+
+static lap_ref over_n(lap_graph *g, lap_ref s, lap_ref x)
+{
+    (void)x;
+    return lap_map2(g, LAP_FN_ADD, s, lap_index(g, axis_of(g, "n=N")));
+}
+
+static lap_ref ragged_inside(lap_graph *g, lap_ref s, lap_ref x)
+{
+    lap_ref k = lap_index(g, axis_of(g, "k=4"));
+    return lap_map2(g, LAP_FN_ADD, lap_ragged(g, k, name_of(g, "k"), as_int(g, s, x)), x);
+}
+
+static void test_scan(void **state)
+{
+    lap_graph *g = *state;
+    lap_ref start = input_of(g, "s", LAP_F32, "d=8"), x = input_of(g, "x", LAP_F32, "n=N d=8");
+    lap_ref len = input_of(g, "len", LAP_I64, "");
+    lap_ref ragged = lap_ragged(g, x, name_of(g, "n"), len);
+    lap_ref scan = scan_of(g, start, ragged, "N", plus, as_int);
+    assert_string_equal(shown(g, lap_result(g, scan, "last_s")), "f32[d=8]");
+    assert_string_equal(shown(g, lap_result(g, scan, "y")), "i64[d=8 n=N?]");
+    assert_refused(g, lap_result(g, scan, "s"), "scan has no result 's'");
+    assert_refused(g, scan_of(g, start, x, "N+1", plus, plus), "axis 'n' is N here and N+1 there");
+    assert_refused(g, scan_of(g, start, x, "N", as_int, plus),
+                   "the next value of state 's' is i64[d=8], expected f32[d=8]");
+    assert_refused(g, scan_of(g, start, x, "N", plus, over_n),
+                   "'y' has axis 'n' already, which the scan adds");
+    lap_ref none = input_of(g, "z", LAP_F32, ""), row = input_of(g, "r", LAP_F32, "n=N");
+    assert_refused(g, scan_of(g, none, row, "N", plus, ragged_inside),
+                   "'y' leaves a body, but the extent of its axis 'k' is computed inside");
+}
+
 static void test_branch(void **state)
 {
     lap_graph *g = *state;
@@ -385,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_topk, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_attend, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_attend_mistakes, make_graph, free_graph),
+        cmocka_unit_test_setup_teardown(test_scan, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_branch, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_loop, make_graph, free_graph),
         cmocka_unit_test_setup_teardown(test_call_and_custom, make_graph, free_graph),

@@ -2,6 +2,8 @@
  * test_kernel.c - the kernel builder: loops, where nodes stand, types. */
 #include "tests/unit/graphs.h"
 
+#include <stdlib.h>
+
 #include "ir/kernel.h"
 
 static int make_kernel(void **state)
@@ -122,6 +124,73 @@ static void test_rewrite_keeps_effects(void **state)
     assert_int_equal(count_op(copy, (lap_region_id){1}, LAP_OP_LOAD), 0);
 }
 
+static lap_graph *fill_kernel(lap_ctx *ctx)
+{
+    lap_graph *k = lap_graph_new(ctx, "fill", LAP_LEVEL_KERNEL);
+    lap_ref out = lap_k_global(k, 0, LAP_F32);
+    lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, lap_dim_node(k, dim_of(k, "N")), 0, NULL);
+    lap_k_store(k, out, grid.index, lap_const_f(k, 1), LAP_NONE);
+    lap_k_end(k, &grid, NULL, NULL);
+    return k;
+}
+
+static void test_program_text(void **state)
+{
+    lap_ctx *ctx = lap_graph_ctx(*state);
+    lap_dim n = dim_of(*state, "N"), one = dim_of(*state, "1");
+    const lap_leaf output = {.name = name_of(*state, "y"), .dtype = LAP_F32, .rank = 1, .shape = &n};
+    const lap_buffer buffers[] = {
+        {.kind = LAP_BUF_OUTPUT, .elem = LAP_F32, .count = n},
+        {.kind = LAP_BUF_TEMP, .elem = LAP_BOOL, .count = one},
+    };
+    const lap_kernel kernel = {fill_kernel(ctx), "fill", {0}};
+    const uint32_t operands[] = {0};
+    const lap_step body[] = {{.kind = LAP_STEP_LAUNCH, .launch = {0, 1, operands}}};
+    const lap_step steps[] = {
+        {.kind = LAP_STEP_LOOP, .limit = n, .counter = -1, .test = 1, .n_test = 1, .n_body = 1, .body = body},
+        {.kind = LAP_STEP_BRANCH, .test = 1, .n_body = 1, .body = body},
+        {.kind = LAP_STEP_COPY, .from = 0, .to = 0, .on_load = true},
+    };
+    const lap_check check = {n, LAP_REL_GE, one, "one token at least", {0}};
+    const lap_program program = {
+        .ctx = ctx,
+        .name = "demo",
+        .n_outputs = 1,
+        .outputs = &output,
+        .n_buffers = 2,
+        .buffers = buffers,
+        .n_kernels = 1,
+        .kernels = &kernel,
+        .n_steps = 3,
+        .steps = steps,
+        .n_checks = 1,
+        .checks = &check,
+    };
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    assert_non_null(to);
+    lap_program_print(&program, to);
+    fclose(to);
+    static const char *const lines[] = {
+        "program demo\n",
+        "output 0 y: f32[N]",
+        "buffer b0: output 0 f32[N]\n",
+        "buffer b1: temp bool[1]\n",
+        "check N >= 1  ; ?: one token at least\n",
+        "kernel fill",
+        "  loop N while b1 after 1 {\n    launch fill b0\n  }\n",
+        "  branch b1 {\n    launch fill b0\n  } else {\n  }\n",
+        "  on load: copy b0 b0\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        if (!strstr(text, lines[i])) {
+            fail_msg("no '%s' in:\n%s", lines[i], text);
+        }
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +198,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_if_and_effects, make_kernel, free_graph),
         cmocka_unit_test_setup_teardown(test_loads_are_not_shared, make_kernel, free_graph),
         cmocka_unit_test_setup_teardown(test_mistakes, make_kernel, free_graph),
+        cmocka_unit_test_setup_teardown(test_program_text, make_kernel, free_graph),
         cmocka_unit_test_setup_teardown(test_rewrite_keeps_effects, make_kernel, free_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
