@@ -124,13 +124,11 @@ static LLVMValueRef int_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMValue
 
 /* ---- floats ---- */
 
-/* The comparison drops a NaN in `a`; the second choice brings it back. */
-static LLVMValueRef float_extreme(lap_emitter *e, LLVMRealPredicate keep_a, LLVMValueRef a, LLVMValueRef b)
+/* These return NaN when either operand is; the sign of zero does not matter. */
+static LLVMValueRef float_extreme(lap_emitter *e, const char *name, LLVMValueRef a, LLVMValueRef b)
 {
-    LLVMValueRef is_a = LLVMBuildFCmp(e->b, keep_a, a, b, "");
-    LLVMValueRef v = lap_flags(LLVMBuildSelect(e->b, is_a, a, b, ""), LLVMFastMathNoSignedZeros);
-    LLVMValueRef is_nan = LLVMBuildFCmp(e->b, LLVMRealUNO, a, a, "");
-    return LLVMBuildSelect(e->b, is_nan, a, v, "");
+    LLVMValueRef args[2] = {a, b};
+    return lap_flags(lap_intrinsic(e, name, LLVMTypeOf(a), 2, args), LLVMFastMathNoSignedZeros);
 }
 
 static LLVMValueRef float_sign(lap_emitter *e, LLVMValueRef a)
@@ -156,8 +154,8 @@ static LLVMValueRef float_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMVal
         return lap_flags(LLVMBuildFSub(e->b, a, part, ""), LLVMFastMathAllowContract);
     }
     case LAP_FN_POW: return lap_math_pow(e, a, b);
-    case LAP_FN_MIN: return float_extreme(e, LLVMRealOLT, a, b);
-    case LAP_FN_MAX: return float_extreme(e, LLVMRealOGT, a, b);
+    case LAP_FN_MIN: return float_extreme(e, "llvm.minimum", a, b);
+    case LAP_FN_MAX: return float_extreme(e, "llvm.maximum", a, b);
     case LAP_FN_NEG: return LLVMBuildFNeg(e->b, a, "");
     case LAP_FN_ABS: return lap_intrinsic(e, "llvm.fabs", LLVMTypeOf(a), 1, &a);
     case LAP_FN_SIGN: return float_sign(e, a);

@@ -49,6 +49,24 @@ static bool mark_for(lap_emitter *e, const lap_node *n, uint32_t *size)
     return true;
 }
 
+/* Instructions of a node, roughly. */
+static uint32_t weight(const lap_node *n)
+{
+    if (n->op != LAP_OP_MAP) {
+        return 1;
+    }
+    switch ((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)) {
+    case LAP_FN_EXP: case LAP_FN_LOG: case LAP_FN_TANH: case LAP_FN_SIGMOID: case LAP_FN_ERF:
+        return 20;
+    case LAP_FN_SIN: case LAP_FN_COS: case LAP_FN_POW:
+        return 40;
+    case LAP_FN_IDIV: case LAP_FN_MOD:
+        return 8;
+    default:
+        return 1;
+    }
+}
+
 /* Which nodes of the region differ between lanes; false when an operation has no form in lanes. */
 static bool mark_region(lap_emitter *e, lap_region_id id, uint32_t *size)
 {
@@ -60,7 +78,7 @@ static bool mark_region(lap_emitter *e, lap_region_id id, uint32_t *size)
         for (uint32_t j = 0; j < n->n_args; j++) {
             varies = varies || e->varying[n->args[j].ix];
         }
-        ++*size;
+        *size += weight(n);
         if (n->op == LAP_OP_MMA || n->op == LAP_OP_SORT) {
             return false;
         }
