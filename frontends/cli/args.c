@@ -369,7 +369,7 @@ bool lap_args_number(const lap_args *args, lap_option option, double min, double
 bool lap_args_pair(lap_option option, const char *text, size_t *out_n_name, const char **out_value)
 {
     size_t n = strcspn(text, "=");
-    if (n == 0 || text[n] == '\0') {
+    if (n == 0 || text[n] == '\0' || text[n + 1] == '\0') {
         lap_cli_error("--%s needs %s, not '%s'", options[option].text, options[option].value, text);
         return false;
     }

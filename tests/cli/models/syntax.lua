@@ -1,0 +1,4 @@
+return {
+  name = "syntax",
+  build = function(g) g:output( end,
+}
