@@ -6,6 +6,8 @@
 #ifndef LAP_CODEGEN_AOT_AOT_H
 #define LAP_CODEGEN_AOT_AOT_H
 
+#include <signal.h>
+
 #include "codegen/llvm/llvm.h"
 #include "ir/kernel.h"
 
@@ -24,6 +26,7 @@ typedef struct lap_aot_options {
     const char *runtime;                /* folder with lib/TRIPLE/liblappet_rt.a */
     uint32_t n_levels; const lap_aot_level *levels;     /* one platform, the most demanding first */
     const void *weights; size_t n_weights;              /* bytes of a safetensors file to embed, or NULL */
+    const volatile sig_atomic_t *interrupted;           /* becomes 1 when the build is to stop, or NULL */
 } lap_aot_options;
 
 #define LAP_AOT_PATH 4096

@@ -52,6 +52,12 @@ static bool write_object(build *b, uint32_t i, char *bytes, size_t n)
     return good;
 }
 
+static bool goes_on(const build *b)
+{
+    bool stopped = b->options->interrupted != NULL && *b->options->interrupted != 0;
+    return !stopped || lap_fault_set(b->fault, LAP_BAD_INPUT, "interrupted");
+}
+
 static bool compile(build *b)
 {
     const lap_aot_options *o = b->options;
@@ -64,7 +70,7 @@ static bool compile(build *b)
         bool good = i == o->n_levels ? lap_aot_table(o, &bytes, &n, b->fault)
                                      : lap_llvm_emit(o->levels[i].program, o->levels[i].machine, prefix,
                                                      LAP_EMIT_OBJECT, &bytes, &n, b->fault);
-        if (!good || !write_object(b, i, bytes, n)) {
+        if (!good || !write_object(b, i, bytes, n) || !goes_on(b)) {
             return false;
         }
     }
@@ -105,7 +111,7 @@ static bool make(build *b, lap_aot_result *out)
     lap_aot_link link = { .options = o, .arch = b->arch, .scratch = b->scratch, .runtime = b->runtime,
                           .n_objects = o->n_levels + 1, .objects = b->objects };
     return lap_aot_link_artefact(b->ctx, &link, artefact, b->fault) && write_header(b, header) &&
-           place(b, artefact, out->artefact, before[o->kind], after[o->kind]) &&
+           goes_on(b) && place(b, artefact, out->artefact, before[o->kind], after[o->kind]) &&
            place(b, header, out->header, "", ".h");
 }
 

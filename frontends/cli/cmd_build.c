@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_build.c - lappet build: an ahead-of-time artefact and its header. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,27 @@ static void report(const lap_args *args, const lap_aot_options *o, const lap_aot
     lap_document_print(d);
 }
 
+/* What a signal handler may touch; the build looks at it between its steps and cleans up. */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+static bool build_interruptibly(lap_aot_options *o, lap_aot_result *out, lap_fault *fault)
+{
+    struct sigaction stop = { .sa_handler = interrupt }, old[2];
+    sigaction(SIGINT, &stop, &old[0]);
+    sigaction(SIGTERM, &stop, &old[1]);
+    o->interrupted = &interrupted;
+    bool built = lap_aot_build(o, out, fault);
+    sigaction(SIGINT, &old[0], NULL);
+    sigaction(SIGTERM, &old[1], NULL);
+    return built;
+}
+
 static lap_code build(levels *l, const lap_args *args, lap_aot_options *o)
 {
     lap_fault fault = { 0 };
@@ -118,7 +140,7 @@ static lap_code build(levels *l, const lap_args *args, lap_aot_options *o)
         o->n_weights = weights.n;
     }
     lap_aot_result result;
-    bool built = lap_aot_build(o, &result, &fault);
+    bool built = build_interruptibly(o, &result, &fault);
     lap_file_unmap(&weights);
     if (!built) {
         lap_session_fault(s, &fault);
