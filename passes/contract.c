@@ -4,10 +4,30 @@
 
 #include <string.h>
 
+static bool covers(const lap_node *a, const lap_node *b)
+{
+    for (uint32_t i = 0; i < b->n_axes; i++) {
+        if (lap_node_axis(a, b->axes[i].name) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool lap_is_product(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    if (n->op != LAP_OP_MAP || n->dtype != LAP_F32 || lap_attr_i(n, LAP_ATTR_FN, 0) != LAP_FN_MUL) {
+        return false;
+    }
+    const lap_node *a = lap_node_at(l->g, n->args[0]), *b = lap_node_at(l->g, n->args[1]);
+    return !covers(a, b) && !covers(b, a);
+}
+
 static bool flatten(lap_lowering *l, lap_ref r, lap_factors *out)
 {
     const lap_node *n = lap_node_at(l->g, r);
-    if (n->op == LAP_OP_MAP && n->dtype == LAP_F32 && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL) {
+    if (lap_is_product(l, r)) {
         return flatten(l, n->args[0], out) && flatten(l, n->args[1], out);
     }
     if (out->n == LAP_MAX_FACTORS) {

@@ -67,6 +67,7 @@ static void learn(lap_lowering *l, lap_ref r)
         p->may_fail = p->may_fail || lap_node_attr(n, LAP_ATTR_FILL) == NULL;
     }
     p->is_view = p->is_view || n->op == LAP_OP_RENAME;
+    p->may_fail = p->may_fail && n->op != LAP_OP_REDUCE && n->op != LAP_OP_RESULT && n->op != LAP_OP_SCATTER;
     p->is_contraction = n->op == LAP_OP_REDUCE && lap_contract_roles_ok(l, r);
 }
 
@@ -323,7 +324,7 @@ static void want_inner(lap_lowering *l, lap_ref r, lap_names over)
 static void want_factors(lap_lowering *l, lap_ref r, lap_ref home, lap_names over)
 {
     const lap_node *n = lap_node_at(l->g, r);
-    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL && n->dtype == LAP_F32) {
+    if (lap_is_product(l, r)) {
         lap_plan_of(l, r)->is_product = true;
         want(l, r, home);
         want_factors(l, n->args[0], home, over);
