@@ -26,7 +26,7 @@ void lap_exec_close(lap_exec *exec);
 uint32_t lap_exec_n_inputs(const lap_exec *exec);
 uint32_t lap_exec_n_weights(const lap_exec *exec);
 uint32_t lap_exec_n_outputs(const lap_exec *exec);
-/* kind 0 input, 1 weight, 2 output. */
+/* kind: a lap_leaf_kind. */
 const char *lap_exec_name(const lap_exec *exec, unsigned kind, uint32_t i);
 lap_dtype lap_exec_dtype(const lap_exec *exec, unsigned kind, uint32_t i);
 uint32_t lap_exec_rank(const lap_exec *exec, unsigned kind, uint32_t i);
@@ -53,6 +53,8 @@ bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_sha
 bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs, lap_fault *fault);
 
 size_t lap_exec_workspace(const lap_exec *exec);        /* bytes of the memory plan, after bind */
+/* 0: one per processor. The next run binds again. */
+bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault);
 uint32_t lap_exec_threads(const lap_exec *exec);
 /* Shape of a tensor for given values of all symbols, in order. */
 bool lap_exec_shape(const lap_exec *exec, unsigned kind, uint32_t i, const int64_t *symbols, lap_tensor *out_shape,

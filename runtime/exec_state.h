@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exec_state.h - what a lap_exec holds; shared by the files that make it up, and by nobody else.
  *
- * exec.c opens and runs, weights.c binds weights, bind.c turns shapes into sizes and memory. */
+ * exec.c opens and runs, steps.c runs steps, weights.c binds weights, bind.c turns shapes into sizes and memory. */
 #ifndef LAP_RUNTIME_EXEC_STATE_H
 #define LAP_RUNTIME_EXEC_STATE_H
 
@@ -58,6 +58,8 @@ void lap_room_free(lap_room *room);
 
 /* Runs steps of the top list: those of the load phase, or the others. */
 bool lap_exec_steps(lap_exec *exec, bool on_load, lap_fault *fault);
+/* Memory of a buffer of one element that the runtime itself reads or writes; NULL with a fault. */
+void *lap_exec_cell(const lap_exec *exec, int32_t buffer, size_t size, lap_fault *fault);
 /* Equations of a tensor's axes, appended at exec->equations[n]; the new n. */
 size_t lap_exec_equations(lap_exec *exec, const lap_image_leaf *leaf, const lap_tensor *tensor, size_t n);
 bool lap_exec_is_same_shape(const lap_tensor *a, const lap_tensor *b);

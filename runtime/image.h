@@ -45,8 +45,6 @@ typedef enum lap_image_rel {
 typedef struct lap_image_check { uint32_t a, b; lap_image_rel rel; const char *message, *place; } lap_image_check;
 typedef struct lap_image_message { const char *text, *place; } lap_image_message;
 
-typedef enum lap_leaf_kind { LAP_LEAF_INPUT, LAP_LEAF_WEIGHT, LAP_LEAF_OUTPUT, LAP_N_LEAF_KINDS } lap_leaf_kind;
-
 typedef struct lap_image {
     const char *name;
     uint32_t n_symbols, n_dims, n_leaves[LAP_N_LEAF_KINDS], n_buffers, n_kernels, n_steps, n_top, n_checks, n_messages;

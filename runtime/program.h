@@ -33,6 +33,8 @@ typedef enum lap_dim_op {
 typedef enum lap_buffer_kind {
     LAP_BUF_INPUT, LAP_BUF_WEIGHT, LAP_BUF_CONST, LAP_BUF_TEMP, LAP_BUF_PACKED, LAP_BUF_OUTPUT
 } lap_buffer_kind;
+/* Tensors that a program has from outside. */
+typedef enum lap_leaf_kind { LAP_LEAF_INPUT, LAP_LEAF_WEIGHT, LAP_LEAF_OUTPUT, LAP_N_LEAF_KINDS } lap_leaf_kind;
 typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LAP_STEP_COPY } lap_step_kind;
 
 /* Image layout. All integers are u32 unless noted; i64 words and byte arrays are aligned to 8 from the
