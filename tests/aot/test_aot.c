@@ -92,7 +92,8 @@ static void test_header(void **state)
     (void)state;
     run("! " LINEAR "-o @/out --kind object", 0);
     assert_only((const char *[]){ "linear.h", "linear.o", NULL });
-    folder_write(folder, "only.c", "#include \"out/linear.h\"\nint x;\n", 33);
+    static const char only[] = "#include \"out/linear.h\"\nint x;\n";
+    folder_write(folder, "only.c", only, sizeof only - 1);
     run("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o", 0);
     run("cc -x c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o", has_tool("c++") ? 0 : 1);
     run("cat @/out/linear.h", 0);
