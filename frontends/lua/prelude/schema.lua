@@ -6,7 +6,7 @@ local sorted = prim.sorted
 
 local module_keys = { name = "string", paper = "string", doc = "string", family = "string", reference = "string",
   params = "table", inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
-  outputs = "any" }
+  outputs = "any", dims = "table" }
 local scalars = {
   int = function(v) return math.type(v) == "integer" and v or (math.type(v) == "float" and math.tointeger(v)) or nil end,
   float = function(v) return type(v) == "number" and v + 0.0 or nil end,
