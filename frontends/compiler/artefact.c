@@ -63,6 +63,19 @@ static bool write_weights(lap_artefact *a, const lap_views *weights, lap_fault *
     return lap_safetensors_write(a->weights, weights->n, weights->names, tensors, NULL, fault);
 }
 
+/* The model's message, "error: text" or "place: error: text", as a fault. */
+static bool model_fault(lap_fault *fault, lap_code code, const char *message)
+{
+    const char *mark = strstr(message, "error: ");
+    if (mark == NULL || mark == message) {
+        return lap_fault_set(fault, code, "%s", mark != NULL ? mark + strlen("error: ") : message);
+    }
+    char place[sizeof fault->place];
+    int n = (int)(mark - message) - (int)strlen(": ");
+    snprintf(place, sizeof place, "%.*s", n > 0 ? n : 0, message);
+    return lap_fault_at(fault, code, place, "%s", mark + strlen("error: "));
+}
+
 static bool load(lap_artefact *a, lap_fault *fault)
 {
     a->library = dlopen(a->files.artefact, RTLD_NOW | RTLD_LOCAL);
@@ -74,7 +87,7 @@ static bool load(lap_artefact *a, lap_fault *fault)
         return false;
     }
     a->model = a->api.open(a->weights);
-    return a->model != NULL || lap_fault_set(fault, LAP_BAD_INPUT, "%s", a->api.error(NULL));
+    return a->model != NULL || model_fault(fault, LAP_BAD_INPUT, a->api.error(NULL));
 }
 
 lap_artefact *lap_artefact_build(lap_session *s, const lap_views *weights, lap_fault *fault)
@@ -179,7 +192,7 @@ bool lap_artefact_run(lap_artefact *a, const lap_tensors *inputs, lap_tensors *o
     if (good) {
         int code = a->api.run(a->model, in_fields, out_fields);
         good = code == 0 ? unpack_outputs(a, out_fields, out, fault)
-                         : lap_fault_set(fault, (lap_code)code, "%s", a->api.error(a->model));
+                         : model_fault(fault, (lap_code)code, a->api.error(a->model));
     }
     free(in_fields);
     free(out_fields);

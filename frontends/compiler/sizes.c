@@ -163,12 +163,12 @@ static bool holds(int64_t a, lap_rel rel, int64_t b)
     return false;
 }
 
-static bool shapes_positive(lap_sizes *sizes, lap_specs specs)
+static bool shapes_at_least(lap_sizes *sizes, lap_specs specs, int64_t least)
 {
     for (uint32_t i = 0; i < specs.n; i++) {
         for (uint32_t k = 0; k < specs.at[i].rank; k++) {
             int64_t extent;
-            if (!lap_dim_eval(sizes->ctx, specs.at[i].shape[k], lap_sizes_value, sizes, &extent) || extent < 1) {
+            if (!lap_dim_eval(sizes->ctx, specs.at[i].shape[k], lap_sizes_value, sizes, &extent) || extent < least) {
                 return false;
             }
         }
@@ -176,7 +176,7 @@ static bool shapes_positive(lap_sizes *sizes, lap_specs specs)
     return true;
 }
 
-static bool all_hold(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves)
+static bool all_hold(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, int64_t least)
 {
     for (uint32_t i = 0; i < lap_graph_n_checks(g); i++) {
         const lap_check *c = lap_graph_check(g, i);
@@ -186,8 +186,8 @@ static bool all_hold(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves)
             return false;
         }
     }
-    return shapes_positive(sizes, leaves->inputs) && shapes_positive(sizes, leaves->weights) &&
-           shapes_positive(sizes, leaves->outputs);
+    return shapes_at_least(sizes, leaves->inputs, least) && shapes_at_least(sizes, leaves->weights, least) &&
+           shapes_at_least(sizes, leaves->outputs, least);
 }
 
 static void open_symbol(void *user, lap_name symbol)
@@ -210,7 +210,7 @@ static void open_symbols(lap_sizes *sizes, lap_graph *g, lap_specs specs)
 }
 
 /* Counts through combinations of candidate values like an odometer, likeliest first. */
-static bool search(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, uint32_t first)
+static bool search(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, uint32_t first, int64_t least)
 {
     static const int64_t values[] = { 8, 16, 4, 2, 1, 12, 32, 6, 3, 14, 64, 7, 9, 5, 10, 24, 28, 48, 56, 128 };
     enum { N = sizeof values / sizeof values[0] };
@@ -220,7 +220,7 @@ static bool search(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, uin
         for (uint32_t i = 0; i < n; i++) {
             sizes->at[first + i].value = values[digit[i]];
         }
-        if (all_hold(sizes, g, leaves)) {
+        if (all_hold(sizes, g, leaves, least)) {
             return true;
         }
         uint32_t i = 0;
@@ -239,7 +239,8 @@ bool lap_sizes_choose(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves)
     uint32_t first = sizes->n;
     open_symbols(sizes, g, leaves->inputs);
     open_symbols(sizes, g, leaves->weights);
-    if (sizes->n == first || search(sizes, g, leaves, first)) {
+    /* Empty tensors only where a given size asks for them. */
+    if (sizes->n == first || search(sizes, g, leaves, first, 1) || search(sizes, g, leaves, first, 0)) {
         return true;
     }
     const char *names = "";

@@ -343,9 +343,16 @@ static void test_list(void **state)
     assert_non_null(d);
     assert_true(cJSON_IsArray(d));
     cJSON_Delete(d);
+    const char *old = getenv("LAPPET_PLUGINS");
+    char *path = old != NULL ? strdup(old) : NULL;
     setenv("LAPPET_PLUGINS", folder, 1);
     expect("list", 2, "", "found no patterns");
-    unsetenv("LAPPET_PLUGINS");
+    if (path != NULL) {
+        setenv("LAPPET_PLUGINS", path, 1);
+    } else {
+        unsetenv("LAPPET_PLUGINS");
+    }
+    free(path);
 }
 
 static void test_dump(void **state)
