@@ -13,7 +13,7 @@
 
 static void put_header(char *at, const char *name, size_t size)
 {
-    char text[HEADER + 1];
+    char text[2 * HEADER];
     snprintf(text, sizeof text, "%-16s%-12d%-6d%-6d%-8o%-10zu`\n", name, 0, 0, 0, 0644u, size);
     memcpy(at, text, HEADER);
 }

@@ -153,7 +153,7 @@ bool lap_views_weight(lap_ctx *ctx, const lap_views *set, const char *name, lap_
     if (mark == NULL) {
         return true;
     }
-    uint32_t n;
+    uint32_t n = 0;
     if (!count_members(ctx, set, name, mark, &n, fault)) {
         return false;
     }
