@@ -144,6 +144,8 @@ lap_dest lap_dest_of(lap_lowering *l, lap_ref node);
 lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t n, const lap_name *order);
 /* Computes `node` (its expression when it is not stored yet or `dest` is its own place) into dest. */
 void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool is_own);     /* lower_map.c */
+/* Whether every index of an `at` is provably inside its axis (bounds.c). */
+bool lap_reads_inside(lap_lowering *l, lap_ref at);
 /* A product to multiply out: neither factor only scales the other. */
 bool lap_is_product(lap_lowering *l, lap_ref r);                     /* contract.c */
 bool lap_contract_roles_ok(lap_lowering *l, lap_ref reduce);        /* contract.c */

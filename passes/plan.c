@@ -38,7 +38,7 @@ static void learn(lap_lowering *l, lap_ref r)
         all_affine = all_affine && a->is_affine;
         all_static = all_static && a->is_static;
         p->may_fail = p->may_fail || a->may_fail;
-        p->cost += a->cost;
+        p->cost += a->is_affine ? 0 : a->cost;
     }
     for (uint32_t i = 0; i < n->n_axes; i++) {
         if (lap_ref_some(n->axes[i].count)) {
@@ -64,7 +64,7 @@ static void learn(lap_lowering *l, lap_ref r)
         for (uint32_t i = 1; i < n->n_args; i++) {
             p->is_view = p->is_view && lap_plan_of(l, n->args[i])->is_affine;
         }
-        p->may_fail = p->may_fail || lap_node_attr(n, LAP_ATTR_FILL) == NULL;
+        p->may_fail = p->may_fail || (lap_node_attr(n, LAP_ATTR_FILL) == NULL && !lap_reads_inside(l, r));
     }
     p->is_view = p->is_view || n->op == LAP_OP_RENAME;
     p->may_fail = p->may_fail && n->op != LAP_OP_REDUCE && n->op != LAP_OP_RESULT && n->op != LAP_OP_SCATTER;
@@ -177,22 +177,44 @@ static bool has_counts(const lap_node *n)
     return false;
 }
 
-/* A reduction that runs well inside one row: its fastest axis is the source's fastest, or it is long. */
+/* The fastest axis, as `r` names it, of the largest tensor that r's expression reads; none when an
+ * index replaces it. */
+static lap_name fastest_axis(lap_lowering *l, lap_ref r, uint32_t *out_axes)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    if (n->op != LAP_OP_MAP && n->op != LAP_OP_AT && n->op != LAP_OP_RENAME && n->op != LAP_OP_CUSTOM) {
+        *out_axes = is_pure_scalar(n) ? 0 : n->n_axes;
+        return n->n_axes > 0 ? n->axes[n->n_axes - 1].name : (lap_name){0};
+    }
+    lap_name best = {0};
+    uint32_t n_operands = n->op == LAP_OP_MAP ? n->n_args : 1, most;
+    *out_axes = 0;
+    for (uint32_t i = 0; i < n_operands; i++) {
+        lap_name name = lap_plan_of(l, n->args[i])->is_affine ? (lap_name){0} : fastest_axis(l, n->args[i], &most);
+        if (!lap_plan_of(l, n->args[i])->is_affine && most > *out_axes) {
+            *out_axes = most;
+            best = name;
+        }
+    }
+    lap_names from = lap_attr_names(n, n->op == LAP_OP_AT ? LAP_ATTR_SRC : LAP_ATTR_FROM);
+    for (uint32_t i = 0; i < from.n; i++) {
+        if (lap_name_same(from.at[i], best)) {
+            return n->op == LAP_OP_AT ? (lap_name){0} : lap_attr_names(n, LAP_ATTR_TO).at[i];
+        }
+    }
+    return best;
+}
+
+/* A reduction that runs well inside one row: along the memory of what it reads. */
 static bool reduces_along_memory(lap_lowering *l, const lap_node *n)
 {
     lap_names over = lap_attr_names(n, LAP_ATTR_OVER);
     lap_red red = (lap_red)lap_attr_i(n, LAP_ATTR_RED, 0);
+    uint32_t axes;
     if (n->n_axes == 0 || red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN) {
         return true;
     }
-    const lap_node *x = lap_node_at(l->g, n->args[0]);
-    int64_t total = 1;
-    for (uint32_t i = 0; i < over.n; i++) {
-        int64_t size;
-        const lap_axis *a = lap_node_axis(x, over.at[i]);
-        total = lap_dim_is_const(l->ctx, a->size, &size) && total < 1024 ? total * size : 1024;
-    }
-    return total >= 32;
+    return lap_names_has(over, fastest_axis(l, n->args[0], &axes));
 }
 
 static void force(lap_lowering *l, lap_ref r)
@@ -242,6 +264,9 @@ static bool try_rows(lap_lowering *l, lap_ref r)
     lap_plan_node *h = lap_plan_of(l, lap_plan_of(l, r)->home);
     if (has_counts(n) || n->n_axes == 0 || !joins_map(l, r, &names)) {
         return false;
+    }
+    if (!reduces_along_memory(l, n)) {      /* inside the lanes, once per element */
+        return !h->has_rows && n->n_axes == lap_node_at(l->g, lap_plan_of(l, r)->home)->n_axes;
     }
     if (!h->has_rows) {
         h->has_rows = true;
