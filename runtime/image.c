@@ -251,11 +251,14 @@ static void read_step(reader *r, lap_image_step *s)
     if (r->wrong) {
         return;
     }
+    bool nests = s->kind == LAP_STEP_LOOP || s->kind == LAP_STEP_BRANCH;
     bool ok = true;
-    if (s->kind == LAP_STEP_LAUNCH) {
+    if (!nests && (s->n_body > 0 || s->n_other > 0)) {
+        ok = false;
+    } else if (s->kind == LAP_STEP_LAUNCH) {
         ok = s->kernel < image->n_kernels;
     } else if (s->kind == LAP_STEP_LOOP) {
-        ok = s->limit < image->n_dims && s->n_test <= s->n_body && (s->counter < 0 || is_writable(image, (uint32_t)s->counter));
+        ok = s->limit < image->n_dims && s->n_test <= s->n_body && s->n_other == 0 && (s->counter < 0 || is_writable(image, (uint32_t)s->counter));
     } else if (s->kind == LAP_STEP_BRANCH) {
         ok = s->test >= 0;
     } else {
@@ -297,10 +300,9 @@ static void check_tree(reader *r)
     memset(depth, 1, image->n_top);
     for (uint32_t i = 0; !r->wrong && i < image->n_steps; i++) {
         const lap_image_step *s = &image->steps[i];
-        bool nests = s->kind == LAP_STEP_LOOP || s->kind == LAP_STEP_BRANCH;
         if (depth[i] == 0) {
             fail(r, "has a step in no list");
-        } else if (nests) {
+        } else {
             claim(r, i, s->body, s->n_body, depth);
             claim(r, i, s->other, s->n_other, depth);
         }

@@ -1,139 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_exec.c - programs with kernels written in C go through the image and the runtime. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/exec_rig.h"
 
-#include <math.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "codegen/image.h"
-#include "runtime/exec.h"
-#include "runtime/plan.h"
-
-enum { MAX = 16 };
-
-/* A program being put together, and what came of it. */
-typedef struct rig {
-    lap_ctx *ctx;
-    lap_program p;
-    lap_leaf inputs[MAX], weights[MAX], outputs[MAX];
-    lap_buffer buffers[MAX];
-    lap_kernel kernels[MAX];
-    lap_kernel_fn *fns[MAX];
-    lap_step steps[MAX];
-    lap_check checks[MAX];
-    uint32_t n_slots[MAX];
-    const void *image;
-    size_t n_image;
-    lap_exec *exec;
-    lap_fault fault;
-} rig;
-
-static rig *rig_new(void)
-{
-    rig *r = calloc(1, sizeof *r);
-    r->ctx = lap_ctx_new(0);
-    r->p = (lap_program){.ctx = r->ctx, .name = "toy", .inputs = r->inputs, .weights = r->weights,
-                         .outputs = r->outputs, .buffers = r->buffers, .kernels = r->kernels, .steps = r->steps,
-                         .checks = r->checks};
-    return r;
-}
-
-static void rig_free(rig *r)
-{
-    lap_exec_close(r->exec);
-    lap_ctx_free(r->ctx);
-    free(r);
-}
-
-static lap_dim dim(rig *r, const char *text)
-{
-    lap_dim d;
-    const char *error;
-    if (!lap_dim_parse(r->ctx, text, strlen(text), &d, &error)) {
-        fail_msg("%s: %s", text, error);
-    }
-    return d;
-}
-
-/* A leaf with axes "N 2*M ..": each text up to a space is an extent. */
-static lap_leaf leaf(rig *r, const char *name, lap_dtype dtype, const char *axes)
-{
-    lap_dim *shape = lap_arena_array(r->ctx->arena, LAP_MAX_RANK, sizeof *shape);
-    int32_t *crop = lap_arena_array(r->ctx->arena, LAP_MAX_RANK, sizeof *crop);
-    uint32_t rank = 0;
-    for (const char *at = axes; *at; rank++) {
-        size_t n = strcspn(at, " ");
-        shape[rank] = dim(r, lap_arena_printf(r->ctx->arena, "%.*s", (int)n, at));
-        crop[rank] = -1;
-        at += n + (at[n] == ' ');
-    }
-    return (lap_leaf){lap_intern(r->ctx, name), dtype, rank, shape, false, lap_loc_make(r->ctx, "m.lua", 7, (lap_loc){0}),
-                      crop};
-}
-
-static uint32_t buffer(rig *r, lap_buffer_kind kind, lap_dtype elem, const char *count, uint32_t of)
-{
-    r->buffers[r->p.n_buffers] = (lap_buffer){.kind = kind, .elem = elem, .count = dim(r, count), .leaf = of};
-    return r->p.n_buffers++;
-}
-
-/* A kernel over `grid`; its graph has the grid loop, and a `fail` when there is a message. */
-static uint32_t kernel(rig *r, lap_kernel_fn *fn, const char *grid, const char *message)
-{
-    lap_graph *g = lap_graph_new(r->ctx, "k", LAP_LEVEL_KERNEL);
-    lap_k_loop loop = lap_k_for(g, LAP_LOOP_GRID, lap_dim_node(g, dim(r, grid)), 0, NULL);
-    if (message) {
-        lap_k_fail(g, lap_map2(g, LAP_FN_LT, loop.index, lap_const_i(g, 0)), message);
-    }
-    lap_k_end(g, &loop, NULL, NULL);
-    uint32_t k = r->p.n_kernels++;
-    r->kernels[k] = (lap_kernel){g, lap_arena_printf(r->ctx->arena, "k%u", k), {0}};
-    r->fns[k] = fn;
-    return k;
-}
-
-static lap_step launch(rig *r, uint32_t k, uint32_t n, const uint32_t *buffers)
-{
-    const uint32_t *copy = lap_arena_copy(r->ctx->arena, buffers, n * sizeof *buffers);
-    return (lap_step){.kind = LAP_STEP_LAUNCH, .launch = {k, n, copy}, .counter = -1, .test = -1};
-}
-#define LAUNCH(r, k, ...)                                                                                    \
-    launch(r, k, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), (uint32_t[]){__VA_ARGS__})
-
-static void start(rig *r, uint32_t n_threads)
-{
-    r->image = lap_image_write(&r->p, &r->n_image);
-    r->exec = lap_exec_open(r->image, r->n_image, r->fns, &(lap_exec_options){.n_threads = n_threads}, &r->fault);
-    if (!r->exec) {
-        fail_msg("%s", r->fault.text);
-    }
-}
-
-static lap_tensor floats(float *data, int64_t n)
-{
-    return (lap_tensor){LAP_F32, 1, {n}, data, (size_t)n * sizeof *data};
-}
-
-static void ok(rig *r, bool result)
-{
-    if (!result) {
-        fail_msg("%s", r->fault.text);
-    }
-}
-
-static void says(rig *r, bool result, const char *message)
-{
-    assert_false(result);
-    if (!strstr(r->fault.text, message)) {
-        fail_msg("'%s' does not say '%s'", r->fault.text, message);
-    }
-}
 
 /* ---- kernels ------------------------------------------------------------------------------- */
 
@@ -289,85 +158,6 @@ static void test_memory_limit(void **state)
     ok(r, lap_exec_set_weight_tensors(r->exec, &weight, &r->fault));
     says(r, lap_exec_bind(r->exec, &in, &r->fault), "allowed are 4096");
     free(weight.data);
-    rig_free(r);
-}
-
-/* ---- sizes --------------------------------------------------------------------------------- */
-
-/* Binds inputs with these extents; the value of `symbol`, or -1 with the message in the rig. */
-static int64_t solve(rig **out, const char *axes, const int64_t *actual, const char *symbol)
-{
-    rig *r = *out = rig_new();
-    r->inputs[r->p.n_inputs++] = leaf(r, "x", LAP_F32, axes);
-    start(r, 1);
-    lap_tensor in = {LAP_F32, r->inputs[0].rank, {0}, NULL, 0};
-    memcpy(in.shape, actual, in.rank * sizeof *actual);
-    int64_t value;
-    return lap_exec_bind(r->exec, &in, &r->fault) && lap_exec_symbol(r->exec, symbol, &value) ? value : -1;
-}
-
-static void test_solves(void **state)
-{
-    (void)state;
-    static const struct { const char *axes; int64_t actual[3]; const char *symbol; int64_t value; const char *message; } rows[] = {
-        {"S*S", {36}, "S", 6, NULL},
-        {"S*S", {37}, "S", -1, "x has an axis of 37, which is not S*S for any S"},
-        {"S*S", {0}, "S", 0, NULL},
-        {"2*M+1 M", {7, 3}, "M", 3, NULL},
-        {"2*M+1 M", {8, 3}, "M", -1, "which is not 2*M+1 for any M"},
-        {"2*M+1 M", {9, 3}, "M", -1, "x has an axis of 3, expected M = 4"},
-        {"N*M M 3", {12, 4, 3}, "N", 3, NULL},
-        {"N*M M 3", {12, 4, 2}, "N", -1, "x has an axis of 2, expected 3"},
-        {"N//2 N", {3, 7}, "N", 7, NULL},
-        {"N//2", {3}, "N", -1, "N cannot be found"},
-        {"N*M", {12}, "N", -1, "cannot be found"},
-        {"max(9-N,0)", {5}, "N", 4, NULL},
-        {"N+M N-M", {9, 5}, "N", -1, "cannot be found"},
-        {"(N*N+N)/2", {10}, "N", 4, NULL},
-        {"N*N*N", {INT64_C(1) << 60}, "N", INT64_C(1) << 20, NULL},
-        {"N+1", {0}, "N", -1, "for any N"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        rig *r;
-        int64_t value = solve(&r, rows[i].axes, rows[i].actual, rows[i].symbol);
-        if (value != rows[i].value) {
-            fail_msg("%s: %lld, %s", rows[i].axes, (long long)value, r->fault.text);
-        }
-        if (rows[i].message && !strstr(r->fault.text, rows[i].message)) {
-            fail_msg("'%s' does not say '%s'", r->fault.text, rows[i].message);
-        }
-        rig_free(r);
-    }
-}
-
-static void test_optional_input(void **state)
-{
-    (void)state;
-    rig *r = rig_new();
-    r->inputs[0] = leaf(r, "x", LAP_F32, "N");
-    r->inputs[1] = leaf(r, "bias", LAP_F32, "N H");
-    r->inputs[1].is_optional = true;
-    r->p.n_inputs = 2;
-    r->outputs[r->p.n_outputs++] = leaf(r, "y", LAP_F32, "N");
-    uint32_t x = buffer(r, LAP_BUF_INPUT, LAP_F32, "N", 0), y = buffer(r, LAP_BUF_OUTPUT, LAP_F32, "N", 0);
-    uint32_t bias = buffer(r, LAP_BUF_INPUT, LAP_F32, "N*H", 1);
-    r->steps[0] = LAUNCH(r, kernel(r, k_add_one, "N", NULL), x, y);
-    r->p.n_steps = 1;
-    start(r, 1);
-    float a[4] = {1, 2, 3, 4}, b[4];
-    lap_tensor in[2] = {floats(a, 4), {0}}, out = floats(b, 4);
-    ok(r, lap_exec_run(r->exec, in, &out, &r->fault));
-    assert_true(b[3] == 5);
-    in[1] = (lap_tensor){LAP_F32, 2, {4, 1}, a, sizeof a};
-    ok(r, lap_exec_run(r->exec, in, &out, &r->fault));
-    in[1].shape[0] = 2;
-    in[1].shape[1] = 2;
-    says(r, lap_exec_run(r->exec, in, &out, &r->fault), "bias has an axis of 2, expected N = 4");
-    lap_exec_close(r->exec);
-    r->steps[0] = LAUNCH(r, 0, bias, y);
-    start(r, 1);
-    in[1] = (lap_tensor){0};
-    says(r, lap_exec_run(r->exec, in, &out, &r->fault), "bias is needed but not given");
     rig_free(r);
 }
 
@@ -585,7 +375,7 @@ static void test_families(void **state)
     rig_free(r);
 }
 
-/* ---- the image and the plan ---------------------------------------------------------------- */
+/* ---- the image ---------------------------------------------------------------- */
 
 /* Cut or changed images are refused or opened, never more. */
 static void test_hostile_images(void **state)
@@ -610,45 +400,12 @@ static void test_hostile_images(void **state)
     rig_free(r);
 }
 
-static void test_plan(void **state)
-{
-    (void)state;
-    unsigned seed = 20240817;
-    for (int round = 0; round < 200; round++) {
-        lap_plan_item items[40];
-        uint32_t n = (uint32_t)rand_r(&seed) % 40;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t first = (uint32_t)rand_r(&seed) % 20;
-            items[i] = (lap_plan_item){.size = (size_t)rand_r(&seed) % 1000, .first = first,
-                                       .last = first + (uint32_t)rand_r(&seed) % 5};
-        }
-        size_t total, sum = 0;
-        assert_true(lap_plan(items, n, &total));
-        for (uint32_t i = 0; i < n; i++) {
-            sum += items[i].size;
-            assert_int_equal(items[i].offset % LAP_PLAN_ALIGN, 0);
-            assert_true(items[i].offset + items[i].size <= total);
-            for (uint32_t j = 0; j < i; j++) {
-                bool together = items[i].first <= items[j].last && items[j].first <= items[i].last;
-                bool apart = items[i].offset + items[i].size <= items[j].offset ||
-                             items[j].offset + items[j].size <= items[i].offset;
-                assert_true(!together || apart);
-            }
-        }
-        assert_true(total <= sum);
-    }
-    lap_plan_item huge[2] = {{.size = SIZE_MAX / 2 - 200, .last = 1}, {.size = SIZE_MAX / 2 - 200, .last = 1}};
-    size_t total;
-    assert_false(lap_plan(huge, 2, &total));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs),           cmocka_unit_test(test_refuses_shapes), cmocka_unit_test(test_unaligned),
-        cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_solves),         cmocka_unit_test(test_optional_input),
-        cmocka_unit_test(test_control),        cmocka_unit_test(test_crops),          cmocka_unit_test(test_fails),
-        cmocka_unit_test(test_families),       cmocka_unit_test(test_hostile_images), cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_runs),    cmocka_unit_test(test_refuses_shapes), cmocka_unit_test(test_unaligned),
+        cmocka_unit_test(test_control), cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_crops),
+        cmocka_unit_test(test_fails),   cmocka_unit_test(test_families),       cmocka_unit_test(test_hostile_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
