@@ -102,6 +102,9 @@ LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef 
                             uint32_t n, LLVMValueRef *args);
 LLVMValueRef lap_flags(LLVMValueRef v, LLVMFastMathFlags flags);
 LLVMValueRef lap_bool_any(lap_emitter *e, LLVMValueRef mask);   /* of a vector of bool, or of a bool */
+/* The lower (0) or upper (1) lanes of v, which has an even number; and their inverse. */
+LLVMValueRef lap_half(lap_emitter *e, LLVMValueRef v, uint32_t which);
+LLVMValueRef lap_concat(lap_emitter *e, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef lap_mask_and(lap_emitter *e, LLVMValueRef a, LLVMValueRef b);      /* either may be NULL */
 
 /* ---- map.c: scalar functions */

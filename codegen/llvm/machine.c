@@ -24,9 +24,9 @@ typedef struct level {
 /* Rows of one architecture from strong to weak; the last needs nothing. */
 static const level levels[] = {
     {"x86-64-v4", "x86_64", {"avx512f", "avx512dq", "avx512bw", "avx512vl"}, 16, 32, 6, 64, true,
-     {.fma = true, .round = true, .half = true, .gather = true, .is_x86 = true}},
+     {.fma = true, .round = true, .half = true, .scale = true, .is_x86 = true}},
     {"x86-64-v3", "x86_64", {"avx2", "fma", "f16c"}, 8, 16, 6, 16, false,
-     {.fma = true, .round = true, .half = true, .gather = true, .is_x86 = true}},
+     {.fma = true, .round = true, .half = true, .is_x86 = true}},
     {"x86-64-v2", "x86_64", {"sse4.1"}, 4, 16, 6, 8, false, {.round = true, .is_x86 = true}},
     {"x86-64", "x86_64", {NULL}, 4, 16, 6, 8, false, {.is_x86 = true}},
     {"armv8-a", "aarch64", {NULL}, 4, 32, 8, 12, false,

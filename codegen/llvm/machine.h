@@ -12,7 +12,7 @@ typedef struct lap_abilities {
     bool fma;           /* fused multiply-add */
     bool round;         /* round to integral */
     bool half;          /* f16 conversions */
-    bool gather;        /* vector gathers worth using */
+    bool scale;         /* x * 2^n on vectors */
     bool is_x86, is_aarch64;
 } lap_abilities;
 

@@ -13,11 +13,6 @@ static LLVMValueRef k(LLVMValueRef like, double v)
     return lap_const_of(LLVMTypeOf(like), v);
 }
 
-static LLVMValueRef add(lap_emitter *e, LLVMValueRef a, LLVMValueRef b)
-{
-    return lap_flags(LLVMBuildFAdd(e->b, a, b, ""), LLVMFastMathAllowContract);
-}
-
 static LLVMValueRef mul(lap_emitter *e, LLVMValueRef a, LLVMValueRef b)
 {
     return lap_flags(LLVMBuildFMul(e->b, a, b, ""), LLVMFastMathAllowContract);
@@ -96,21 +91,48 @@ LLVMValueRef lap_math_floor(lap_emitter *e, LLVMValueRef x)
 
 /* ---- exponential, logarithm ---- */
 
-/* e^x = 2^n e^r with n the integer next to x / ln 2. Adding 1.5 * 2^23 rounds, and leaves n in the
- * low bits, from where it moves into the exponent. */
-static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
+/* x * 2^n by the instruction for it, a register at a time: overflow and underflow come out right. */
+static LLVMValueRef scale(lap_emitter *e, LLVMValueRef x, LLVMValueRef n)
 {
-    static const double c[] = {1.381446724e-03, 8.368780836e-03, 4.166839272e-02, 1.666651964e-01, 4.999999404e-01};
-    LLVMValueRef shifted = madd(e, x, k(x, 1.44269504088896341), k(x, 0x1.8p23));
-    LLVMValueRef n = LLVMBuildFSub(e->b, shifted, k(x, 0x1.8p23), "");
-    LLVMValueRef r = madd(e, n, k(x, -0x1.62e4p-1), x);
-    r = madd(e, n, k(x, -0x1.7f7d1cp-20), r);
-    LLVMValueRef p = madd(e, mul(e, r, r), POLYNOMIAL(e, r, c), r);
-    p = add(e, p, k(x, 1));
+    static const char *const names[] = {"llvm.x86.avx512.mask.scalef.ps.128", "llvm.x86.avx512.mask.scalef.ps.256",
+                                        "llvm.x86.avx512.mask.scalef.ps.512"};
+    enum { CURRENT_ROUNDING = 4 };
+    uint32_t lanes = lap_lanes_of(x);
+    if (lanes > 16) {
+        LLVMValueRef low = scale(e, lap_half(e, x, 0), lap_half(e, n, 0));
+        return lap_concat(e, low, scale(e, lap_half(e, x, 1), lap_half(e, n, 1)));
+    }
+    bool is_whole = lanes == 16;
+    LLVMTypeRef bits = is_whole ? e->i16 : e->i8;
+    LLVMValueRef args[5] = {x, n, LLVMConstNull(LLVMTypeOf(x)), LLVMConstAllOnes(bits),
+                            LLVMConstInt(e->i32, CURRENT_ROUNDING, false)};
+    return lap_intrinsic2(e, names[lanes / 8], NULL, 0, is_whole ? 5 : 4, args);
+}
+
+/* p * 2^n with n in the low bits of `shifted`, moved into the exponent; x decides at the borders. */
+static LLVMValueRef scale_by_bits(lap_emitter *e, LLVMValueRef p, LLVMValueRef shifted, LLVMValueRef x)
+{
     LLVMValueRef power = LLVMBuildShl(e->b, bits_of(e, shifted), lap_const_of(lap_like(x, e->i32), 23), "");
     LLVMValueRef v = float_of(e, LLVMBuildAdd(e->b, bits_of(e, p), power, ""));
     v = pick(e, is(e, LLVMRealOLT, x, -87.33654), k(x, 0), v);
     return pick(e, is(e, LLVMRealOLE, x, 88.722839), v, LLVMBuildFAdd(e->b, x, k(x, INFINITY), ""));
+}
+
+/* e^x = 2^n e^r with n the integer next to x / ln 2: adding 1.5 * 2^23 rounds. */
+static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
+{
+    static const double c[] = {1.384355943e-03, 8.374235593e-03, 4.166800901e-02, 1.666643023e-01, 4.999999404e-01, 1, 1};
+    bool by_instruction = e->machine->can.scale && lap_lanes_of(x) >= 4;
+    if (by_instruction) {
+        x = pick(e, is(e, LLVMRealOLT, x, -110), k(x, -110), x);
+        x = pick(e, is(e, LLVMRealOGT, x, 89), k(x, 89), x);
+    }
+    LLVMValueRef shifted = madd(e, x, k(x, 1.44269504088896341), k(x, 0x1.8p23));
+    LLVMValueRef n = LLVMBuildFSub(e->b, shifted, k(x, 0x1.8p23), "");
+    LLVMValueRef r = madd(e, n, k(x, -0x1.62e4p-1), x);
+    r = madd(e, n, k(x, -0x1.7f7d1cp-20), r);
+    LLVMValueRef p = POLYNOMIAL(e, r, c);
+    return by_instruction ? scale(e, p, n) : scale_by_bits(e, p, shifted, x);
 }
 
 /* x = 2^n (1 + m), 1 + m between the square roots of 1/2 and 2. */

@@ -196,3 +196,22 @@ LLVMValueRef lap_mask_and(lap_emitter *e, LLVMValueRef a, LLVMValueRef b)
     }
     return LLVMBuildAnd(e->b, a, b, "");
 }
+
+LLVMValueRef lap_half(lap_emitter *e, LLVMValueRef v, uint32_t which)
+{
+    uint32_t n = lap_lanes_of(v) / 2;
+    if (n == 1) {
+        return LLVMBuildExtractElement(e->b, v, LLVMConstInt(e->i32, which, false), "");
+    }
+    LLVMValueRef order[MAX_LANES];
+    for (uint32_t i = 0; i < n; i++) {
+        order[i] = LLVMConstInt(e->i32, which * n + i, false);
+    }
+    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(order, n), "");
+}
+
+LLVMValueRef lap_concat(lap_emitter *e, LLVMValueRef a, LLVMValueRef b)
+{
+    LLVMValueRef order = lap_iota(e, e->i32, 2 * lap_lanes_of(a), 1);
+    return LLVMBuildShuffleVector(e->b, a, b, order, "");
+}

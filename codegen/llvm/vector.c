@@ -199,28 +199,41 @@ static LLVMValueRef tail_mask(lap_emitter *e, vector_loop *v, LLVMValueRef index
 
 /* ---- stages ---- */
 
-/* Halves the partial results until they have as many lanes as the stage. */
+/* Half of the partial results against the other half, until `lanes` are left. */
+static LLVMValueRef fold_lanes(lap_emitter *e, lap_fn fn, lap_dtype type, LLVMValueRef x, uint32_t lanes)
+{
+    while (lap_lanes_of(x) > lanes) {
+        x = lap_combine(e, fn, type, lap_half(e, x, 0), lap_half(e, x, 1));
+    }
+    return x;
+}
+
+/* The extreme of all lanes: one test for NaN instead of one per step shortens the chain. */
+static LLVMValueRef fold_extreme(lap_emitter *e, LLVMRealPredicate keeps_first, LLVMValueRef x)
+{
+    LLVMValueRef is_nan = lap_bool_any(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""));
+    while (lap_lanes_of(x) > 1) {
+        LLVMValueRef a = lap_half(e, x, 0), b = lap_half(e, x, 1);
+        x = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, keeps_first, a, b, ""), a, b, "");
+    }
+    return LLVMBuildSelect(e->b, is_nan, LLVMConstReal(e->f32, NAN), x, "");
+}
+
 static void narrow_carried(lap_emitter *e, vector_loop *v, uint32_t lanes)
 {
     for (uint32_t i = 0; i < v->n_carried; i++) {
-        if (v->fn[i] == FN_ANY) {
+        LLVMValueRef *x = &v->current[i];
+        if (v->fn[i] == FN_ANY || lap_lanes_of(*x) <= lanes) {
             continue;
         }
-        LLVMValueRef x = v->current[i];
-        for (uint32_t n = lap_lanes_of(x); n > lanes; n /= 2) {
-            LLVMValueRef order[2][256];
-            for (uint32_t j = 0; j < n / 2; j++) {
-                order[0][j] = LLVMConstInt(e->i32, j, false);
-                order[1][j] = LLVMConstInt(e->i32, n / 2 + j, false);
-            }
-            LLVMValueRef poison = LLVMGetPoison(LLVMTypeOf(x)), half[2];
-            for (int h = 0; h < 2; h++) {
-                half[h] = n == 2 ? LLVMBuildExtractElement(e->b, x, order[h][0], "")
-                                 : LLVMBuildShuffleVector(e->b, x, poison, LLVMConstVector(order[h], n / 2), "");
-            }
-            x = lap_combine(e, (lap_fn)v->fn[i], carried_type(e, v, i), half[0], half[1]);
+        lap_dtype type = carried_type(e, v, i);
+        bool is_extreme = (v->fn[i] == LAP_FN_MAX || v->fn[i] == LAP_FN_MIN) && lap_dtype_compute(type) == LAP_F32;
+        if (lanes > 1 || !is_extreme) {
+            *x = fold_lanes(e, (lap_fn)v->fn[i], type, *x, lanes);
+            continue;
         }
-        v->current[i] = x;
+        *x = fold_lanes(e, (lap_fn)v->fn[i], type, *x, e->machine->target.vector_f32);
+        *x = fold_extreme(e, v->fn[i] == LAP_FN_MAX ? LLVMRealOGT : LLVMRealOLT, *x);
     }
 }
 
