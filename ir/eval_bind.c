@@ -113,21 +113,18 @@ static bool solve_monomial(trial *t, const equation *e, int64_t *out)
     return false;
 }
 
-static bool solve(lap_eval_run *run, const equation *e, lap_name unknown, int64_t *out)
+/* The least positive solution, or 0 when only that is one. */
+static bool search(trial *t, const equation *e, int64_t *out)
 {
-    trial t = {run, unknown, 0};
-    if (solve_monomial(&t, e, out)) {
-        return true;
-    }
     int64_t most = e->have < 64 ? 64 : e->have < SEARCH_LIMIT ? e->have : SEARCH_LIMIT;
     for (int64_t v = 1; v <= most; v++) {
-        if (hits(&t, e, v)) {
+        if (hits(t, e, v)) {
             *out = v;
             return true;
         }
     }
     *out = 0;
-    return hits(&t, e, 0);
+    return hits(t, e, 0);
 }
 
 typedef struct unknowns {
@@ -146,48 +143,65 @@ static void note_symbol(void *user, lap_name symbol)
     }
 }
 
-/* Solves or decides one equation; `out_moved` when that was possible. */
-static bool settle(lap_eval_run *run, equation *e, bool *out_moved)
+/* An equation without unknowns. */
+static bool decide(lap_eval_run *run, const equation *e)
+{
+    const char *tensor = lap_text(run->ctx, e->tensor);
+    int64_t value;
+    if (!lap_eval_size(run, e->dim, e->loc, &value)) {
+        return false;
+    }
+    if (value == e->have) {
+        return true;
+    }
+    if (lap_dim_is_const(run->ctx, e->dim, &value)) {
+        return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %lld", tensor,
+                         (long long)e->have, (long long)value);
+    }
+    return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %s = %lld", tensor,
+                     (long long)e->have, lap_dim_show(run->ctx, e->dim), (long long)value);
+}
+
+/* Solves or decides one equation; `out_moved` when that was possible. Extents that are no monomial may
+ * have several solutions (9//2 = 8//2), so they are searched only when nothing else is left. */
+static bool settle(lap_eval_run *run, equation *e, bool searches, bool *out_moved)
 {
     unknowns u = {.run = run};
     lap_dim_symbols(run->ctx, e->dim, note_symbol, &u);
     if (u.n > 1) {
         return true;
     }
-    e->is_done = *out_moved = true;
-    const char *tensor = lap_text(run->ctx, e->tensor), *text = lap_dim_show(run->ctx, e->dim);
-    int64_t value;
     if (u.n == 0) {
-        if (!lap_eval_size(run, e->dim, e->loc, &value)) {
-            return false;
-        }
-        if (value == e->have) {
+        e->is_done = *out_moved = true;
+        return decide(run, e);
+    }
+    int64_t value;
+    trial t = {run, u.name, 0};
+    if (!solve_monomial(&t, e, &value)) {
+        if (!searches) {
             return true;
         }
-        if (lap_dim_is_const(run->ctx, e->dim, &value)) {
-            return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %lld", tensor,
-                             (long long)e->have, (long long)value);
+        if (!search(&t, e, &value)) {
+            return lap_error(run->ctx, e->loc, "%s has an axis of %lld, which is not %s for any %s",
+                             lap_text(run->ctx, e->tensor), (long long)e->have,
+                             lap_dim_show(run->ctx, e->dim), lap_text(run->ctx, u.name));
         }
-        return lap_error(run->ctx, e->loc, "%s has an axis of %lld, expected %s = %lld", tensor,
-                         (long long)e->have, text, (long long)value);
     }
-    if (!solve(run, e, u.name, &value)) {
-        return lap_error(run->ctx, e->loc, "%s has an axis of %lld, which is not %s for any %s", tensor,
-                         (long long)e->have, text, lap_text(run->ctx, u.name));
-    }
+    e->is_done = *out_moved = true;
     lap_arena_grow(run->ctx->arena, &run->symbols, run->n_symbols, 1, &run->symbols_capacity,
                    sizeof *run->symbols);
     run->symbols[run->n_symbols++] = (lap_symbol_value){u.name, value};
     return true;
 }
 
+/* All that follows without a search, then one search, and again. */
 static bool solve_all(lap_eval_run *run, equation *equations, size_t n)
 {
-    bool moved = true;
-    while (moved) {
+    for (bool searches = false, moved = true; moved || !searches;) {
+        searches = !moved;
         moved = false;
-        for (size_t i = 0; i < n; i++) {
-            if (!equations[i].is_done && !settle(run, &equations[i], &moved)) {
+        for (size_t i = 0; i < n && !(searches && moved); i++) {
+            if (!equations[i].is_done && !settle(run, &equations[i], searches, &moved)) {
                 return false;
             }
         }

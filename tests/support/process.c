@@ -31,7 +31,7 @@ static void read_all(FILE *file, char *to, size_t size)
 
 void process_run(const char *const *argv, process_result *out)
 {
-    *out = (process_result){ .status = -1 };
+    *out = (process_result){.status = -1};
     FILE *said = tmpfile(), *errors = tmpfile();
     if (said == NULL || errors == NULL) {
         return;

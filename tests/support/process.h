@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 typedef struct process_result {
-    int status;             /* exit status; 128 + N when signal N ended it; -1 when it did not start */
+    int status; /* exit status; 128 + N when signal N ended it; -1 when it did not start */
     double seconds;
-    char out[1 << 16];      /* standard output and error, cut at the end */
+    char out[1 << 16]; /* standard output and error, cut at the end */
     char err[1 << 14];
 } process_result;
 
