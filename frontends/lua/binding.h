@@ -104,6 +104,9 @@ lap_dtype lap_lua_check_dtype(lua_State *L, int at);
 /* graph.c: nodes, leaves, regions, outputs. */
 void lap_lua_open_graph(lua_State *L);
 
+/* grad.c */
+void lap_lua_open_grad(lua_State *L);
+
 /* model.c */
 void lap_lua_open_model(lua_State *L);
 

@@ -123,7 +123,7 @@ static int describe(lua_State *L)
     return 0;
 }
 
-/* "dir/volo.lua" -> "volo" */
+/* "dir/name.lua" -> "name" */
 static const char *stem_of(lap_ctx *ctx, const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -65,16 +65,25 @@ static int safe_pcall(lua_State *L)
     return finish_pcall(L, status, depth);
 }
 
+/* The handler runs after the error, not inside it: there a loop would run with the step count off. */
 static int safe_xpcall(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TFUNCTION);
     uint32_t depth = lap_lua_of(L)->depth;
-    lua_pushvalue(L, 1);                /* f handler args.. -> handler f args.. */
-    lua_copy(L, 2, 1);
-    lua_replace(L, 2);
-    int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1);
-    lua_remove(L, 1);
-    return finish_pcall(L, status, depth);
+    lua_pushvalue(L, 2);                /* f handler args.. -> handler f args.. */
+    lua_insert(L, 1);
+    lua_remove(L, 3);
+    int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+    if (status == LUA_OK) {
+        lua_remove(L, 1);
+        return finish_pcall(L, status, depth);
+    }
+    (void)finish_pcall(L, status, depth);       /* handler false message */
+    lua_remove(L, 2);
+    lua_call(L, 1, 1);
+    lua_pushboolean(L, 0);
+    lua_insert(L, 1);
+    return 2;
 }
 
 /* A finaliser runs with the step count off. */

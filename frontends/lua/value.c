@@ -257,6 +257,22 @@ static int prim_fail(lua_State *L)
     lap_lua_fail(L, "%s", luaL_tolstring(L, 1, NULL));
 }
 
+static int call_framed(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+/* framed(f): f as a C function. */
+static int prim_framed(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushcclosure(L, call_framed, 1);
+    return 1;
+}
+
 static void open_metatable(lua_State *L)
 {
     static const struct { const char *event; lap_fn fn; } operators[] = {
@@ -286,7 +302,7 @@ void lap_lua_open_value(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"map", prim_map}, {"size", prim_size}, {"count", prim_count},
         {"axes", prim_axes}, {"const", prim_const}, {"is_value", prim_is_value}, {"lift", prim_lift},
-        {"show", prim_show}, {"kind", prim_kind}, {"fail", prim_fail}, {NULL, NULL}};
+        {"show", prim_show}, {"kind", prim_kind}, {"fail", prim_fail}, {"framed", prim_framed}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     open_metatable(L);
 }

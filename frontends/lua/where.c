@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { MAX_PLACES = 8 };
+enum { MAX_PLACES = 8, MAX_LEVELS = 200 };    /* finding a level takes time that grows with it */
 
 lap_loc lap_lua_where(lua_State *L)
 {
@@ -17,7 +17,7 @@ lap_loc lap_lua_where(lua_State *L)
     int n = 0;
     bool is_in_model = false;
     lua_Debug ar;
-    for (int level = 0; n < MAX_PLACES && lua_getstack(L, level, &ar); level++) {
+    for (int level = 0; n < MAX_PLACES && level < MAX_LEVELS && lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
         if (ar.currentline <= 0 || ar.source[0] != '@') {
             continue;

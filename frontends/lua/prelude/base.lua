@@ -45,7 +45,7 @@ function prim.hint(name, known)                    -- known: list of strings
   local best, least = nil, math.max(2, #name // 3) + 1
   for _, k in ipairs(known) do
     local d = #name <= 60 and #k <= 60 and distance(name, k) or 99
-    if d < least then best, least = k, d end
+    if d < least and d < #name then best, least = k, d end
   end
   return best and ("\nhint: did you mean '%s'?"):format(best) or ""
 end
@@ -161,7 +161,11 @@ function G:weight(name, spec, sizes, dtype)
   end
   return w
 end
-function G:output(name, x, spec, o) prim.output(name, x, spec, o and o.crop) end
+function G:output(name, x, spec, o)
+  if type(name) ~= "string" then fail("an output needs a name, found %s", prim.kind(name)) end
+  if type(x) == "table" then fail("output '%s' is several results\nhint: name one, as in o.out", name) end
+  prim.output(name, x, spec, o and o.crop)
+end
 -- Refuses sizes or data: an error with the message unless the condition holds everywhere.
 function G:require(cond, message)
   if type(message) ~= "string" then fail("require needs a message") end

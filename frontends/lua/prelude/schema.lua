@@ -193,3 +193,11 @@ function prim.run(model, given, inputs, weights)
   if prim.n_outputs() == 0 then fail("the model gives no output\nhint: g:output(\"y\", y, \"b n c\")") end
   return rows
 end
+
+-- Methods become C functions: a C function that is called in tail position keeps its caller's frame, so
+-- errors and nodes have the line of `return x:split(..)`.
+for _, methods in ipairs { V, G, lap } do
+  for _, k in ipairs(sorted(methods)) do
+    if type(methods[k]) == "function" and k ~= "__index" then methods[k] = prim.framed(methods[k]) end
+  end
+end

@@ -8,8 +8,8 @@ local lap, V, G, fail = prim.lap, prim.V, prim.G, prim.say
 function V:at(place, a, b)
   local fill = a
   if type(place) == "string" then
+    if a == nil then fail("at '%s' needs an index", place) end
     place, fill = { [place] = a }, b
-    if a == nil then fail("at '%s' needs an index", next(place) or "axis") end
   elseif type(place) ~= "table" then
     fail("at needs { axis = index }, found %s", prim.kind(place))
   end
@@ -112,7 +112,12 @@ function V:blocks(spec, size)
 end
 
 function V:slice(name, start, len)
-  V.size(self, name)
+  local n = V.size(self, name)
+  if len == nil then fail("slice of axis '%s' needs a start and a length", name) end
+  if not prim.is_value(start) then
+    prim.assume(start + len, "le", n, ("slice %s .. %s of axis '%s' leaves its %s entries"):format(tostring(start),
+      tostring(start + len - 1), name, tostring(n)))
+  end
   return self:at { [name] = prim.index(name, len) + start }
 end
 function V:pad(name, before, after, fill)
