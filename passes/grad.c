@@ -112,8 +112,14 @@ void lap_grad_push(lap_grad_run *r, lap_ref x, lap_ref d)
     lap_type type = lap_node_type(lap_node_at(r->g, x));
     lap_ref fitted = lap_grad_fit(r, d, &type);
     lap_grad_entry *e = entry(r, x);
-    e->d = lap_grad_add(r, e->d, fitted);
-    r->is_failed = r->is_failed || !lap_ref_some(e->d);
+    lap_ref d_before = e->d, total_before = e->total;
+    bool is_wanted = e->is_wanted;
+    lap_ref sum = lap_grad_add(r, d_before, fitted);
+    lap_ref total = is_wanted ? lap_grad_add(r, total_before, fitted) : LAP_NONE;
+    r->is_failed = r->is_failed || !lap_ref_some(fitted) || !lap_ref_some(sum);
+    e = entry(r, x);
+    e->d = sum;
+    e->total = total;
     r->next = x.ix > r->next ? x.ix : r->next;
 }
 
@@ -123,8 +129,11 @@ void lap_grad_push(lap_grad_run *r, lap_ref x, lap_ref d)
 static void hand_to_node(lap_grad_run *r, lap_ref result, lap_ref node)
 {
     lap_grad_entry *e = entry(r, node);
-    r->entries[result.ix].next_result = e->first_result;
-    e->first_result = result;
+    if (!r->entries[result.ix].is_handed) {
+        r->entries[result.ix].is_handed = true;
+        r->entries[result.ix].next_result = e->first_result;
+        e->first_result = result;
+    }
 }
 
 static void go_through_results(lap_grad_run *r, const lap_node *n, lap_ref v)
@@ -139,7 +148,10 @@ static void go_through_results(lap_grad_run *r, const lap_node *n, lap_ref v)
     for (lap_ref at = r->entries[v.ix].first_result; lap_ref_some(at); at = r->entries[at.ix].next_result) {
         which[i] = lap_attr_name(lap_node_at(r->g, at), LAP_ATTR_WHICH);
         d[i++] = r->entries[at.ix].d;
+        r->entries[at.ix].d = LAP_NONE;
+        r->entries[at.ix].is_handed = false;
     }
+    r->entries[v.ix].first_result = LAP_NONE;
     results_rule *rule = results_rules[n->op];
     if (!rule) {
         lap_grad_fail(r, "no gradient through '%s'\nhint: give one with g:custom", lap_op_text(n->op));
@@ -160,6 +172,7 @@ static void go_through(lap_grad_run *r, lap_ref v)
     } else if (n->op == LAP_OP_RESULT) {
         hand_to_node(r, v, n->args[0]);
     } else if (value_rules[n->op]) {
+        r->entries[v.ix].d = LAP_NONE;
         value_rules[n->op](r, n, v, d);
     } else {
         lap_grad_fail(r, "no gradient through '%s'\nhint: give one with g:custom", lap_op_text(n->op));
@@ -200,7 +213,7 @@ bool lap_grad_from(lap_graph *g, uint32_t stop, uint32_t n_seeds, const lap_ref 
     lap_set_loc(g, loc);
     for (uint32_t i = 0; i < n_wrt && !r.is_failed; i++) {
         lap_type type = lap_node_type(lap_node_at(g, wrt[i]));
-        out[i] = r.entries[wrt[i].ix].d;
+        out[i] = r.entries[wrt[i].ix].total;
         out[i] = lap_ref_some(out[i]) ? out[i] : lap_grad_zeros(&r, &type);
         r.is_failed = !lap_ref_some(out[i]);
     }

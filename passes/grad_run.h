@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * grad_run.h - what the rules of reverse mode share.
  *
- * Nodes are gone through from the largest id down, so all of a value's gradient has arrived when its
- * rule runs. A rule calls lap_grad_push for each operand. */
+ * Nodes are gone through from the largest id down, so that a value's gradient has arrived when its
+ * rule runs, which calls lap_grad_push for each operand. What arrives later (a rule may make nodes
+ * that are equal to old ones) is passed on in a second turn: rules are linear in the gradient. */
 #ifndef LAP_PASSES_GRAD_RUN_H
 #define LAP_PASSES_GRAD_RUN_H
 
@@ -14,7 +15,9 @@ typedef struct lap_grad_results { uint32_t n; const lap_name *which; const lap_r
 /* By node. */
 typedef struct lap_grad_entry {
     bool is_wanted, leads;          /* leads: a wanted value is it or reaches it through gradients */
-    lap_ref d;                      /* what has arrived so far */
+    bool is_handed;                 /* a result: stands in the list of its node */
+    lap_ref d;                      /* what has arrived and was not passed on yet */
+    lap_ref total;                  /* wanted values: all that has arrived */
     lap_ref first_result;           /* of several: the result read last whose gradient has arrived */
     lap_ref next_result;
 } lap_grad_entry;
