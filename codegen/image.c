@@ -10,9 +10,16 @@
 #include "codegen/image_kernel.h"
 #include "runtime/program.h"
 
-typedef struct bytes { unsigned char *at; size_t n, capacity; } bytes;
+typedef struct bytes {
+    unsigned char *at;
+    size_t n, capacity;
+} bytes;
 
-typedef struct dim_entry { lap_dim dim; int64_t *words; size_t n, capacity; } dim_entry;
+typedef struct dim_entry {
+    lap_dim dim;
+    int64_t *words;
+    size_t n, capacity;
+} dim_entry;
 
 typedef struct writer {
     const lap_program *p;
@@ -23,9 +30,9 @@ typedef struct writer {
     size_t n_symbols, symbol_capacity;
     dim_entry *dims;
     size_t n_dims, dim_capacity;
-    uint32_t *dim_numbers;          /* by id of the extent, number + 1 */
+    uint32_t *dim_numbers; /* by id of the extent, number + 1 */
     size_t n_dim_numbers, dim_numbers_capacity;
-    const lap_step **steps;         /* in image order */
+    const lap_step **steps; /* in image order */
     uint32_t *first_body, *first_other;
     size_t n_steps, step_capacity;
     lap_image_messages messages;
@@ -70,10 +77,7 @@ static void put_string(writer *w, const char *text)
     align(w, 4);
 }
 
-static void put_place(writer *w, lap_loc loc)
-{
-    put_string(w, loc.ix ? lap_loc_show(w->ctx, loc) : "");
-}
+static void put_place(writer *w, lap_loc loc) { put_string(w, loc.ix ? lap_loc_show(w->ctx, loc) : ""); }
 
 /* ---- extents ------------------------------------------------------------------------------- */
 
@@ -116,10 +120,7 @@ static uint32_t dim_number(writer *w, lap_dim d)
     return w->dim_numbers[d.ix] - 1;
 }
 
-static void put_dim(writer *w, lap_dim d)
-{
-    put_word(w, dim_number(w, d));
-}
+static void put_dim(writer *w, lap_dim d) { put_word(w, dim_number(w, d)); }
 
 static void put_dims(writer *w)
 {
@@ -225,7 +226,8 @@ static void order_steps(writer *w)
 static void put_step(writer *w, size_t i)
 {
     const lap_step *s = w->steps[i];
-    bool is_launch = s->kind == LAP_STEP_LAUNCH, is_loop = s->kind == LAP_STEP_LOOP, is_copy = s->kind == LAP_STEP_COPY;
+    bool is_launch = s->kind == LAP_STEP_LAUNCH, is_loop = s->kind == LAP_STEP_LOOP,
+         is_copy = s->kind == LAP_STEP_COPY;
     bool nests = is_loop || s->kind == LAP_STEP_BRANCH;
     put_word(w, s->kind);
     put_word(w, s->on_load);
@@ -248,7 +250,8 @@ static void put_step(writer *w, size_t i)
 }
 
 _Static_assert(LAP_REL_EQ == 0 && LAP_REL_NE == 1 && LAP_REL_LT == 2 && LAP_REL_LE == 3 && LAP_REL_GT == 4 &&
-               LAP_REL_GE == 5, "the image numbers relations so");
+                   LAP_REL_GE == 5,
+               "the image numbers relations so");
 
 static void put_checks(writer *w)
 {
@@ -269,8 +272,8 @@ static void put_checks(writer *w)
 static void put_all(writer *w)
 {
     const lap_program *p = w->p;
-    const size_t counts[] = {w->n_symbols, w->n_dims, p->n_inputs, p->n_weights, p->n_outputs, p->n_buffers,
-                             p->n_kernels, w->n_steps, p->n_steps, p->n_checks, w->messages.n};
+    const size_t counts[] = {w->n_symbols, w->n_dims,  p->n_inputs, p->n_weights, p->n_outputs, p->n_buffers,
+                             p->n_kernels, w->n_steps, p->n_steps,  p->n_checks,  w->messages.n};
     w->out.n = 0;
     put_word(w, LAP_IMAGE_MAGIC);
     put_word(w, LAP_IMAGE_VERSION);

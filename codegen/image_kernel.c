@@ -6,7 +6,11 @@
 
 /* ---- extents and scratch ------------------------------------------------------------------- */
 
-typedef struct dim_list { lap_ctx *ctx; lap_dim *at; size_t n, capacity; } dim_list;
+typedef struct dim_list {
+    lap_ctx *ctx;
+    lap_dim *at;
+    size_t n, capacity;
+} dim_list;
 
 /* Constants are no arguments. */
 static void add_dim(dim_list *list, lap_dim d)
@@ -34,7 +38,8 @@ static lap_dim scratch_bytes(lap_ctx *ctx, const lap_node *n)
 {
     enum { LINE = 64 };
     lap_dtype elem = (lap_dtype)lap_attr_i(n, LAP_ATTR_ELEM, LAP_F32);
-    lap_dim bits = lap_dim_mul(ctx, lap_attr_dim(n, LAP_ATTR_COUNT), lap_dim_const(ctx, lap_dtype_bits(elem)));
+    lap_dim bits =
+        lap_dim_mul(ctx, lap_attr_dim(n, LAP_ATTR_COUNT), lap_dim_const(ctx, lap_dtype_bits(elem)));
     lap_dim lines = lap_dim_ceildiv(ctx, bits, lap_dim_const(ctx, LINE * 8));
     return lap_dim_mul(ctx, lines, lap_dim_const(ctx, LINE));
 }
@@ -97,7 +102,8 @@ lap_image_messages lap_image_messages_of(const lap_program *p)
             }
             lap_image_fail fail = {lap_attr_name(node, LAP_ATTR_MESSAGE), node->loc};
             size_t at = 0;
-            while (at < n && !(lap_name_same(list.at[at].message, fail.message) && list.at[at].loc.ix == fail.loc.ix)) {
+            while (at < n &&
+                   !(lap_name_same(list.at[at].message, fail.message) && list.at[at].loc.ix == fail.loc.ix)) {
                 at++;
             }
             if (at == n) {
@@ -124,9 +130,12 @@ uint32_t lap_program_message(const lap_program *p, const char *message, lap_loc 
 
 /* ---- cost ---------------------------------------------------------------------------------- */
 
-typedef struct coster { lap_graph *g; lap_ctx *ctx; } coster;
+typedef struct coster {
+    lap_graph *g;
+    lap_ctx *ctx;
+} coster;
 
-enum { GUESSED_ROUNDS = 32, SCALAR = 4, IN_LANES = 1, CALLED = 10 };    /* units of 1/16 ns */
+enum { GUESSED_ROUNDS = 32, SCALAR = 4, IN_LANES = 1, CALLED = 10 }; /* units of 1/16 ns */
 
 static lap_dim region_cost(const coster *c, lap_region_id region, int64_t unit);
 
@@ -153,8 +162,9 @@ static lap_dim times(const coster *c, lap_dim d, int64_t factor)
 
 static int64_t map_cost(const lap_node *n, int64_t unit)
 {
-    static const lap_fn slow[] = {LAP_FN_DIV, LAP_FN_IDIV, LAP_FN_MOD, LAP_FN_POW, LAP_FN_EXP, LAP_FN_LOG, LAP_FN_SQRT,
-                                  LAP_FN_TANH, LAP_FN_SIGMOID, LAP_FN_ERF, LAP_FN_SIN, LAP_FN_COS};
+    static const lap_fn slow[] = {LAP_FN_DIV,     LAP_FN_IDIV, LAP_FN_MOD,  LAP_FN_POW,
+                                  LAP_FN_EXP,     LAP_FN_LOG,  LAP_FN_SQRT, LAP_FN_TANH,
+                                  LAP_FN_SIGMOID, LAP_FN_ERF,  LAP_FN_SIN,  LAP_FN_COS};
     int64_t fn = lap_attr_i(n, LAP_ATTR_FN, 0);
     for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
         if (fn == (int64_t)slow[i]) {

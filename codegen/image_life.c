@@ -6,10 +6,18 @@
 #include "codegen/image_kernel.h"
 
 /* One step and where it stands: `list` is its list's number, `up` the record of the step around it. */
-typedef struct record { uint32_t pos, end, list, depth; int32_t up; bool on_load; } record;
+typedef struct record {
+    uint32_t pos, end, list, depth;
+    int32_t up;
+    bool on_load;
+} record;
 
 /* Life so far of one buffer; `at` is a record in the list that holds all its uses, or -1. */
-typedef struct life { uint32_t first, last; int32_t at; bool by_load, by_run; } life;
+typedef struct life {
+    uint32_t first, last;
+    int32_t at;
+    bool by_load, by_run;
+} life;
 
 typedef struct walker {
     const lap_program *p;

@@ -56,8 +56,8 @@ static bool check_input(lap_exec *exec, uint32_t i, const lap_tensor *given, lap
                             lap_dtype_text(given->dtype), lap_dtype_text(leaf->dtype));
     }
     if (given->rank != leaf->rank) {
-        return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "%s has %u axes, expected %u", leaf->name, given->rank,
-                            leaf->rank);
+        return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "%s has %u axes, expected %u", leaf->name,
+                            given->rank, leaf->rank);
     }
     size_t count;
     return lap_tensor_count(given, &count) ||
@@ -94,8 +94,9 @@ static bool settle_rest(lap_exec *exec, lap_fault *fault)
     bool ok = true;
     for (uint32_t i = 0; ok && i < image->n_symbols; i++) {
         if (!exec->symbols.is_known[i]) {
-            ok = is_absent[i] || lap_fault_set(fault, LAP_BAD_INPUT, "%s cannot be found from the shapes of inputs and weights",
-                                               image->symbols[i]);
+            ok = is_absent[i] ||
+                 lap_fault_set(fault, LAP_BAD_INPUT,
+                               "%s cannot be found from the shapes of inputs and weights", image->symbols[i]);
             exec->symbols.value[i] = 0;
             exec->symbols.is_known[i] = ok;
         }
@@ -122,7 +123,8 @@ static bool solve(lap_exec *exec, const lap_tensor *inputs, lap_fault *fault)
     }
     memcpy(exec->symbols.value, exec->weight_symbols.value, image->n_symbols * sizeof(int64_t));
     memcpy(exec->symbols.is_known, exec->weight_symbols.is_known, image->n_symbols * sizeof(bool));
-    return lap_extent_solve(image, exec->equations, n, &exec->symbols, fault) && settle_rest(exec, fault);
+    return lap_extent_solve(image, exec->equations, n, &exec->symbols, LAP_TAKE_LEAST, fault) &&
+           settle_rest(exec, fault);
 }
 
 static void evaluate_dims(lap_exec *exec)
@@ -175,28 +177,29 @@ static bool check_relations(const lap_exec *exec, lap_fault *fault)
             }
         }
         if (!holds(exec->dims[c->a], c->rel, exec->dims[c->b])) {
-            return lap_fault_at(fault, LAP_BAD_INPUT, c->place, "%s%s%s (%lld) must be %s %s (%lld)", c->message, colon,
-                                a_text, (long long)exec->dims[c->a], signs[c->rel], b_text,
+            return lap_fault_at(fault, LAP_BAD_INPUT, c->place, "%s%s%s (%lld) must be %s %s (%lld)",
+                                c->message, colon, a_text, (long long)exec->dims[c->a], signs[c->rel], b_text,
                                 (long long)exec->dims[c->b]);
         }
     }
     return true;
 }
 
-static bool leaf_shape(const lap_image *image, const lap_image_leaf *leaf, const lap_symbols *symbols, lap_tensor *out,
-                       lap_fault *fault)
+static bool leaf_shape(const lap_image *image, const lap_image_leaf *leaf, const lap_symbols *symbols,
+                       lap_tensor *out, lap_fault *fault)
 {
     *out = (lap_tensor){.dtype = leaf->dtype, .rank = leaf->rank};
     for (uint32_t axis = 0; axis < leaf->rank; axis++) {
         const lap_image_dim *dim = &image->dims[leaf->shape[axis]];
         lap_extent_state state = lap_extent_eval(dim, symbols, &out->shape[axis]);
         if (state != LAP_EXTENT_OK) {
-            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "an axis of %s is %s, which %s", leaf->name, dim->text,
-                                lap_extent_trouble(state));
+            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "an axis of %s is %s, which %s",
+                                leaf->name, dim->text, lap_extent_trouble(state));
         }
         if (out->shape[axis] < 0) {
-            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "an axis of %s is %s = %lld, which is negative",
-                                leaf->name, dim->text, (long long)out->shape[axis]);
+            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place,
+                                "an axis of %s is %s = %lld, which is negative", leaf->name, dim->text,
+                                (long long)out->shape[axis]);
         }
     }
     size_t count;
@@ -206,11 +209,12 @@ static bool leaf_shape(const lap_image *image, const lap_image_leaf *leaf, const
     return true;
 }
 
-bool lap_exec_shape(const lap_exec *exec, unsigned kind, uint32_t i, const int64_t *symbols, lap_tensor *out_shape,
-                    lap_fault *fault)
+bool lap_exec_shape(const lap_exec *exec, unsigned kind, uint32_t i, const int64_t *symbols,
+                    lap_tensor *out_shape, lap_fault *fault)
 {
     const lap_image *image = &exec->image;
-    lap_symbols all = {calloc(image->n_symbols + 1u, sizeof(int64_t)), calloc(image->n_symbols + 1u, sizeof(bool))};
+    lap_symbols all = {calloc(image->n_symbols + 1u, sizeof(int64_t)),
+                       calloc(image->n_symbols + 1u, sizeof(bool))};
     bool ok = all.value && all.is_known;
     if (ok) {
         memcpy(all.value, symbols, image->n_symbols * sizeof *symbols);
@@ -228,7 +232,8 @@ static bool shape_outputs(lap_exec *exec, lap_fault *fault)
 {
     const lap_image *image = &exec->image;
     for (uint32_t i = 0; i < image->n_leaves[LAP_LEAF_OUTPUT]; i++) {
-        if (!leaf_shape(image, &image->leaves[LAP_LEAF_OUTPUT][i], &exec->symbols, &exec->outputs[i], fault)) {
+        if (!leaf_shape(image, &image->leaves[LAP_LEAF_OUTPUT][i], &exec->symbols, &exec->outputs[i],
+                        fault)) {
             return false;
         }
     }
@@ -254,7 +259,8 @@ static const lap_tensor *tensor_of(const lap_exec *exec, const lap_image_buffer 
 
 static bool is_absent(const lap_exec *exec, const lap_image_buffer *b)
 {
-    return (b->kind == LAP_BUF_INPUT && !exec->is_given[b->leaf]) || exec->dim_state[b->count] != LAP_EXTENT_OK;
+    return (b->kind == LAP_BUF_INPUT && !exec->is_given[b->leaf]) ||
+           exec->dim_state[b->count] != LAP_EXTENT_OK;
 }
 
 static bool size_buffers(lap_exec *exec, lap_fault *fault)
@@ -275,7 +281,8 @@ static bool size_buffers(lap_exec *exec, lap_fault *fault)
         }
         if ((t && (!lap_tensor_count(t, &have) || have != count || t->dtype != b->dtype)) ||
             (b->kind == LAP_BUF_CONST && exec->n_bytes[i] > b->n_bytes)) {
-            return lap_fault_set(fault, LAP_INTERNAL, "buffer %u of the program does not have the size of its contents", i);
+            return lap_fault_set(fault, LAP_INTERNAL,
+                                 "buffer %u of the program does not have the size of its contents", i);
         }
     }
     return true;
@@ -341,7 +348,8 @@ static bool take_memory(lap_exec *exec, lap_fault *fault)
         return lap_fault_set(fault, LAP_BAD_INPUT, "the program needs more memory than can be addressed");
     }
     if (sum > most) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "the program needs %zu bytes of workspace, allowed are %zu", sum, most);
+        return lap_fault_set(fault, LAP_BAD_INPUT,
+                             "the program needs %zu bytes of workspace, allowed are %zu", sum, most);
     }
     exec->workspace = sum;
     if (packed > exec->packed.n) {

@@ -101,7 +101,8 @@ static bool make_arrays(lap_exec *exec)
     for (uint32_t k = 0; ok && k < image->n_kernels; k++) {
         exec->kernel_start[k + 1] = exec->kernel_start[k] + image->kernels[k].n_dims;
     }
-    exec->kernel_dims = ok ? array(exec->kernel_start[image->n_kernels], sizeof *exec->kernel_dims, &ok) : NULL;
+    exec->kernel_dims =
+        ok ? array(exec->kernel_start[image->n_kernels], sizeof *exec->kernel_dims, &ok) : NULL;
     return ok;
 }
 
@@ -147,11 +148,28 @@ void lap_exec_close(lap_exec *exec)
     lap_room_free(&exec->arena);
     lap_room_free(&exec->packed);
     lap_room_free(&exec->scratch);
-    void *const arrays[] = {exec->weights, exec->weight_memory, exec->weight_symbols.value,
-                            exec->weight_symbols.is_known, exec->inputs, exec->is_given, exec->outputs,
-                            exec->symbols.value, exec->symbols.is_known, exec->dims, exec->dim_state, exec->equations,
-                            exec->at, exec->n_bytes, exec->items, exec->staged, exec->made, exec->on_load_dim,
-                            exec->loaded_dims, exec->slots, exec->kernel_start, exec->kernel_dims};
+    void *const arrays[] = {exec->weights,
+                            exec->weight_memory,
+                            exec->weight_symbols.value,
+                            exec->weight_symbols.is_known,
+                            exec->inputs,
+                            exec->is_given,
+                            exec->outputs,
+                            exec->symbols.value,
+                            exec->symbols.is_known,
+                            exec->dims,
+                            exec->dim_state,
+                            exec->equations,
+                            exec->at,
+                            exec->n_bytes,
+                            exec->items,
+                            exec->staged,
+                            exec->made,
+                            exec->on_load_dim,
+                            exec->loaded_dims,
+                            exec->slots,
+                            exec->kernel_start,
+                            exec->kernel_dims};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         free(arrays[i]);
     }
@@ -170,8 +188,9 @@ static bool is_bound_to(const lap_exec *exec, const lap_tensor *inputs)
     for (uint32_t i = 0; i < exec->image.n_leaves[LAP_LEAF_INPUT]; i++) {
         const lap_image_leaf *leaf = &exec->image.leaves[LAP_LEAF_INPUT][i];
         bool is_given = !(leaf->is_optional && !inputs[i].data && inputs[i].rank == 0);
-        if (is_given != exec->is_given[i] || (is_given && (inputs[i].dtype != leaf->dtype ||
-                                                           !lap_exec_is_same_shape(&inputs[i], &exec->inputs[i])))) {
+        if (is_given != exec->is_given[i] ||
+            (is_given &&
+             (inputs[i].dtype != leaf->dtype || !lap_exec_is_same_shape(&inputs[i], &exec->inputs[i])))) {
             return false;
         }
     }
@@ -197,8 +216,9 @@ static bool place_inputs(lap_exec *exec, const lap_tensor *inputs, lap_fault *fa
         const lap_image_leaf *leaf = &image->leaves[LAP_LEAF_INPUT][b->leaf];
         size_t need = exec->n_bytes[i];
         if (given->n_bytes < need || (!given->data && need > 0)) {
-            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "%s has %zu bytes, but its shape needs %zu",
-                                leaf->name, given->data ? given->n_bytes : 0, need);
+            return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place,
+                                "%s has %zu bytes, but its shape needs %zu", leaf->name,
+                                given->data ? given->n_bytes : 0, need);
         }
         exec->at[i] = given->data;
         if (!given->data || !is_aligned(given->data, b->dtype)) {
@@ -221,8 +241,8 @@ static void *output_memory(lap_exec *exec, uint32_t i, const lap_tensor *given, 
     const lap_image_leaf *leaf = &exec->image.leaves[LAP_LEAF_OUTPUT][i];
     size_t need = exec->outputs[i].n_bytes;
     if (given->data && given->n_bytes < need) {
-        lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "output %s needs %zu bytes, given are %zu", leaf->name, need,
-                     given->n_bytes);
+        lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "output %s needs %zu bytes, given are %zu",
+                     leaf->name, need, given->n_bytes);
         return NULL;
     }
     if (given->data && is_aligned(given->data, leaf->dtype)) {
@@ -241,7 +261,8 @@ static bool place_outputs(lap_exec *exec, const lap_tensor *outputs, lap_fault *
         }
     }
     for (uint32_t i = 0; i < image->n_buffers; i++) {
-        if (image->buffers[i].kind == LAP_BUF_OUTPUT && exec->dim_state[image->buffers[i].count] == LAP_EXTENT_OK) {
+        if (image->buffers[i].kind == LAP_BUF_OUTPUT &&
+            exec->dim_state[image->buffers[i].count] == LAP_EXTENT_OK) {
             exec->at[i] = exec->outputs[image->buffers[i].leaf].data;
         }
     }
@@ -328,20 +349,11 @@ bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs,
 
 /* ---- questions ----------------------------------------------------------------------------- */
 
-uint32_t lap_exec_n_inputs(const lap_exec *exec)
-{
-    return exec->image.n_leaves[LAP_LEAF_INPUT];
-}
+uint32_t lap_exec_n_inputs(const lap_exec *exec) { return exec->image.n_leaves[LAP_LEAF_INPUT]; }
 
-uint32_t lap_exec_n_weights(const lap_exec *exec)
-{
-    return exec->image.n_leaves[LAP_LEAF_WEIGHT];
-}
+uint32_t lap_exec_n_weights(const lap_exec *exec) { return exec->image.n_leaves[LAP_LEAF_WEIGHT]; }
 
-uint32_t lap_exec_n_outputs(const lap_exec *exec)
-{
-    return exec->image.n_leaves[LAP_LEAF_OUTPUT];
-}
+uint32_t lap_exec_n_outputs(const lap_exec *exec) { return exec->image.n_leaves[LAP_LEAF_OUTPUT]; }
 
 const char *lap_exec_name(const lap_exec *exec, unsigned kind, uint32_t i)
 {
@@ -363,10 +375,7 @@ bool lap_exec_is_optional(const lap_exec *exec, uint32_t input)
     return exec->image.leaves[LAP_LEAF_INPUT][input].is_optional;
 }
 
-const char *lap_exec_model(const lap_exec *exec)
-{
-    return exec->image.name;
-}
+const char *lap_exec_model(const lap_exec *exec) { return exec->image.name; }
 
 bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_shape)
 {
@@ -375,10 +384,7 @@ bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_sha
     return exec->is_bound;
 }
 
-size_t lap_exec_workspace(const lap_exec *exec)
-{
-    return exec->workspace;
-}
+size_t lap_exec_workspace(const lap_exec *exec) { return exec->workspace; }
 
 bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault)
 {
@@ -388,24 +394,15 @@ bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault)
     }
     lap_pool_free(exec->pool);
     exec->pool = pool;
-    exec->is_bound = false;     /* scratch memory is per thread */
+    exec->is_bound = false; /* scratch memory is per thread */
     return true;
 }
 
-uint32_t lap_exec_threads(const lap_exec *exec)
-{
-    return lap_pool_threads(exec->pool);
-}
+uint32_t lap_exec_threads(const lap_exec *exec) { return lap_pool_threads(exec->pool); }
 
-uint32_t lap_exec_n_symbols(const lap_exec *exec)
-{
-    return exec->image.n_symbols;
-}
+uint32_t lap_exec_n_symbols(const lap_exec *exec) { return exec->image.n_symbols; }
 
-const char *lap_exec_symbol_name(const lap_exec *exec, uint32_t i)
-{
-    return exec->image.symbols[i];
-}
+const char *lap_exec_symbol_name(const lap_exec *exec, uint32_t i) { return exec->image.symbols[i]; }
 
 bool lap_exec_symbol(const lap_exec *exec, const char *name, int64_t *out)
 {

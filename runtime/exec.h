@@ -14,8 +14,8 @@
 typedef struct lap_exec lap_exec;
 
 typedef struct lap_exec_options {
-    uint32_t n_threads;         /* 0: one per processor this process may use */
-    size_t max_bytes;           /* bound on workspace, 0: the memory of this machine */
+    uint32_t n_threads; /* 0: one per processor this process may use */
+    size_t max_bytes;   /* bound on workspace, 0: the memory of this machine */
 } lap_exec_options;
 
 /* The image is validated whole and must outlive the exec; kernels[i] is the function of kernel i. */
@@ -52,13 +52,13 @@ bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_sha
  * On return shapes are exact. An absent optional input has data NULL and rank 0. */
 bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs, lap_fault *fault);
 
-size_t lap_exec_workspace(const lap_exec *exec);        /* bytes of the memory plan, after bind */
+size_t lap_exec_workspace(const lap_exec *exec); /* bytes of the memory plan, after bind */
 /* 0: one per processor. The next run binds again. */
 bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault);
 uint32_t lap_exec_threads(const lap_exec *exec);
 /* Shape of a tensor for given values of all symbols, in order. */
-bool lap_exec_shape(const lap_exec *exec, unsigned kind, uint32_t i, const int64_t *symbols, lap_tensor *out_shape,
-                    lap_fault *fault);
+bool lap_exec_shape(const lap_exec *exec, unsigned kind, uint32_t i, const int64_t *symbols,
+                    lap_tensor *out_shape, lap_fault *fault);
 uint32_t lap_exec_n_symbols(const lap_exec *exec);
 const char *lap_exec_symbol_name(const lap_exec *exec, uint32_t i);
 bool lap_exec_is_optional(const lap_exec *exec, uint32_t input);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exec_state.h - what a lap_exec holds; shared by the files that make it up, and by nobody else.
  *
- * exec.c opens and runs, steps.c runs steps, weights.c binds weights, bind.c turns shapes into sizes and memory. */
+ * exec.c opens and runs, steps.c runs steps, weights.c binds weights, bind.c turns shapes into sizes and
+ * memory. */
 #ifndef LAP_RUNTIME_EXEC_STATE_H
 #define LAP_RUNTIME_EXEC_STATE_H
 
@@ -12,7 +13,10 @@
 #include "runtime/threads.h"
 
 /* Memory that grows and is used again. */
-typedef struct lap_room { void *at; size_t n; } lap_room;
+typedef struct lap_room {
+    void *at;
+    size_t n;
+} lap_room;
 
 struct lap_exec {
     lap_image image;
@@ -23,34 +27,34 @@ struct lap_exec {
     /* weights */
     bool has_weights;
     lap_tensor *weights;
-    void **weight_memory;           /* of converted or stacked ones, else NULL */
-    lap_symbols weight_symbols;     /* what the weights alone decide */
+    void **weight_memory;       /* of converted or stacked ones, else NULL */
+    lap_symbols weight_symbols; /* what the weights alone decide */
 
     /* the binding */
     bool is_bound;
-    lap_tensor *inputs;             /* shapes of the binding; data is not used */
+    lap_tensor *inputs; /* shapes of the binding; data is not used */
     bool *is_given;
-    lap_tensor *outputs;            /* bounds */
+    lap_tensor *outputs; /* bounds */
     lap_symbols symbols;
     int64_t *dims;
-    uint8_t *dim_state;             /* lap_extent_state */
-    int64_t *kernel_dims;           /* of all kernels, one after the other */
-    size_t *kernel_start;           /* n_kernels + 1 */
+    uint8_t *dim_state;   /* lap_extent_state */
+    int64_t *kernel_dims; /* of all kernels, one after the other */
+    size_t *kernel_start; /* n_kernels + 1 */
     lap_equation *equations;
 
     /* memory */
-    void **at;                      /* element 0 of each buffer; NULL: may not be touched */
-    size_t *n_bytes;                /* of each buffer */
-    lap_plan_item *items;           /* of TEMP buffers, in order */
+    void **at;            /* element 0 of each buffer; NULL: may not be touched */
+    size_t *n_bytes;      /* of each buffer */
+    lap_plan_item *items; /* of TEMP buffers, in order */
     size_t workspace;
     lap_room arena, packed, scratch;
     size_t scratch_stride;
-    lap_room *staged;               /* by input: copies of inputs that are not aligned */
-    lap_room *made;                 /* by output: memory of outputs that the caller gave none for */
-    bool is_loaded;                 /* PACKED buffers hold what the load steps make */
-    bool *on_load_dim;              /* extents that the load steps depend on */
-    int64_t *loaded_dims;           /* their values at the last load */
-    void **slots;                   /* operands of the running launch */
+    lap_room *staged;     /* by input: copies of inputs that are not aligned */
+    lap_room *made;       /* by output: memory of outputs that the caller gave none for */
+    bool is_loaded;       /* PACKED buffers hold what the load steps make */
+    bool *on_load_dim;    /* extents that the load steps depend on */
+    int64_t *loaded_dims; /* their values at the last load */
+    void **slots;         /* operands of the running launch */
 };
 
 bool lap_room_grow(lap_room *room, size_t n, lap_fault *fault);

@@ -3,7 +3,7 @@
  *
  * An equation with one unknown is solved by bisection, since extents are monotone in a symbol nearly
  * always; what is found is then checked with the exact value. A value that is not the only one (n // 2 = 3)
- * is not taken: another equation must decide, or the symbol stays unknown. */
+ * is taken only when no other equation decides: the least positive one then. */
 #include "runtime/extent.h"
 
 #include <math.h>
@@ -74,7 +74,8 @@ static lap_extent_state scaled(int64_t bits, int64_t a, int64_t *out)
     return LAP_EXTENT_OK;
 }
 
-static lap_extent_state evaluate(const lap_image_dim *dim, const lap_symbols *symbols, quotients q, int64_t *out)
+static lap_extent_state evaluate(const lap_image_dim *dim, const lap_symbols *symbols, quotients q,
+                                 int64_t *out)
 {
     int64_t stack[LAP_EXTENT_STACK];
     uint32_t top = 0;
@@ -164,24 +165,25 @@ static bool holds_at(const problem *p, int64_t x)
 
 typedef enum solutions { NO_SOLUTION, ONE_SOLUTION, SEVERAL } solutions;
 
+/* The least positive solution, or 0 when only that is one; -1 when none was met. */
 static solutions search(const problem *p, int64_t direction, int64_t *out)
 {
     int64_t begin = first_reaching(p, p->actual, direction);
     int64_t beyond = direction > 0 ? p->actual + 1 : p->actual - 1;
     int64_t end = first_reaching(p, beyond, direction);
-    if (end - begin > MAX_PLATEAU) {
-        return SEVERAL;
-    }
     /* Where the end of the range was reached without the value, end is begin and is looked at once. */
     end += end == HIGHEST;
-    solutions found = NO_SOLUTION;
-    for (int64_t x = begin; x < end; x++) {
+    bool is_cut = end - begin > MAX_PLATEAU;
+    end = is_cut ? begin + MAX_PLATEAU : end;
+    int n = 0;
+    *out = -1;
+    for (int64_t x = begin; x < end && (n < 2 || *out <= 0); x++) {
         if (holds_at(p, x)) {
-            *out = x;
-            found = found == NO_SOLUTION ? ONE_SOLUTION : SEVERAL;
+            *out = *out <= 0 ? x : *out;
+            n++;
         }
     }
-    return found;
+    return n > 1 || is_cut ? SEVERAL : n == 1 ? ONE_SOLUTION : NO_SOLUTION;
 }
 
 static solutions solve_one(const problem *p, int64_t *out)
@@ -217,17 +219,25 @@ static int unknowns(const lap_image_dim *dim, const lap_symbols *symbols, uint32
 
 static bool no_value(const problem *p, const lap_equation *e, lap_fault *fault)
 {
-    return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place, "%s has an axis of %lld, which is not %s for any %s",
-                        e->leaf->name, (long long)e->actual, p->dim->text, p->image->symbols[p->unknown]);
+    return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place,
+                        "%s has an axis of %lld, which is not %s for any %s", e->leaf->name,
+                        (long long)e->actual, p->dim->text, p->image->symbols[p->unknown]);
 }
 
+static void settle(lap_symbols *symbols, uint32_t symbol, int64_t value)
+{
+    symbols->value[symbol] = value;
+    symbols->is_known[symbol] = true;
+}
+
+/* Takes what follows from single equations; with `guess`, also one value that is not the only one. */
 static bool solve_round(const lap_image *image, const lap_equation *equations, size_t n, lap_symbols *symbols,
-                        bool *out_progress, lap_fault *fault)
+                        bool guess, bool *out_progress, lap_fault *fault)
 {
     for (size_t i = 0; i < n; i++) {
         const lap_equation *e = &equations[i];
         problem p = {image, &image->dims[e->dim], symbols, 0, e->actual};
-        int64_t value = 0;
+        int64_t value = -1;
         if (unknowns(p.dim, symbols, &p.unknown) != 1) {
             continue;
         }
@@ -235,10 +245,10 @@ static bool solve_round(const lap_image *image, const lap_equation *equations, s
         if (found == NO_SOLUTION) {
             return no_value(&p, e, fault);
         }
-        if (found == ONE_SOLUTION) {
-            symbols->value[p.unknown] = value;
-            symbols->is_known[p.unknown] = true;
+        if (found == ONE_SOLUTION || (guess && value >= 0)) {
+            settle(symbols, p.unknown, value);
             *out_progress = true;
+            guess = false;
         }
     }
     return true;
@@ -249,7 +259,8 @@ static bool is_number(const char *text)
     return text[0] == '-' || (text[0] >= '0' && text[0] <= '9' && strspn(text, "0123456789") == strlen(text));
 }
 
-static bool check_equation(const lap_image *image, const lap_equation *e, const lap_symbols *symbols, lap_fault *fault)
+static bool check_equation(const lap_image *image, const lap_equation *e, const lap_symbols *symbols,
+                           lap_fault *fault)
 {
     const lap_image_dim *dim = &image->dims[e->dim];
     int64_t want;
@@ -258,8 +269,9 @@ static bool check_equation(const lap_image *image, const lap_equation *e, const 
         return true;
     }
     if (state != LAP_EXTENT_OK) {
-        return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place, "%s has an axis of %lld, expected %s, which %s",
-                            e->leaf->name, (long long)e->actual, dim->text, lap_extent_trouble(state));
+        return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place,
+                            "%s has an axis of %lld, expected %s, which %s", e->leaf->name,
+                            (long long)e->actual, dim->text, lap_extent_trouble(state));
     }
     if (is_number(dim->text)) {
         return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place, "%s has an axis of %lld, expected %lld",
@@ -270,11 +282,16 @@ static bool check_equation(const lap_image *image, const lap_equation *e, const 
 }
 
 bool lap_extent_solve(const lap_image *image, const lap_equation *equations, size_t n, lap_symbols *symbols,
-                      lap_fault *fault)
+                      lap_ambiguity ambiguity, lap_fault *fault)
 {
-    for (bool progress = true; progress;) {
+    bool progress = true;
+    while (progress) {
         progress = false;
-        if (!solve_round(image, equations, n, symbols, &progress, fault)) {
+        bool ok = solve_round(image, equations, n, symbols, false, &progress, fault);
+        if (ok && !progress && ambiguity == LAP_TAKE_LEAST) {
+            ok = solve_round(image, equations, n, symbols, true, &progress, fault);
+        }
+        if (!ok) {
             return false;
         }
     }

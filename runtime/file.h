@@ -5,7 +5,10 @@
 
 #include "runtime/tensor.h"
 
-typedef struct lap_mapping { const unsigned char *bytes; size_t n; } lap_mapping;
+typedef struct lap_mapping {
+    const unsigned char *bytes;
+    size_t n;
+} lap_mapping;
 
 /* Maps a regular file; an empty one gives n = 0. */
 bool lap_file_map(const char *path, lap_mapping *out, lap_fault *fault);
@@ -15,7 +18,7 @@ void lap_file_unmap(lap_mapping *mapping);
  * to directly. After a failure, and instead of commit, call abandon: nothing is left behind. */
 typedef struct lap_file_writer {
     int fd;
-    bool is_direct, is_named;   /* no renaming; the temporary name exists */
+    bool is_direct, is_named; /* no renaming; the temporary name exists */
     char *path, *temporary;
     size_t n_pending;
     unsigned char pending[1 << 14];

@@ -11,7 +11,7 @@
 typedef struct reader {
     const unsigned char *bytes;
     size_t at, end;
-    const char *wrong;          /* the first mistake, or NULL */
+    const char *wrong; /* the first mistake, or NULL */
     lap_image *image;
 } reader;
 
@@ -97,12 +97,16 @@ static void *table(reader *r, uint32_t n, size_t size, size_t least)
 
 /* ---- extents ------------------------------------------------------------------------------- */
 
-typedef struct dim_op { int n_in; bool has_operand; } dim_op;
+typedef struct dim_op {
+    int n_in;
+    bool has_operand;
+} dim_op;
 
 static const dim_op dim_ops[] = {
-    [LAP_DIM_CONST] = {0, true},  [LAP_DIM_SYMBOL] = {0, true}, [LAP_DIM_ADD] = {2, false}, [LAP_DIM_SUB] = {2, false},
-    [LAP_DIM_MUL] = {2, false},   [LAP_DIM_EXACT] = {2, false}, [LAP_DIM_FLOOR] = {2, false}, [LAP_DIM_MIN] = {2, false},
-    [LAP_DIM_MAX] = {2, false},   [LAP_DIM_TRUNC] = {1, true},
+    [LAP_DIM_CONST] = {0, true},  [LAP_DIM_SYMBOL] = {0, true}, [LAP_DIM_ADD] = {2, false},
+    [LAP_DIM_SUB] = {2, false},   [LAP_DIM_MUL] = {2, false},   [LAP_DIM_EXACT] = {2, false},
+    [LAP_DIM_FLOOR] = {2, false}, [LAP_DIM_MIN] = {2, false},   [LAP_DIM_MAX] = {2, false},
+    [LAP_DIM_TRUNC] = {1, true},
 };
 
 /* The code leaves one value and never holds more than the stack. */
@@ -174,8 +178,12 @@ static void read_leaves(reader *r, lap_leaf_kind kind)
 static void read_buffers(reader *r)
 {
     static const int leaf_kinds[] = {
-        [LAP_BUF_INPUT] = LAP_LEAF_INPUT, [LAP_BUF_WEIGHT] = LAP_LEAF_WEIGHT, [LAP_BUF_CONST] = -1, [LAP_BUF_TEMP] = -1,
-        [LAP_BUF_PACKED] = -1,            [LAP_BUF_OUTPUT] = LAP_LEAF_OUTPUT,
+        [LAP_BUF_INPUT] = LAP_LEAF_INPUT,
+        [LAP_BUF_WEIGHT] = LAP_LEAF_WEIGHT,
+        [LAP_BUF_CONST] = -1,
+        [LAP_BUF_TEMP] = -1,
+        [LAP_BUF_PACKED] = -1,
+        [LAP_BUF_OUTPUT] = LAP_LEAF_OUTPUT,
     };
     lap_image *image = r->image;
     image->buffers = table(r, image->n_buffers, sizeof *image->buffers, 28);
@@ -258,7 +266,8 @@ static void read_step(reader *r, lap_image_step *s)
     } else if (s->kind == LAP_STEP_LAUNCH) {
         ok = s->kernel < image->n_kernels;
     } else if (s->kind == LAP_STEP_LOOP) {
-        ok = s->limit < image->n_dims && s->n_test <= s->n_body && s->n_other == 0 && (s->counter < 0 || is_writable(image, (uint32_t)s->counter));
+        ok = s->limit < image->n_dims && s->n_test <= s->n_body && s->n_other == 0 &&
+             (s->counter < 0 || is_writable(image, (uint32_t)s->counter));
     } else if (s->kind == LAP_STEP_BRANCH) {
         ok = s->test >= 0;
     } else {
@@ -276,7 +285,8 @@ static void claim(reader *r, uint32_t step, uint32_t first, uint32_t n, uint8_t 
     if (n == 0) {
         return;
     }
-    if (first <= step || first > r->image->n_steps || n > r->image->n_steps - first || depth[step] >= LAP_STEP_DEPTH) {
+    if (first <= step || first > r->image->n_steps || n > r->image->n_steps - first ||
+        depth[step] >= LAP_STEP_DEPTH) {
         fail(r, "has steps out of order or nested too deeply");
         return;
     }
@@ -368,9 +378,10 @@ static void read_header(reader *r, size_t n)
     if (word(r) != n) {
         fail(r, "has another size than it says");
     }
-    uint32_t *const counts[] = {&image->n_symbols, &image->n_dims, &image->n_leaves[0], &image->n_leaves[1],
-                                &image->n_leaves[2], &image->n_buffers, &image->n_kernels, &image->n_steps,
-                                &image->n_top, &image->n_checks, &image->n_messages};
+    uint32_t *const counts[] = {&image->n_symbols,   &image->n_dims,      &image->n_leaves[0],
+                                &image->n_leaves[1], &image->n_leaves[2], &image->n_buffers,
+                                &image->n_kernels,   &image->n_steps,     &image->n_top,
+                                &image->n_checks,    &image->n_messages};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         *counts[i] = word_below(r, 1u << 30);
     }

@@ -11,14 +11,18 @@
 
 enum { LAP_EXTENT_STACK = 256, LAP_STEP_DEPTH = 64 };
 
-typedef struct lap_image_dim { const char *text; const int64_t *words; uint32_t n_words; } lap_image_dim;
+typedef struct lap_image_dim {
+    const char *text;
+    const int64_t *words;
+    uint32_t n_words;
+} lap_image_dim;
 typedef struct lap_image_leaf {
     const char *name, *place;
     lap_dtype dtype;
     uint32_t rank;
     bool is_optional;
-    const uint32_t *shape;      /* dims */
-    const uint32_t *crop;       /* buffers + 1 */
+    const uint32_t *shape; /* dims */
+    const uint32_t *crop;  /* buffers + 1 */
 } lap_image_leaf;
 typedef struct lap_image_buffer {
     lap_buffer_kind kind;
@@ -36,18 +40,31 @@ typedef struct lap_image_step {
     lap_step_kind kind;
     bool on_load, reverse;
     uint32_t kernel, limit, n_test, body, n_body, other, n_other, from, to, n_buffers;
-    int32_t counter, test;      /* -1: none */
+    int32_t counter, test; /* -1: none */
     const uint32_t *buffers;
 } lap_image_step;
 typedef enum lap_image_rel {
-    LAP_IMAGE_EQ, LAP_IMAGE_NE, LAP_IMAGE_LT, LAP_IMAGE_LE, LAP_IMAGE_GT, LAP_IMAGE_GE, LAP_N_IMAGE_RELS
+    LAP_IMAGE_EQ,
+    LAP_IMAGE_NE,
+    LAP_IMAGE_LT,
+    LAP_IMAGE_LE,
+    LAP_IMAGE_GT,
+    LAP_IMAGE_GE,
+    LAP_N_IMAGE_RELS
 } lap_image_rel;
-typedef struct lap_image_check { uint32_t a, b; lap_image_rel rel; const char *message, *place; } lap_image_check;
-typedef struct lap_image_message { const char *text, *place; } lap_image_message;
+typedef struct lap_image_check {
+    uint32_t a, b;
+    lap_image_rel rel;
+    const char *message, *place;
+} lap_image_check;
+typedef struct lap_image_message {
+    const char *text, *place;
+} lap_image_message;
 
 typedef struct lap_image {
     const char *name;
-    uint32_t n_symbols, n_dims, n_leaves[LAP_N_LEAF_KINDS], n_buffers, n_kernels, n_steps, n_top, n_checks, n_messages;
+    uint32_t n_symbols, n_dims, n_leaves[LAP_N_LEAF_KINDS], n_buffers, n_kernels, n_steps, n_top, n_checks,
+        n_messages;
     const char **symbols;
     lap_image_dim *dims;
     lap_image_leaf *leaves[LAP_N_LEAF_KINDS];
@@ -56,7 +73,7 @@ typedef struct lap_image {
     lap_image_step *steps;
     lap_image_check *checks;
     lap_image_message *messages;
-    void *copy;                 /* of an image that was not aligned, or NULL */
+    void *copy; /* of an image that was not aligned, or NULL */
 } lap_image;
 
 /* The bytes must outlive the result. After a failure there is nothing to close. */

@@ -7,10 +7,18 @@
 #include "runtime/model.h"
 #include "runtime/npy.h"
 
-typedef struct option_list { int n; const char **at; } option_list;
+typedef struct option_list {
+    int n;
+    const char **at;
+} option_list;
 
 /* What the command line asks for. `in` holds NAME=FILE texts. */
-typedef struct request { const char *program, *weights, *out; uint32_t n_threads; option_list in; bool help; } request;
+typedef struct request {
+    const char *program, *weights, *out;
+    uint32_t n_threads;
+    option_list in;
+    bool help;
+} request;
 
 /* Files that hold inputs stay open until the end of the run. */
 typedef struct job {
@@ -31,15 +39,16 @@ static int complain(const lap_fault *fault)
 static void print_tensors(lap_exec *exec, unsigned kind, uint32_t n, const char *title)
 {
     for (uint32_t i = 0; i < n; i++) {
-        printf("%s %s: %s, %u axes\n", title, lap_exec_name(exec, kind, i), lap_dtype_text(lap_exec_dtype(exec, kind, i)),
-               lap_exec_rank(exec, kind, i));
+        printf("%s %s: %s, %u axes\n", title, lap_exec_name(exec, kind, i),
+               lap_dtype_text(lap_exec_dtype(exec, kind, i)), lap_exec_rank(exec, kind, i));
     }
 }
 
 static void print_usage(const char *program)
 {
     printf("usage: %s [--weights F.safetensors] [--threads N] --in NAME=F.npy ... -o OUT.safetensors\n"
-           "       an input may also be NAME=F.safetensors:TENSOR\n", program);
+           "       an input may also be NAME=F.safetensors:TENSOR\n",
+           program);
 }
 
 /* ---- the command line ---------------------------------------------------------------------- */
@@ -59,7 +68,8 @@ static bool take_option(request *r, const char *option, const char *value, lap_f
 {
     if (strcmp(option, "--in") == 0) {
         r->in.at[r->in.n++] = value;
-        return strchr(value, '=') || lap_fault_set(fault, LAP_BAD_INPUT, "--in must be NAME=FILE, not '%s'", value);
+        return strchr(value, '=') ||
+               lap_fault_set(fault, LAP_BAD_INPUT, "--in must be NAME=FILE, not '%s'", value);
     }
     if (strcmp(option, "--weights") == 0) {
         r->weights = value;
@@ -85,7 +95,8 @@ static bool parse_arguments(int argc, char **argv, request *r, lap_fault *fault)
             known |= strcmp(argv[i], options[k]) == 0;
         }
         if (!known) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "unknown argument '%s'; --help lists what there is", argv[i]);
+            return lap_fault_set(fault, LAP_BAD_INPUT, "unknown argument '%s'; --help lists what there is",
+                                 argv[i]);
         }
         if (i + 1 == argc) {
             return lap_fault_set(fault, LAP_BAD_INPUT, "%s needs a value", argv[i]);
@@ -122,7 +133,8 @@ static bool read_from_safetensors(job *j, uint32_t i, const char *path, const ch
     }
     for (uint32_t k = 0; k < lap_safetensors_n(j->tensors[i]); k++) {
         if (strcmp(lap_safetensors_name(j->tensors[i], k), tensor) == 0) {
-            return lap_safetensors_read(j->tensors[i], k, lap_exec_dtype(j->exec, LAP_LEAF_INPUT, i), &j->inputs[i], fault);
+            return lap_safetensors_read(j->tensors[i], k, lap_exec_dtype(j->exec, LAP_LEAF_INPUT, i),
+                                        &j->inputs[i], fault);
         }
     }
     return lap_fault_set(fault, LAP_BAD_INPUT, "'%s' has no tensor '%s'", path, tensor);
@@ -140,7 +152,8 @@ static bool read_input(job *j, uint32_t i, const char *file, lap_fault *fault)
         return ok;
     }
     j->npys[i] = lap_npy_open(file, fault);
-    return j->npys[i] && lap_npy_read(j->npys[i], lap_exec_dtype(j->exec, LAP_LEAF_INPUT, i), &j->inputs[i], fault);
+    return j->npys[i] &&
+           lap_npy_read(j->npys[i], lap_exec_dtype(j->exec, LAP_LEAF_INPUT, i), &j->inputs[i], fault);
 }
 
 static bool read_inputs(job *j, const request *r, lap_fault *fault)
@@ -151,7 +164,8 @@ static bool read_inputs(job *j, const request *r, lap_fault *fault)
             return false;
         }
         if (j->npys[i] || j->tensors[i]) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' is given twice", lap_exec_name(j->exec, LAP_LEAF_INPUT, i));
+            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' is given twice",
+                                 lap_exec_name(j->exec, LAP_LEAF_INPUT, i));
         }
         if (!read_input(j, i, strchr(r->in.at[k], '=') + 1, fault)) {
             return false;
@@ -160,7 +174,8 @@ static bool read_inputs(job *j, const request *r, lap_fault *fault)
     for (uint32_t i = 0; i < lap_exec_n_inputs(j->exec); i++) {
         if (!j->npys[i] && !j->tensors[i] && !lap_exec_is_optional(j->exec, i)) {
             const char *name = lap_exec_name(j->exec, LAP_LEAF_INPUT, i);
-            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' is missing; give --in %s=F.npy", name, name);
+            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' is missing; give --in %s=F.npy", name,
+                                 name);
         }
     }
     return true;
@@ -172,7 +187,8 @@ static bool run_job(job *j, const request *r, lap_fault *fault)
     for (uint32_t i = 0; i < n_out; i++) {
         j->names[i] = lap_exec_name(j->exec, LAP_LEAF_OUTPUT, i);
     }
-    return read_inputs(j, r, fault) && (r->n_threads == 0 || lap_exec_set_threads(j->exec, r->n_threads, fault)) &&
+    return read_inputs(j, r, fault) &&
+           (r->n_threads == 0 || lap_exec_set_threads(j->exec, r->n_threads, fault)) &&
            lap_exec_run(j->exec, j->inputs, j->outputs, fault) &&
            lap_safetensors_write(r->out, n_out, j->names, j->outputs, NULL, fault);
 }

@@ -19,7 +19,10 @@ struct lap_model {
 };
 
 /* Why the last open of this thread failed: there is no model then that could hold it. */
-static _Thread_local struct { lap_code code; char message[MESSAGE]; } opening;
+static _Thread_local struct {
+    lap_code code;
+    char message[MESSAGE];
+} opening;
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
@@ -41,7 +44,8 @@ static bool open_weights(lap_model *model, const char *path, lap_fault *fault)
     if (path) {
         model->weights = lap_safetensors_open(path, fault);
     } else if (lap_model_weights_size > 0) {
-        model->weights = lap_safetensors_parse(lap_model_weights, (size_t)lap_model_weights_size, "embedded weights", fault);
+        model->weights = lap_safetensors_parse(lap_model_weights, (size_t)lap_model_weights_size,
+                                               "embedded weights", fault);
     } else {
         return lap_exec_n_weights(model->exec) == 0 ||
                lap_fault_set(fault, LAP_BAD_INPUT, "the model needs its weights: a safetensors file");
@@ -71,7 +75,8 @@ lap_model *lap_model_open(const char *weights_path)
 {
     lap_fault fault = {0};
     lap_model *model = calloc(1, sizeof *model);
-    bool ok = model ? open_parts(model, weights_path, &fault) : lap_fault_set(&fault, LAP_BAD_INPUT, "out of memory");
+    bool ok = model ? open_parts(model, weights_path, &fault)
+                    : lap_fault_set(&fault, LAP_BAD_INPUT, "out of memory");
     opening.code = fault.code;
     opening.message[0] = '\0';
     if (!ok) {
@@ -156,7 +161,8 @@ int lap_model_run(lap_model *model, const void *inputs, void *outputs)
     if (!model) {
         return LAP_BAD_INPUT;
     }
-    if ((!inputs && lap_exec_n_inputs(model->exec) > 0) || (!outputs && lap_exec_n_outputs(model->exec) > 0)) {
+    if ((!inputs && lap_exec_n_inputs(model->exec) > 0) ||
+        (!outputs && lap_exec_n_outputs(model->exec) > 0)) {
         return settle(model, lap_fault_set(&fault, LAP_BAD_INPUT, "inputs or outputs are NULL"), &fault);
     }
     read_inputs(model, inputs);
@@ -168,15 +174,9 @@ int lap_model_run(lap_model *model, const void *inputs, void *outputs)
     return settle(model, ok, &fault);
 }
 
-const char *lap_model_error(const lap_model *model)
-{
-    return model ? model->message : opening.message;
-}
+const char *lap_model_error(const lap_model *model) { return model ? model->message : opening.message; }
 
-lap_code lap_model_code(const lap_model *model)
-{
-    return model ? model->code : opening.code;
-}
+lap_code lap_model_code(const lap_model *model) { return model ? model->code : opening.code; }
 
 void lap_model_threads(lap_model *model, uint32_t n)
 {
@@ -186,12 +186,6 @@ void lap_model_threads(lap_model *model, uint32_t n)
     }
 }
 
-int lap_model_version(void)
-{
-    return LAP_API_VERSION;
-}
+int lap_model_version(void) { return LAP_API_VERSION; }
 
-lap_exec *lap_model_exec(lap_model *model)
-{
-    return model->exec;
-}
+lap_exec *lap_model_exec(lap_model *model) { return model->exec; }

@@ -15,7 +15,7 @@
  * entry without image; and the bytes of a safetensors file, size 0: none. */
 typedef struct lap_model_level {
     const char *cpu;
-    uint64_t needs;             /* bits of runtime/cpu.h */
+    uint64_t needs; /* bits of runtime/cpu.h */
     const void *image;
     uint64_t image_size;
     lap_kernel_fn *const *kernels;

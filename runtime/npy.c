@@ -19,7 +19,9 @@ struct lap_npy {
 
 static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
-typedef struct cursor { const char *at, *end; } cursor;
+typedef struct cursor {
+    const char *at, *end;
+} cursor;
 
 static bool bad(lap_fault *fault, const char *name, const char *what)
 {
@@ -79,7 +81,7 @@ static const char *read_descr(cursor *c, lap_tensor_view *v)
     }
     for (int s = 0; s < LAP_N_STORAGES; s++) {
         const char *code = lap_storage_npy((lap_storage)s);
-        bool is_byte = code[0] == '|';      /* their byte order may be written as any */
+        bool is_byte = code[0] == '|'; /* their byte order may be written as any */
         if (n == 3 && code[0] && memcmp(text + 1, code + 1, 2) == 0 && (text[0] == code[0] || is_byte)) {
             v->storage = (lap_storage)s;
             return NULL;
@@ -266,10 +268,7 @@ void lap_npy_close(lap_npy *file)
     free(file);
 }
 
-const lap_tensor_view *lap_npy_view(const lap_npy *file)
-{
-    return &file->view;
-}
+const lap_tensor_view *lap_npy_view(const lap_npy *file) { return &file->view; }
 
 bool lap_npy_read(lap_npy *file, lap_dtype dtype, lap_tensor *out, lap_fault *fault)
 {
@@ -294,7 +293,7 @@ static size_t make_header(const lap_tensor *t, const char *code, char *to, size_
     for (uint32_t i = 0; i < t->rank; i++) {
         n += (size_t)snprintf(to + n, room - n, i == 0 ? "%lld," : " %lld,", (long long)t->shape[i]);
     }
-    n -= t->rank > 1;       /* the comma of a tuple of several */
+    n -= t->rank > 1; /* the comma of a tuple of several */
     n += (size_t)snprintf(to + n, room - n, "), }");
     while ((n + 11) % 64 != 0) {
         to[n++] = ' ';
@@ -311,7 +310,8 @@ bool lap_npy_write(const char *path, const lap_tensor *tensor, lap_fault *fault)
                              lap_dtype_text(tensor->dtype));
     }
     size_t count, size;
-    if (!lap_tensor_count(tensor, &count) || !lap_dtype_bytes(tensor->dtype, count, &size) || size > tensor->n_bytes) {
+    if (!lap_tensor_count(tensor, &count) || !lap_dtype_bytes(tensor->dtype, count, &size) ||
+        size > tensor->n_bytes) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "tensor for '%s' is larger than its memory", path);
     }
     char header[640];

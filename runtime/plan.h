@@ -10,9 +10,9 @@
 enum { LAP_PLAN_ALIGN = 64 };
 
 typedef struct lap_plan_item {
-    size_t size;                /* bytes */
-    uint32_t first, last;       /* steps between which the contents are needed, both included */
-    size_t offset;              /* result, a multiple of LAP_PLAN_ALIGN */
+    size_t size;          /* bytes */
+    uint32_t first, last; /* steps between which the contents are needed, both included */
+    size_t offset;        /* result, a multiple of LAP_PLAN_ALIGN */
 } lap_plan_item;
 
 /* Largest first, each in the smallest gap that fits among items alive at the same time. False when

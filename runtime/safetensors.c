@@ -16,15 +16,17 @@ enum { MAX_HEADER = 100 * 1000 * 1000, MAX_TENSORS = 1000 * 1000 };
 typedef struct entry {
     const char *name;
     lap_tensor_view view;
-    uint64_t begin, end;        /* offsets as written */
-    void *converted;            /* made by read, or NULL */
+    uint64_t begin, end; /* offsets as written */
+    void *converted;     /* made by read, or NULL */
 } entry;
 
-typedef struct meta_pair { const char *key, *value; } meta_pair;
+typedef struct meta_pair {
+    const char *key, *value;
+} meta_pair;
 
 struct lap_safetensors {
     lap_mapping mapping;
-    char *strings;              /* all names, as long as the header */
+    char *strings; /* all names, as long as the header */
     entry *entries;
     uint32_t *by_name, *by_offset;
     meta_pair *meta;
@@ -34,7 +36,7 @@ struct lap_safetensors {
 typedef struct reader {
     lap_safetensors *file;
     lap_json json;
-    char *text;                 /* where the next string goes */
+    char *text; /* where the next string goes */
     const char *path;
     lap_fault *fault;
 } reader;
@@ -51,8 +53,8 @@ static bool bad_tensor(reader *r, const char *name, const char *what)
 
 static bool bad_json(reader *r)
 {
-    return lap_fault_set(r->fault, LAP_BAD_INPUT, "'%s' is not a safetensors file: header, byte %zu: %s", r->path,
-                         (size_t)(r->json.at - r->json.begin), r->json.error);
+    return lap_fault_set(r->fault, LAP_BAD_INPUT, "'%s' is not a safetensors file: header, byte %zu: %s",
+                         r->path, (size_t)(r->json.at - r->json.begin), r->json.error);
 }
 
 static bool no_memory(reader *r)
@@ -154,7 +156,10 @@ static bool read_offsets(reader *r, entry *e)
     return n == 2 || bad_tensor(r, e->name, "needs two offsets");
 }
 
-typedef struct field { const char *key; bool (*read)(reader *r, entry *e); } field;
+typedef struct field {
+    const char *key;
+    bool (*read)(reader *r, entry *e);
+} field;
 static const field fields[] = {{"dtype", read_dtype}, {"shape", read_shape}, {"data_offsets", read_offsets}};
 enum { N_FIELDS = sizeof fields / sizeof *fields };
 
@@ -396,15 +401,9 @@ void lap_safetensors_close(lap_safetensors *file)
     free(file);
 }
 
-uint32_t lap_safetensors_n(const lap_safetensors *file)
-{
-    return (uint32_t)file->n;
-}
+uint32_t lap_safetensors_n(const lap_safetensors *file) { return (uint32_t)file->n; }
 
-const char *lap_safetensors_name(const lap_safetensors *file, uint32_t i)
-{
-    return file->entries[i].name;
-}
+const char *lap_safetensors_name(const lap_safetensors *file, uint32_t i) { return file->entries[i].name; }
 
 const lap_tensor_view *lap_safetensors_at(const lap_safetensors *file, uint32_t i)
 {
@@ -430,7 +429,8 @@ const lap_tensor_view *lap_safetensors_find(const lap_safetensors *file, const c
     return NULL;
 }
 
-bool lap_safetensors_read(lap_safetensors *file, uint32_t i, lap_dtype dtype, lap_tensor *out, lap_fault *fault)
+bool lap_safetensors_read(lap_safetensors *file, uint32_t i, lap_dtype dtype, lap_tensor *out,
+                          lap_fault *fault)
 {
     entry *e = &file->entries[i];
     dtype = dtype == LAP_NO_DTYPE ? lap_storage_nearest(e->view.storage) : dtype;
@@ -445,15 +445,9 @@ bool lap_safetensors_read(lap_safetensors *file, uint32_t i, lap_dtype dtype, la
     return true;
 }
 
-uint32_t lap_safetensors_n_meta(const lap_safetensors *file)
-{
-    return (uint32_t)file->n_meta;
-}
+uint32_t lap_safetensors_n_meta(const lap_safetensors *file) { return (uint32_t)file->n_meta; }
 
-const char *lap_safetensors_meta_key(const lap_safetensors *file, uint32_t i)
-{
-    return file->meta[i].key;
-}
+const char *lap_safetensors_meta_key(const lap_safetensors *file, uint32_t i) { return file->meta[i].key; }
 
 const char *lap_safetensors_meta(const lap_safetensors *file, const char *key)
 {

@@ -24,7 +24,8 @@ const lap_tensor_view *lap_safetensors_at(const lap_safetensors *file, uint32_t 
 const lap_tensor_view *lap_safetensors_find(const lap_safetensors *file, const char *name);
 /* Tensor i as `dtype` (LAP_NO_DTYPE: the nearest one), in place where possible (treat as read-only),
  * else converted into memory that the file owns, until it is read again. Not for two threads at once. */
-bool lap_safetensors_read(lap_safetensors *file, uint32_t i, lap_dtype dtype, lap_tensor *out, lap_fault *fault);
+bool lap_safetensors_read(lap_safetensors *file, uint32_t i, lap_dtype dtype, lap_tensor *out,
+                          lap_fault *fault);
 /* Metadata string, or NULL. */
 const char *lap_safetensors_meta(const lap_safetensors *file, const char *key);
 

@@ -12,7 +12,11 @@
 #include "runtime/file.h"
 #include "runtime/json.h"
 
-typedef struct text { char *at; size_t n, capacity; bool failed; } text;
+typedef struct text {
+    char *at;
+    size_t n, capacity;
+    bool failed;
+} text;
 
 static void put(text *t, const char *bytes, size_t n)
 {
@@ -33,10 +37,7 @@ static void put(text *t, const char *bytes, size_t n)
     t->n += n;
 }
 
-static void put_text(text *t, const char *string)
-{
-    put(t, string, strlen(string));
-}
+static void put_text(text *t, const char *string) { put(t, string, strlen(string)); }
 
 static void put_number(text *t, uint64_t value)
 {
@@ -52,7 +53,8 @@ static void put_quoted(text *t, const char *string)
         if (*c == '"' || *c == '\\') {
             put(t, (char[]){'\\', *c}, 2);
         } else if ((unsigned char)*c < 0x20) {
-            put(t, escaped, (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)(unsigned char)*c));
+            put(t, escaped,
+                (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)(unsigned char)*c));
         } else {
             put(t, c, 1);
         }
@@ -66,7 +68,7 @@ typedef struct job {
     const lap_tensor *tensors;
     const char *const *meta;
     uint32_t *order;
-    size_t *begin;          /* by tensor, n_bytes to go with it */
+    size_t *begin; /* by tensor, n_bytes to go with it */
     size_t *size;
 } job;
 
@@ -220,7 +222,12 @@ bool lap_safetensors_write(const char *path, uint32_t n, const char *const *name
                            const char *const *meta, lap_fault *fault)
 {
     size_t room = n ? n : 1;
-    job j = {n, names, tensors, meta, malloc(room * sizeof *j.order), malloc(room * sizeof *j.begin),
+    job j = {n,
+             names,
+             tensors,
+             meta,
+             malloc(room * sizeof *j.order),
+             malloc(room * sizeof *j.begin),
              malloc(room * sizeof *j.size)};
     bool ok = j.order && j.begin && j.size ? write_job(&j, path, fault)
                                            : lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");

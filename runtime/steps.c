@@ -137,7 +137,8 @@ static bool run_copy(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
         return no_operand(exec, exec->at[s->from] ? s->to : s->from, fault);
     }
     if (exec->n_bytes[s->from] != exec->n_bytes[s->to]) {
-        return lap_fault_set(fault, LAP_INTERNAL, "buffers %u and %u of the program differ in size", s->from, s->to);
+        return lap_fault_set(fault, LAP_INTERNAL, "buffers %u and %u of the program differ in size", s->from,
+                             s->to);
     }
     memmove(exec->at[s->to], exec->at[s->from], exec->n_bytes[s->to]);
     return true;

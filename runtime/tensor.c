@@ -9,10 +9,7 @@
 
 #include "runtime/view.h"
 
-bool lap_tensor_count(const lap_tensor *t, size_t *out)
-{
-    return lap_shape_count(t->rank, t->shape, out);
-}
+bool lap_tensor_count(const lap_tensor *t, size_t *out) { return lap_shape_count(t->rank, t->shape, out); }
 
 float lap_f32_from_bf16(uint16_t bits)
 {
@@ -45,7 +42,7 @@ float lap_f32_from_f16(uint16_t bits)
 /* A format of `digits` fraction bits whose normal numbers start at 2^low and end below 2^(high + 1). */
 static uint16_t narrow(double value, int digits, int low, int high)
 {
-    int width = high - low + 2;                     /* exponent codes 1 .. width - 1 are finite */
+    int width = high - low + 2; /* exponent codes 1 .. width - 1 are finite */
     uint32_t sign = signbit(value) ? 0x8000u : 0;
     uint32_t infinite = (uint32_t)width << digits;
     if (isnan(value)) {
@@ -60,7 +57,7 @@ static uint16_t narrow(double value, int digits, int low, int high)
     }
     int exponent;
     frexp(size, &exponent);
-    exponent--;                                     /* size is in [2^exponent, 2^(exponent + 1)) */
+    exponent--; /* size is in [2^exponent, 2^(exponent + 1)) */
     if (exponent > high) {
         return (uint16_t)(sign | infinite);
     }
@@ -71,15 +68,9 @@ static uint16_t narrow(double value, int digits, int low, int high)
     return (uint16_t)(sign | code);
 }
 
-uint16_t lap_f16_from_f64(double value)
-{
-    return narrow(value, 10, -14, 15);
-}
+uint16_t lap_f16_from_f64(double value) { return narrow(value, 10, -14, 15); }
 
-uint16_t lap_bf16_from_f64(double value)
-{
-    return narrow(value, 7, -126, 127);
-}
+uint16_t lap_bf16_from_f64(double value) { return narrow(value, 7, -126, 127); }
 
 static int64_t i4_get(const uint8_t *bytes, size_t i)
 {
@@ -131,10 +122,7 @@ static int64_t whole_get(const lap_tensor *t, size_t i)
     }
 }
 
-static bool is_real(lap_dtype dtype)
-{
-    return dtype == LAP_F32 || dtype == LAP_F16 || dtype == LAP_BF16;
-}
+static bool is_real(lap_dtype dtype) { return dtype == LAP_F32 || dtype == LAP_F16 || dtype == LAP_BF16; }
 
 static int64_t toward_zero(double value)
 {

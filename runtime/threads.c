@@ -17,19 +17,23 @@
 
 enum { MAX_THREADS = 1024, SPINS = 3000, OPEN = 1, INSIDE = 2, LINE = 64 };
 
-typedef struct worker { lap_pool *pool; pthread_t thread; uint32_t number; } worker;
+typedef struct worker {
+    lap_pool *pool;
+    pthread_t thread;
+    uint32_t number;
+} worker;
 
 struct lap_pool {
     _Alignas(LINE) atomic_uint epoch;
-    _Alignas(LINE) atomic_uint gate;            /* OPEN, plus INSIDE per worker */
+    _Alignas(LINE) atomic_uint gate; /* OPEN, plus INSIDE per worker */
     atomic_uint sleepers;
     atomic_bool is_ending;
-    _Alignas(LINE) atomic_uint_least64_t next;  /* first iteration that nobody has taken */
+    _Alignas(LINE) atomic_uint_least64_t next; /* first iteration that nobody has taken */
     /* the job, written while the gate is closed */
     _Alignas(LINE) lap_pool_fn *fn;
     void *user;
     uint64_t n, grain;
-    pthread_mutex_t lock;                       /* of the two below */
+    pthread_mutex_t lock; /* of the two below */
     int32_t code;
     uint64_t code_at;
     uint32_t n_threads;
@@ -189,16 +193,13 @@ void lap_pool_free(lap_pool *pool)
     free(pool);
 }
 
-uint32_t lap_pool_threads(const lap_pool *pool)
-{
-    return pool->n_threads;
-}
+uint32_t lap_pool_threads(const lap_pool *pool) { return pool->n_threads; }
 
 static void await_workers(lap_pool *pool)
 {
     for (unsigned i = 1; atomic_load_explicit(&pool->gate, memory_order_acquire) != 0; i++) {
         if (i % SPINS == 0) {
-            sched_yield();      /* a worker inside may be waiting for this processor */
+            sched_yield(); /* a worker inside may be waiting for this processor */
         }
         relax();
     }

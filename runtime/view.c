@@ -19,30 +19,19 @@ typedef struct storage_row {
 } storage_row;
 
 static const storage_row rows[LAP_N_STORAGES] = {
-#define LAP_STORAGE(enum_, file_name, npy, bits, kind, nearest) {file_name, npy, bits, KIND_##kind, LAP_##nearest},
+#define LAP_STORAGE(enum_, file_name, npy, bits, kind, nearest)                                              \
+    {file_name, npy, bits, KIND_##kind, LAP_##nearest},
 #include "runtime/storages.def"
 #undef LAP_STORAGE
 };
 
-const char *lap_storage_name(lap_storage s)
-{
-    return rows[s].name;
-}
+const char *lap_storage_name(lap_storage s) { return rows[s].name; }
 
-const char *lap_storage_npy(lap_storage s)
-{
-    return rows[s].npy;
-}
+const char *lap_storage_npy(lap_storage s) { return rows[s].npy; }
 
-unsigned lap_storage_bits(lap_storage s)
-{
-    return rows[s].bits;
-}
+unsigned lap_storage_bits(lap_storage s) { return rows[s].bits; }
 
-lap_dtype lap_storage_nearest(lap_storage s)
-{
-    return rows[s].nearest;
-}
+lap_dtype lap_storage_nearest(lap_storage s) { return rows[s].nearest; }
 
 bool lap_storage_find(const char *name, size_t n, lap_storage *out)
 {
@@ -97,7 +86,8 @@ bool lap_storage_bytes(lap_storage s, size_t n, size_t *out)
 
 lap_tensor_view lap_view_of(const lap_tensor *t)
 {
-    lap_tensor_view v = {.storage = lap_storage_of(t->dtype), .rank = t->rank, .data = t->data, .n_bytes = t->n_bytes};
+    lap_tensor_view v = {
+        .storage = lap_storage_of(t->dtype), .rank = t->rank, .data = t->data, .n_bytes = t->n_bytes};
     memcpy(v.shape, t->shape, sizeof v.shape);
     return v;
 }
@@ -124,15 +114,15 @@ void *lap_memory_new(size_t n_bytes)
     return aligned_alloc(64, rounded ? rounded : 64);
 }
 
-void lap_memory_free(void *memory)
-{
-    free(memory);
-}
+void lap_memory_free(void *memory) { free(memory); }
 
 /* ---- conversion ---------------------------------------------------------------------------- */
 
-enum { BLOCK = 512 };   /* even: blocks of 4-bit elements start on a byte */
-typedef union block { double f[BLOCK]; int64_t i[BLOCK]; } block;
+enum { BLOCK = 512 }; /* even: blocks of 4-bit elements start on a byte */
+typedef union block {
+    double f[BLOCK];
+    int64_t i[BLOCK];
+} block;
 
 #define EACH(type, expression)                                                                               \
     for (size_t j = 0; j < n; j++) {                                                                         \
@@ -288,8 +278,8 @@ static size_t shape_block(block *b, size_t n, bool real, lap_dtype dtype)
 bool lap_tensor_convert_into(const lap_tensor_view *v, const char *name, lap_tensor *out, lap_fault *fault)
 {
     size_t n, need;
-    if (!lap_shape_count(v->rank, v->shape, &n) || !lap_storage_bytes(v->storage, n, &need) || need > v->n_bytes ||
-        !lap_dtype_bytes(out->dtype, n, &need) || need > out->n_bytes) {
+    if (!lap_shape_count(v->rank, v->shape, &n) || !lap_storage_bytes(v->storage, n, &need) ||
+        need > v->n_bytes || !lap_dtype_bytes(out->dtype, n, &need) || need > out->n_bytes) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "tensor '%s' is larger than its memory", name);
     }
     if (lap_storage_of(out->dtype) == v->storage && v->storage != LAP_ST_BOOL) {
@@ -304,12 +294,13 @@ bool lap_tensor_convert_into(const lap_tensor_view *v, const char *name, lap_ten
     for (size_t begin = 0; begin < n; begin += BLOCK) {
         size_t m = n - begin < BLOCK ? n - begin : BLOCK;
         if (!load(v->storage, (const unsigned char *)v->data + begin / 8 * bits, m, &b)) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "tensor '%s' has elements above the range of i64", name);
+            return lap_fault_set(fault, LAP_BAD_INPUT, "tensor '%s' has elements above the range of i64",
+                                 name);
         }
         size_t bad = shape_block(&b, m, real, out->dtype);
         if (bad < m) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "element %zu of tensor '%s' (%s) does not fit %s", begin + bad,
-                                 name, rows[v->storage].name, lap_dtype_text(out->dtype));
+            return lap_fault_set(fault, LAP_BAD_INPUT, "element %zu of tensor '%s' (%s) does not fit %s",
+                                 begin + bad, name, rows[v->storage].name, lap_dtype_text(out->dtype));
         }
         store(out, begin, &b, m);
     }
@@ -327,7 +318,8 @@ bool lap_tensor_convert(const lap_tensor_view *v, lap_dtype dtype, const char *n
     }
     out->data = lap_memory_new(out->n_bytes);
     if (!out->data) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "out of memory: tensor '%s' needs %zu bytes", name, out->n_bytes);
+        return lap_fault_set(fault, LAP_BAD_INPUT, "out of memory: tensor '%s' needs %zu bytes", name,
+                             out->n_bytes);
     }
     if (!lap_tensor_convert_into(v, name, out, fault)) {
         lap_memory_free(out->data);

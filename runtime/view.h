@@ -19,12 +19,12 @@ typedef struct lap_tensor_view {
     lap_storage storage;
     uint32_t rank;
     int64_t shape[LAP_MAX_RANK];
-    const void *data;       /* not owned, read-only, any alignment */
+    const void *data; /* not owned, read-only, any alignment */
     size_t n_bytes;
 } lap_tensor_view;
 
-const char *lap_storage_name(lap_storage s);        /* as in safetensors */
-const char *lap_storage_npy(lap_storage s);         /* "" when npy files cannot hold it */
+const char *lap_storage_name(lap_storage s); /* as in safetensors */
+const char *lap_storage_npy(lap_storage s);  /* "" when npy files cannot hold it */
 unsigned lap_storage_bits(lap_storage s);
 /* The element type that holds the most of it: U8 and I16 give i32, U32 and U64 i64, F64 f32. */
 lap_dtype lap_storage_nearest(lap_storage s);

@@ -8,7 +8,10 @@
 
 enum { MAX_NAME = 4096, MAX_FAMILY = 1 << 20 };
 
-typedef struct source { lap_exec_lookup *find; void *user; } source;
+typedef struct source {
+    lap_exec_lookup *find;
+    void *user;
+} source;
 
 static void forget(lap_exec *exec)
 {
@@ -21,8 +24,8 @@ static void forget(lap_exec *exec)
 
 static bool check_rank(const lap_image_leaf *leaf, uint32_t rank, const char *name, lap_fault *fault)
 {
-    return rank == leaf->rank || lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "weight '%s' has %u axes, expected %u",
-                                              name, rank, leaf->rank);
+    return rank == leaf->rank || lap_fault_at(fault, LAP_BAD_INPUT, leaf->place,
+                                              "weight '%s' has %u axes, expected %u", name, rank, leaf->rank);
 }
 
 /* One tensor as the weight: in place or converted. */
@@ -80,13 +83,13 @@ static bool check_member(const lap_image_leaf *leaf, const char *name, const lap
         return false;
     }
     return memcmp(v->shape, first->shape, v->rank * sizeof *v->shape) == 0 ||
-           lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "weight '%s' has another shape than the first of its family",
-                        name);
+           lap_fault_at(fault, LAP_BAD_INPUT, leaf->place,
+                        "weight '%s' has another shape than the first of its family", name);
 }
 
 /* Memory for n tensors like `first`; *member is one of them in it. */
-static bool stack_new(lap_exec *exec, uint32_t i, uint32_t n, const lap_tensor_view *first, lap_tensor *member,
-                      lap_fault *fault)
+static bool stack_new(lap_exec *exec, uint32_t i, uint32_t n, const lap_tensor_view *first,
+                      lap_tensor *member, lap_fault *fault)
 {
     const lap_image_leaf *leaf = &exec->image.leaves[LAP_LEAF_WEIGHT][i];
     lap_tensor *all = &exec->weights[i];
@@ -100,11 +103,12 @@ static bool stack_new(lap_exec *exec, uint32_t i, uint32_t n, const lap_tensor_v
         return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "weight '%s' is too large", leaf->name);
     }
     if (one_count * lap_dtype_bits(leaf->dtype) % 8 != 0) {
-        return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "weight '%s' has parts that end within a byte", leaf->name);
+        return lap_fault_at(fault, LAP_BAD_INPUT, leaf->place, "weight '%s' has parts that end within a byte",
+                            leaf->name);
     }
     all->data = exec->weight_memory[i] = lap_memory_new(all->n_bytes);
-    return all->data || lap_fault_set(fault, LAP_BAD_INPUT, "out of memory: weight '%s' needs %zu bytes", leaf->name,
-                                      all->n_bytes);
+    return all->data || lap_fault_set(fault, LAP_BAD_INPUT, "out of memory: weight '%s' needs %zu bytes",
+                                      leaf->name, all->n_bytes);
 }
 
 static bool bind_family(lap_exec *exec, uint32_t i, const source *from, lap_fault *fault)
@@ -154,7 +158,7 @@ static bool solve_weights(lap_exec *exec, lap_fault *fault)
         n = lap_exec_equations(exec, &image->leaves[LAP_LEAF_WEIGHT][i], &exec->weights[i], n);
     }
     memset(exec->weight_symbols.is_known, 0, image->n_symbols * sizeof(bool));
-    return lap_extent_solve(image, exec->equations, n, &exec->weight_symbols, fault);
+    return lap_extent_solve(image, exec->equations, n, &exec->weight_symbols, LAP_LEAVE_OPEN, fault);
 }
 
 bool lap_exec_set_weights_by(lap_exec *exec, lap_exec_lookup *find, void *user, lap_fault *fault)
@@ -184,7 +188,11 @@ bool lap_exec_set_weights(lap_exec *exec, const lap_safetensors *file, lap_fault
     return lap_exec_set_weights_by(exec, find_in_file, (void *)(uintptr_t)file, fault);
 }
 
-typedef struct tensor_list { const lap_exec *exec; const lap_tensor *tensors; lap_tensor_view view; } tensor_list;
+typedef struct tensor_list {
+    const lap_exec *exec;
+    const lap_tensor *tensors;
+    lap_tensor_view view;
+} tensor_list;
 
 static const lap_tensor_view *find_in_list(void *user, const char *name)
 {

@@ -38,8 +38,10 @@ static bool is_short(const uint8_t *data, size_t n)
 static void fill(lap_exec *exec, unsigned kind, uint32_t n, lap_tensor *tensors, char *memory)
 {
     for (uint32_t i = 0; i < n; i++) {
-        tensors[i] = (lap_tensor){.dtype = lap_exec_dtype(exec, kind, i), .rank = lap_exec_rank(exec, kind, i),
-                                  .data = memory, .n_bytes = MOST_BYTES};
+        tensors[i] = (lap_tensor){.dtype = lap_exec_dtype(exec, kind, i),
+                                  .rank = lap_exec_rank(exec, kind, i),
+                                  .data = memory,
+                                  .n_bytes = MOST_BYTES};
         for (uint32_t axis = 0; axis < tensors[i].rank; axis++) {
             tensors[i].shape[axis] = axis + 2;
         }

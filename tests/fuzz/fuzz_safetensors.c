@@ -16,7 +16,8 @@ static void read_all(lap_safetensors *file)
         }
         for (int dtype = 0; dtype <= LAP_NO_DTYPE; dtype++) {
             size_t count;
-            if (lap_safetensors_read(file, i, (lap_dtype)dtype, &t, NULL) && lap_tensor_count(&t, &count) && count > 0) {
+            if (lap_safetensors_read(file, i, (lap_dtype)dtype, &t, NULL) && lap_tensor_count(&t, &count) &&
+                count > 0) {
                 lap_tensor_get(&t, count - 1);
             }
         }

@@ -38,8 +38,14 @@ static inline rig *rig_new(void)
 {
     rig *r = calloc(1, sizeof *r);
     r->ctx = lap_ctx_new(0);
-    r->p = (lap_program){.ctx = r->ctx, .name = "toy", .inputs = r->inputs, .weights = r->weights,
-                         .outputs = r->outputs, .buffers = r->buffers, .kernels = r->kernels, .steps = r->steps,
+    r->p = (lap_program){.ctx = r->ctx,
+                         .name = "toy",
+                         .inputs = r->inputs,
+                         .weights = r->weights,
+                         .outputs = r->outputs,
+                         .buffers = r->buffers,
+                         .kernels = r->kernels,
+                         .steps = r->steps,
                          .checks = r->checks};
     return r;
 }
@@ -73,7 +79,12 @@ static inline lap_leaf leaf(rig *r, const char *name, lap_dtype dtype, const cha
         crop[rank] = -1;
         at += n + (at[n] == ' ');
     }
-    return (lap_leaf){lap_intern(r->ctx, name), dtype, rank, shape, false, lap_loc_make(r->ctx, "m.lua", 7, (lap_loc){0}),
+    return (lap_leaf){lap_intern(r->ctx, name),
+                      dtype,
+                      rank,
+                      shape,
+                      false,
+                      lap_loc_make(r->ctx, "m.lua", 7, (lap_loc){0}),
                       crop};
 }
 
@@ -109,7 +120,8 @@ static inline lap_step launch(rig *r, uint32_t k, uint32_t n, const uint32_t *bu
 static inline void start(rig *r, uint32_t n_threads)
 {
     r->image = lap_image_write(&r->p, &r->n_image);
-    r->exec = lap_exec_open(r->image, r->n_image, r->fns, &(lap_exec_options){.n_threads = n_threads}, &r->fault);
+    r->exec =
+        lap_exec_open(r->image, r->n_image, r->fns, &(lap_exec_options){.n_threads = n_threads}, &r->fault);
     if (!r->exec) {
         fail_msg("%s", r->fault.text);
     }

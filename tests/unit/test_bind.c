@@ -31,7 +31,13 @@ static int64_t solve(rig **out, const char *axes, const int64_t *actual, const c
 static void test_solves(void **state)
 {
     (void)state;
-    static const struct { const char *axes; int64_t actual[3]; const char *symbol; int64_t value; const char *message; } rows[] = {
+    static const struct {
+        const char *axes;
+        int64_t actual[3];
+        const char *symbol;
+        int64_t value;
+        const char *message;
+    } rows[] = {
         {"S*S", {36}, "S", 6, NULL},
         {"S*S", {37}, "S", -1, "x has an axis of 37, which is not S*S for any S"},
         {"S*S", {0}, "S", 0, NULL},
@@ -41,7 +47,10 @@ static void test_solves(void **state)
         {"N*M M 3", {12, 4, 3}, "N", 3, NULL},
         {"N*M M 3", {12, 4, 2}, "N", -1, "x has an axis of 2, expected 3"},
         {"N//2 N", {3, 7}, "N", 7, NULL},
-        {"N//2", {3}, "N", -1, "N cannot be found"},
+        {"N//2", {3}, "N", 6, NULL},
+        {"min(N,4)", {4}, "N", 4, NULL},
+        {"N//2 M*N", {3, 13}, "N", -1, "not"},
+        {"N*M N", {0, 0}, "M", 1, NULL},
         {"N*M", {12}, "N", -1, "cannot be found"},
         {"max(9-N,0)", {5}, "N", 4, NULL},
         {"N+M N-M", {9, 5}, "N", -1, "cannot be found"},
@@ -102,7 +111,8 @@ static void test_plan(void **state)
         uint32_t n = (uint32_t)rand_r(&seed) % 40;
         for (uint32_t i = 0; i < n; i++) {
             uint32_t first = (uint32_t)rand_r(&seed) % 20;
-            items[i] = (lap_plan_item){.size = (size_t)rand_r(&seed) % 1000, .first = first,
+            items[i] = (lap_plan_item){.size = (size_t)rand_r(&seed) % 1000,
+                                       .first = first,
                                        .last = first + (uint32_t)rand_r(&seed) % 5};
         }
         size_t total, sum = 0;
@@ -120,7 +130,8 @@ static void test_plan(void **state)
         }
         assert_true(total <= sum);
     }
-    lap_plan_item huge[2] = {{.size = SIZE_MAX / 2 - 200, .last = 1}, {.size = SIZE_MAX / 2 - 200, .last = 1}};
+    lap_plan_item huge[2] = {{.size = SIZE_MAX / 2 - 200, .last = 1},
+                             {.size = SIZE_MAX / 2 - 200, .last = 1}};
     size_t total;
     assert_false(lap_plan(huge, 2, &total));
 }

@@ -48,15 +48,17 @@ static rig *chain(uint32_t n_threads)
     r->weights[r->p.n_weights++] = leaf(r, "w", LAP_F32, "N");
     r->outputs[r->p.n_outputs++] = leaf(r, "y", LAP_F32, "N");
     uint32_t x = buffer(r, LAP_BUF_INPUT, LAP_F32, "N", 0), w = buffer(r, LAP_BUF_WEIGHT, LAP_F32, "N", 0);
-    uint32_t packed = buffer(r, LAP_BUF_PACKED, LAP_F32, "N", 0), t = buffer(r, LAP_BUF_TEMP, LAP_F32, "N", 0);
+    uint32_t packed = buffer(r, LAP_BUF_PACKED, LAP_F32, "N", 0),
+             t = buffer(r, LAP_BUF_TEMP, LAP_F32, "N", 0);
     uint32_t y = buffer(r, LAP_BUF_OUTPUT, LAP_F32, "N", 0);
     r->steps[0] = LAUNCH(r, kernel(r, k_double, "N", NULL), w, packed);
     r->steps[0].on_load = true;
     r->steps[1] = LAUNCH(r, kernel(r, k_mul, "N", NULL), x, packed, t);
     r->steps[2] = LAUNCH(r, kernel(r, k_add_one, "N", NULL), t, y);
     r->p.n_steps = 3;
-    r->checks[r->p.n_checks++] = (lap_check){dim(r, "N%4"), LAP_REL_EQ, dim(r, "0"), "N must be a multiple of 4",
-                                             lap_loc_make(r->ctx, "m.lua", 9, (lap_loc){0})};
+    r->checks[r->p.n_checks++] =
+        (lap_check){dim(r, "N%4"), LAP_REL_EQ, dim(r, "0"), "N must be a multiple of 4",
+                    lap_loc_make(r->ctx, "m.lua", 9, (lap_loc){0})};
     start(r, n_threads);
     return r;
 }
@@ -138,7 +140,8 @@ static void test_unaligned(void **state)
     unsigned char x_bytes[33], y_bytes[33];
     float one[8] = {1, 1, 1, 1, 1, 1, 1, 1}, y;
     memcpy(x_bytes + 1, one, 32);
-    lap_tensor in = floats((float *)(void *)(x_bytes + 1), 8), out = floats((float *)(void *)(y_bytes + 1), 8);
+    lap_tensor in = floats((float *)(void *)(x_bytes + 1), 8),
+               out = floats((float *)(void *)(y_bytes + 1), 8);
     lap_tensor weight = floats(one, 8);
     ok(r, lap_exec_set_weight_tensors(r->exec, &weight, &r->fault));
     ok(r, lap_exec_run(r->exec, &in, &out, &r->fault));
@@ -204,18 +207,27 @@ static rig *looping(bool reverse)
     r->outputs[r->p.n_outputs++] = leaf(r, "y", LAP_I64, "");
     uint32_t x = buffer(r, LAP_BUF_INPUT, LAP_I64, "1", 0), limit = buffer(r, LAP_BUF_INPUT, LAP_I64, "1", 1);
     uint32_t y = buffer(r, LAP_BUF_OUTPUT, LAP_I64, "1", 0), sum = buffer(r, LAP_BUF_TEMP, LAP_I64, "1", 0);
-    uint32_t counter = buffer(r, LAP_BUF_TEMP, LAP_I64, "1", 0), test = buffer(r, LAP_BUF_TEMP, LAP_BOOL, "1", 0);
+    uint32_t counter = buffer(r, LAP_BUF_TEMP, LAP_I64, "1", 0),
+             test = buffer(r, LAP_BUF_TEMP, LAP_BOOL, "1", 0);
     uint32_t below = kernel(r, k_below, "1", NULL), add = kernel(r, k_sum, "1", NULL);
     uint32_t negate = kernel(r, k_negate, "1", NULL);
-    lap_step *body = lap_arena_array(r->ctx->arena, 2, sizeof *body), *other = lap_arena_array(r->ctx->arena, 1, sizeof *other);
+    lap_step *body = lap_arena_array(r->ctx->arena, 2, sizeof *body),
+             *other = lap_arena_array(r->ctx->arena, 1, sizeof *other);
     body[0] = LAUNCH(r, below, sum, test, limit);
     body[1] = LAUNCH(r, add, sum, counter);
     other[0] = LAUNCH(r, negate, sum);
     r->steps[0] = (lap_step){.kind = LAP_STEP_COPY, .from = x, .to = sum, .counter = -1, .test = -1};
-    r->steps[1] = (lap_step){.kind = LAP_STEP_LOOP, .limit = dim(r, "R"), .counter = (int32_t)counter, .test = (int32_t)test,
-                             .reverse = reverse, .n_test = 1, .n_body = 2, .body = body};
+    r->steps[1] = (lap_step){.kind = LAP_STEP_LOOP,
+                             .limit = dim(r, "R"),
+                             .counter = (int32_t)counter,
+                             .test = (int32_t)test,
+                             .reverse = reverse,
+                             .n_test = 1,
+                             .n_body = 2,
+                             .body = body};
     r->steps[2] = LAUNCH(r, below, sum, test, limit);
-    r->steps[3] = (lap_step){.kind = LAP_STEP_BRANCH, .counter = -1, .test = (int32_t)test, .n_other = 1, .other = other};
+    r->steps[3] = (lap_step){
+        .kind = LAP_STEP_BRANCH, .counter = -1, .test = (int32_t)test, .n_other = 1, .other = other};
     r->steps[4] = (lap_step){.kind = LAP_STEP_COPY, .from = sum, .to = y, .counter = -1, .test = -1};
     r->p.n_steps = 5;
     start(r, 1);
@@ -321,7 +333,11 @@ static void test_fails(void **state)
 
 /* ---- weights ------------------------------------------------------------------------------- */
 
-typedef struct shelf { uint32_t n; const char *const *names; const lap_tensor_view *views; } shelf;
+typedef struct shelf {
+    uint32_t n;
+    const char *const *names;
+    const lap_tensor_view *views;
+} shelf;
 
 static const lap_tensor_view *find(void *user, const char *name)
 {
@@ -348,14 +364,16 @@ static void test_families(void **state)
     rig *r = rig_new();
     r->weights[r->p.n_weights++] = leaf(r, "layer.{k}.w", LAP_F32, "L C");
     r->outputs[r->p.n_outputs++] = leaf(r, "y", LAP_F32, "L C");
-    uint32_t w = buffer(r, LAP_BUF_WEIGHT, LAP_F32, "L*C", 0), y = buffer(r, LAP_BUF_OUTPUT, LAP_F32, "L*C", 0);
+    uint32_t w = buffer(r, LAP_BUF_WEIGHT, LAP_F32, "L*C", 0),
+             y = buffer(r, LAP_BUF_OUTPUT, LAP_F32, "L*C", 0);
     r->steps[0] = LAUNCH(r, kernel(r, k_copy, "L*C", NULL), w, y);
     r->p.n_steps = 1;
     start(r, 1);
     const double first[2] = {1, 2};
     const float second[2] = {3, 4};
     const uint8_t third[2] = {5, 6};
-    lap_tensor_view views[] = {{LAP_ST_U8, 1, {2}, third, 2}, {LAP_ST_F64, 1, {2}, first, 16}, {LAP_ST_F32, 1, {2}, second, 8}};
+    lap_tensor_view views[] = {
+        {LAP_ST_U8, 1, {2}, third, 2}, {LAP_ST_F64, 1, {2}, first, 16}, {LAP_ST_F32, 1, {2}, second, 8}};
     const char *names[] = {"layer.2.w", "layer.0.w", "layer.1.w"};
     shelf s = {3, names, views};
     ok(r, lap_exec_set_weights_by(r->exec, find, &s, &r->fault));
@@ -393,7 +411,8 @@ static void test_hostile_images(void **state)
         for (unsigned change = 1; change < 256; change = change * 3 + 1) {
             memcpy(copy, r->image, r->n_image);
             copy[i] ^= (unsigned char)change;
-            lap_exec_close(lap_exec_open(copy, r->n_image, r->fns, &(lap_exec_options){.n_threads = 1}, NULL));
+            lap_exec_close(
+                lap_exec_open(copy, r->n_image, r->fns, &(lap_exec_options){.n_threads = 1}, NULL));
         }
     }
     lap_memory_free(copy);
@@ -403,9 +422,11 @@ static void test_hostile_images(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs),    cmocka_unit_test(test_refuses_shapes), cmocka_unit_test(test_unaligned),
-        cmocka_unit_test(test_control), cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_crops),
-        cmocka_unit_test(test_fails),   cmocka_unit_test(test_families),       cmocka_unit_test(test_hostile_images),
+        cmocka_unit_test(test_runs),           cmocka_unit_test(test_refuses_shapes),
+        cmocka_unit_test(test_unaligned),      cmocka_unit_test(test_control),
+        cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_crops),
+        cmocka_unit_test(test_fails),          cmocka_unit_test(test_families),
+        cmocka_unit_test(test_hostile_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,9 +63,15 @@ static void test_reads(void **state)
 static void test_reads_shapes(void **state)
 {
     (void)state;
-    static const struct { const char *header; size_t n_data; uint32_t rank; } rows[] = {
-        {H("<f4", "False", "()"), 4, 0},       {H("|b1", "False", "(5,)"), 5, 1},
-        {H("<i8", "True", "(1, 2, 1)"), 16, 3}, {"{\"shape\":(0,9),\"descr\":\"|u1\",\"fortran_order\":False}", 0, 2},
+    static const struct {
+        const char *header;
+        size_t n_data;
+        uint32_t rank;
+    } rows[] = {
+        {H("<f4", "False", "()"), 4, 0},
+        {H("|b1", "False", "(5,)"), 5, 1},
+        {H("<i8", "True", "(1, 2, 1)"), 16, 3},
+        {"{\"shape\":(0,9),\"descr\":\"|u1\",\"fortran_order\":False}", 0, 2},
         {H("<i1", "False", "(3)"), 3, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -164,8 +170,11 @@ static void test_writes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads),   cmocka_unit_test(test_reads_shapes),     cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_writes), cmocka_unit_test(test_survives_changes),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_reads_shapes),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_survives_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

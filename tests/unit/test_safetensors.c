@@ -54,9 +54,10 @@ static void test_reads(void **state)
     (void)state;
     unsigned char *bytes;
     lap_fault fault;
-    lap_safetensors *file = parse("{\"__metadata__\":{\"k\":\"v\\n\\u00e9\"},\"b\":" T("2, 1", "4", "12") ", \"a\\/\":" T(
-                                      "", "0", "4") ",\"e\":" T("0,7", "12", "12") "}  ",
-                                  12, &bytes, &fault);
+    lap_safetensors *file =
+        parse("{\"__metadata__\":{\"k\":\"v\\n\\u00e9\"},\"b\":" T("2, 1", "4", "12") ", \"a\\/\":" T(
+                  "", "0", "4") ",\"e\":" T("0,7", "12", "12") "}  ",
+              12, &bytes, &fault);
     assert_non_null(file);
     assert_int_equal(lap_safetensors_n(file), 3);
     assert_string_equal(lap_safetensors_name(file, 0), "b");
@@ -142,7 +143,8 @@ static void test_refuses_sizes(void **state)
 static void test_survives_changes(void **state)
 {
     (void)state;
-    const char *header = "{\"__metadata__\":{\"k\":\"\\u00e9\"},\"a\":" T("2,1", "0", "8") ",\"b\":" T("1", "8", "12") "}";
+    const char *header =
+        "{\"__metadata__\":{\"k\":\"\\u00e9\"},\"a\":" T("2,1", "0", "8") ",\"b\":" T("1", "8", "12") "}";
     size_t n;
     unsigned char *bytes = make(header, strlen(header), 12, &n);
     for (size_t cut = 0; cut < n; cut++) {
@@ -172,7 +174,9 @@ static void test_writes(void **state)
     float f[3] = {1, -2, 3};
     int64_t w[2] = {-5, INT64_MAX};
     uint8_t flag = 1, four[2] = {0x21, 0x03};
-    lap_tensor tensors[] = {{LAP_BOOL, 0, {0}, &flag, 1}, {LAP_F32, 2, {3, 1}, f, 12}, {LAP_I64, 1, {2}, w, 16},
+    lap_tensor tensors[] = {{LAP_BOOL, 0, {0}, &flag, 1},
+                            {LAP_F32, 2, {3, 1}, f, 12},
+                            {LAP_I64, 1, {2}, w, 16},
                             {LAP_I4, 1, {3}, four, 2}};
     const char *names[] = {"flag", "odd \"name\"\n", "w", "four"};
     const char *meta[] = {"a\\", "\t", "b", "2", NULL};
@@ -320,11 +324,16 @@ static void test_halves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads),         cmocka_unit_test(test_refuses_syntax),
-        cmocka_unit_test(test_refuses_meaning), cmocka_unit_test(test_refuses_sizes),
-        cmocka_unit_test(test_survives_changes), cmocka_unit_test(test_writes),
-        cmocka_unit_test(test_full_disk),     cmocka_unit_test(test_converts),
-        cmocka_unit_test(test_converts_long), cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_refuses_syntax),
+        cmocka_unit_test(test_refuses_meaning),
+        cmocka_unit_test(test_refuses_sizes),
+        cmocka_unit_test(test_survives_changes),
+        cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_converts),
+        cmocka_unit_test(test_converts_long),
+        cmocka_unit_test(test_halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,11 @@
 
 #include "runtime/threads.h"
 
-typedef struct job { uint8_t *done; int64_t fail_from; uint32_t n_threads; } job;
+typedef struct job {
+    uint8_t *done;
+    int64_t fail_from;
+    uint32_t n_threads;
+} job;
 
 static int32_t mark(void *user, int64_t begin, int64_t end, uint32_t thread)
 {
@@ -59,7 +63,7 @@ static void test_many_jobs(void **state)
     for (int i = 0; i < 3000; i++) {
         once(pool, 1 + i % 100, 1 + i % 3);
         if (i % 500 == 0) {
-            usleep(2000);       /* let them sleep */
+            usleep(2000); /* let them sleep */
         }
     }
     lap_pool_free(pool);
