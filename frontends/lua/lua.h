@@ -10,6 +10,9 @@ typedef struct lap_model lap_model;         /* a loaded module: schema, not yet 
 typedef struct lap_model_param { const char *name, *type, *doc; const char *default_json; bool is_required; } lap_model_param;
 typedef struct lap_model_input { const char *name, *layout; lap_dtype dtype; bool is_optional; } lap_model_input;
 
+/* Size of a symbol for made-up inputs: an extent, such as "1024" or "N". */
+typedef struct lap_model_dim { const char *name, *size; } lap_model_dim;
+
 typedef struct lap_lua_options {
     const char *const *plugin_path; uint32_t n_plugin_path;     /* folders searched for slugs and for require */
     size_t max_bytes;               /* of the Lua state; 0: 512 MiB */
@@ -27,6 +30,8 @@ const char *lap_model_family(const lap_model *m);   /* or NULL */
 const char *lap_model_reference(const lap_model *m);   /* where its reference cases come from, or NULL */
 uint32_t lap_model_n_params(const lap_model *m);
 const lap_model_param *lap_model_param_at(const lap_model *m, uint32_t i);
+uint32_t lap_model_n_dims(const lap_model *m);          /* sorted by name */
+const lap_model_dim *lap_model_dim_at(const lap_model *m, uint32_t i);
 
 typedef struct lap_build_options {
     const char *params_json;            /* object; NULL: all defaults */

@@ -103,7 +103,15 @@ function prim.describe(model, stem)
     if r.default ~= nil and type(r.default) ~= "function" then check_value(r, r.default) end
     if type(r.default) == "function" then r.default = nil end
   end
-  return { name = model.name or stem, paper = model.paper, doc = model.doc, family = model.family,
+  local dims = {}                                  -- sizes for made-up inputs
+  for i, k in ipairs(sorted(model.dims or {})) do
+    local size = model.dims[k]
+    if math.type(size) ~= "integer" and type(size) ~= "string" then
+      fail("the size of '%s' in dims must be an integer or the text of an extent, found %s", k, prim.kind(size))
+    end
+    dims[i] = { name = k, size = tostring(size) }
+  end
+  return { name = model.name or stem, dims = dims, paper = model.paper, doc = model.doc, family = model.family,
     reference = model.reference, params = rows }
 end
 
