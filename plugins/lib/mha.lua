@@ -1,0 +1,33 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- mha.lua: multi-head attention with the weight names of torch.nn.MultiheadAttention.
+local lap, linear = require "lap", require "lib.linear"
+local mha = {}
+
+-- x [.. tokens c] attends to itself, or to o.memory [.. tokens c]. pre: prefix of the weight names,
+-- "self_attn.". o.tokens, o.features: axis names, "n" and "c" unless said. o.where(i, j): the keys
+-- that are seen. o.bias = false. Results: out, and the weights over the axes h, tokens and keys.
+function mha.mha(x, pre, heads, o)
+  o = o or {}
+  local n, c, keys = o.tokens or "n", o.features or "c", lap.axis "key"
+  local part, h, d = lap.axis "part", lap.axis "h", lap.axis "d"
+  local width = x:size(c)
+  local sizes = { [part] = 3, [h] = heads, [d] = width / heads, [c] = width }
+  local rows = ("(%s %s %s)"):format(part, h, d)
+  local W = x.g:weight(pre .. "in_proj_weight", rows .. " " .. c, sizes)
+  local b = o.bias ~= false and x.g:weight(pre .. "in_proj_bias", rows, sizes)
+  local function project(a, which)
+    local y = a:dot(W:at(part, which), c)
+    return b and y + b:at(part, which) or y
+  end
+  local memory = o.memory or x
+  local q, rename = project(x, 0), n .. " -> " .. keys
+  local k, v = project(memory, 1):as(rename), project(memory, 2):as(rename)
+  local seen = o.where and o.where(q:index(n), k:index(keys)) or nil
+  local score = q:dot(k, d) * x.g:number(width / heads) ^ -0.5
+  local a = x.g:attend { keys = keys, score = score, where = seen, value = v }
+  local out = linear.linear(a.out, pre .. "out_proj", ("(%s %s) -> %s"):format(h, d, c), sizes,
+    { bias = o.bias })
+  return out, a, { heads = h, keys = keys }
+end
+
+return mha
