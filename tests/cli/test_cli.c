@@ -302,14 +302,15 @@ static void test_check_bad_cases(void **state)
 static void test_check_corrupt_files(void **state)
 {
     (void)state;
+#define BYTES(text) { text, sizeof text - 1 }
     static const struct { const char *bytes; size_t n; } rows[] = {
-        { "", 0 },
-        { "\1\0\0", 3 },
-        { "\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10 },
-        { "\2\0\0\0\0\0\0\0{}", 10 },
-        { "\2\0\0\0\0\0\0\0[]", 10 },
-        { "\x40\0\0\0\0\0\0\0{\"out.o\":{\"dtype\":\"F32\",\"shape\":[9999999],\"data_offsets\":[0,4]}}", 74 },
-        { "not a case at all, but quite a long text", 40 },
+        BYTES(""),
+        BYTES("\1\0\0"),
+        BYTES("\xff\xff\xff\xff\xff\xff\xff\x7f{}"),
+        BYTES("\2\0\0\0\0\0\0\0{}"),
+        BYTES("\2\0\0\0\0\0\0\0[]"),
+        BYTES("\x40\0\0\0\0\0\0\0{\"out.o\":{\"dtype\":\"F32\",\"shape\":[9999999],\"data_offsets\":[0,4]}}1234"),
+        BYTES("not a case at all, but quite a long text"),
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         folder_write(folder, "broken.safetensors", rows[i].bytes, rows[i].n);
