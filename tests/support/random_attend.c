@@ -59,6 +59,7 @@ static void make_part(random_maker *m, attend_maker *a, random_axes keys)
     a->score_err = fmax(a->score_err, s.err);
     a->score_size = fmax(a->score_size, random_size(s));
     a->n_keys += (double)random_count(m, keys);
+    a->may_be_empty = a->may_be_empty || random_count(m, keys) == 0;
     p->score = add_operand(a, s);
     random_axes both = a->rows | keys;
     if (random_chance(m, 45)) {

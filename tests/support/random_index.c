@@ -73,7 +73,7 @@ void random_make_at(random_maker *m)
     if (random_chance(m, 30)) {
         src |= one_of(m, free_axes(m, x));
     }
-    if (src == 0) {
+    if (src == 0 || random_count(m, src) == 0) {
         return;
     }
     bool fills = random_chance(m, 50);
@@ -280,7 +280,8 @@ void random_make_routed(random_maker *m)
     const random_axis r = m->axis[number_of(ragged)];
     random_axes row = one_of(m, r.needs & ~random_ragged(m, r.needs));
     const lap_axis *typed = lap_node_axis(lap_node_at(m->g, x.ref), r.name);
-    if (row == 0 || random_closed(m, row, x.axes) != (row | ragged) || !lap_ref_some(typed->count)) {
+    if (row == 0 || random_closed(m, row, x.axes) != (row | ragged) || !lap_ref_some(typed->count) ||
+        m->axis[number_of(row)].size == 0) {
         return;
     }
     uint32_t to = random_new_axis(m, "q", r.dim, r.size);

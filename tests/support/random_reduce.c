@@ -14,7 +14,8 @@ static random_axes some_axes(random_maker *m, random_value v)
 static bool may_be_empty(const random_maker *m, random_axes over)
 {
     for (uint32_t i = 0; i < m->n_axes; i++) {
-        if ((over >> i & 1) && lap_ref_some(m->axis[i].count) && m->axis[i].least < 1) {
+        bool is_short = m->axis[i].size == 0 || (lap_ref_some(m->axis[i].count) && m->axis[i].least < 1);
+        if ((over >> i & 1) && is_short) {
             return true;
         }
     }
