@@ -40,6 +40,10 @@ static const named_cpu named[] = {
     {"x86-64-v4", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
     {"skylake-avx512", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
     {"cascadelake", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
+    {"icelake-client", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
+    {"tigerlake", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
+    {"cooperlake", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
+    {"emeraldrapids", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
     {"icelake-server", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
     {"sapphirerapids", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
     {"graniterapids", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
@@ -50,11 +54,17 @@ static const named_cpu named[] = {
     {"broadwell", "avx2,fma,f16c,sse4.1"},
     {"skylake", "avx2,fma,f16c,sse4.1"},
     {"alderlake", "avx2,fma,f16c,sse4.1"},
+    {"raptorlake", "avx2,fma,f16c,sse4.1"},
+    {"meteorlake", "avx2,fma,f16c,sse4.1"},
+    {"sierraforest", "avx2,fma,f16c,sse4.1"},
     {"znver1", "avx2,fma,f16c,sse4.1"},
     {"znver2", "avx2,fma,f16c,sse4.1"},
     {"znver3", "avx2,fma,f16c,sse4.1"},
     {"x86-64-v2", "sse4.1"},
     {"nehalem", "sse4.1"},
+    {"westmere", "sse4.1"},
+    {"sandybridge", "sse4.1"},
+    {"ivybridge", "sse4.1,f16c"},
 };
 
 static bool has_word(const char *list, const char *word, size_t n, char mark)

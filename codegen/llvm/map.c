@@ -6,9 +6,9 @@
  * by 0, INT64_MIN / -1, conversion out of range) the language's answer is made explicit. */
 #include "codegen/llvm/emitter.h"
 
-/* Reordering and contraction are allowed; NaN and infinities are values (masks use them). */
-enum { FLAGS = LLVMFastMathAllowContract | LLVMFastMathAllowReassoc | LLVMFastMathNoSignedZeros |
-               LLVMFastMathAllowReciprocal };
+/* Contraction is allowed; NaN and infinities are values (masks use them), and the order of operations
+ * is the program's: only vector loops reorder, in their reductions. */
+enum { FLAGS = LLVMFastMathAllowContract | LLVMFastMathNoSignedZeros | LLVMFastMathAllowReciprocal };
 
 typedef enum operand_rule { TAKES_RESULT, TAKES_COMMON, TAKES_BOOL, TAKES_FLOAT, TAKES_OWN } operand_rule;
 

@@ -8,7 +8,7 @@
 enum { MAX_N = 100, GUARD = 16, MAX_BYTES = (MAX_N + 2 * GUARD) * 8 };
 
 /* Extents: 0 .. 40 at run time, and these as constants. */
-static const int64_t constant_sizes[] = {1, 3, 8, 17, 40, 49, 100};
+static const int64_t constant_sizes[] = {3, 8, 17, 49, 100};
 enum { N_CONSTANT = sizeof constant_sizes / sizeof *constant_sizes, N_RUN = 41 };
 
 /* Body of a vector loop over N, in a grid of one. */
@@ -35,11 +35,12 @@ static void all_sizes(rig *r, body_fn *body, void *user)
 
 typedef void check_fn(rig *r, uint32_t kernel, int64_t n, void *user);
 
-static void check_sizes(rig *r, check_fn *check, void *user)
+/* On every `step`-th processor level and this machine's own. */
+static void check_sizes(rig *r, check_fn *check, void *user, size_t step)
 {
     const char *cpus[8];
     size_t n_cpus = rig_cpus(cpus);
-    for (size_t c = 0; c < n_cpus; c++) {
+    for (size_t c = 0; c < n_cpus; c += step) {
         rig_compile(r, cpus[c]);
         for (int64_t n = 0; n < N_RUN; n++) {
             rig_size(r, r->kernels[0].graph, "N", n);
@@ -113,7 +114,7 @@ static void test_types(void **state)
         rig r = rig_new();
         copy c = {pairs[i][0], pairs[i][1], (int64_t)(i % 3), (int64_t)(i % 2)};
         all_sizes(&r, copy_body, &c);
-        check_sizes(&r, check_copy, &c);
+        check_sizes(&r, check_copy, &c, 1 + i % 3);
         rig_free(&r);
     }
 }
@@ -200,7 +201,7 @@ static void test_addresses(void **state)
     (void)state;
     rig r = rig_new();
     all_sizes(&r, address_body, NULL);
-    check_sizes(&r, check_address, NULL);
+    check_sizes(&r, check_address, NULL, 1);
     rig_free(&r);
 }
 
@@ -286,7 +287,7 @@ static void test_folds(void **state)
     for (uint32_t i = 0; i <= N_CONSTANT; i++) {
         fold_kernel(&r, lap_arena_printf(r.ctx->arena, "fold%u", i), i ? constant_sizes[i - 1] : 0);
     }
-    check_sizes(&r, check_fold, NULL);
+    check_sizes(&r, check_fold, NULL, 1);
     rig_free(&r);
 }
 
@@ -362,7 +363,7 @@ static void test_nests(void **state)
     (void)state;
     rig r = rig_new();
     all_sizes(&r, nest_body, NULL);
-    check_sizes(&r, check_nest, NULL);
+    check_sizes(&r, check_nest, NULL, 1);
     rig_free(&r);
 }
 
