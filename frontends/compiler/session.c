@@ -257,6 +257,28 @@ static bool set_dims(lap_session *s, const lap_fill_options *o)
     return true;
 }
 
+/* Sizes that the model proposes, where neither the user nor a tensor fixes them; one may be made
+ * of others, in any order. */
+static void propose_dims(lap_session *s)
+{
+    for (bool progress = true; progress;) {
+        progress = false;
+        for (uint32_t i = 0; i < lap_model_n_dims(s->model); i++) {
+            const lap_model_dim *d = lap_model_dim_at(s->model, i);
+            lap_name symbol = lap_intern(s->ctx, d->name);
+            int64_t value;
+            lap_dim size;
+            const char *error;
+            if (!lap_sizes_value(&s->sizes, symbol, &value) && lap_sizes_uses(s->graph, &s->leaves, symbol) &&
+                lap_dim_parse(s->ctx, d->size, strlen(d->size), &size, &error) &&
+                lap_dim_eval(s->ctx, size, lap_sizes_value, &s->sizes, &value)) {
+                lap_sizes_set(&s->sizes, symbol, value);
+                progress = true;
+            }
+        }
+    }
+}
+
 static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
 {
     const lap_fill_options *o = a->options;
@@ -313,6 +335,7 @@ static bool fill(lap_session *s, void *args)
     if (a->options->make_inputs || a->options->make_weights) {
         lap_sizes_solve(&s->sizes, s->leaves.inputs, a->options->inputs);
         lap_sizes_solve(&s->sizes, s->leaves.weights, a->options->weights);
+        propose_dims(s);
         if (!lap_sizes_choose(&s->sizes, s->graph, &s->leaves)) {
             return fail_with_errors(s);
         }
