@@ -295,15 +295,20 @@ static void add_output(random_maker *m, const random_value *v, uint32_t number)
     lap_output o = {.name = lap_intern(m->ctx, lap_arena_printf(m->ctx->arena, "o%u", number)),
                     .value = v->ref};
     o.layout = random_layout(m, v->axes, false);
-    random_axes plain = v->axes & ~random_ragged(m, v->axes);
-    if (plain && random_chance(m, 10)) {
-        random_axes one = random_subset(m, plain);
-        one &= ~(one - 1);
-        axis = random_names_of(m, one).at[0];
-        count = random_index_within(m, 0, 0, random_count(m, one)).ref;
-        o.n_crops = 1;
-        o.crop_axes = &axis;
-        o.crop_counts = &count;
+    /* an axis that has a memory axis to itself may end early */
+    uint32_t group = (uint32_t)random_int(m, 0, o.layout.n ? o.layout.n - 1 : 0);
+    if (o.layout.n > 0 && o.layout.groups[group].n == 1 && random_chance(m, 15)) {
+        axis = o.layout.groups[group].at[0];
+        uint32_t place = 0;
+        while (!lap_name_same(m->axis[place].name, axis)) {
+            place++;
+        }
+        if (!lap_ref_some(m->axis[place].count)) {
+            count = random_map1(m, LAP_FN_INT, random_index_within(m, 0, 0, m->axis[place].size)).ref;
+            o.n_crops = 1;
+            o.crop_axes = &axis;
+            o.crop_counts = &count;
+        }
     }
     lap_graph_add_output(m->g, &o);
 }

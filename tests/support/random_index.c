@@ -284,13 +284,13 @@ void random_make_routed(random_maker *m)
         m->axis[number_of(row)].size == 0) {
         return;
     }
-    uint32_t to = random_new_axis(m, "q", r.dim, r.size);
     random_axes room = (random_axes)1 << random_any_axis(m) | (random_axes)1 << random_any_axis(m);
     random_value index =
         random_index_within(m, room & ~random_ragged(m, room), 0, m->axis[number_of(row)].size - 1);
     if (random_count(m, x.axes | index.axes) > RANDOM_MOST_ELEMENTS) {
         return;
     }
+    uint32_t to = random_new_axis(m, "q", r.dim, r.size);
     random_value v = x;
     v.ref = lap_at(m->g, rename_axis(m, x.ref, r.name, m->axis[to].name), random_names_of(m, row), &index.ref,
                    NULL);
