@@ -20,6 +20,7 @@ typedef struct lap_lua {
     lap_graph *graph;               /* being built, else NULL */
     size_t bytes, max_bytes;
     uint64_t steps, max_steps;
+    double started;                 /* processor time when the running call began */
     bool is_failed;                 /* reported: scripts may not catch it */
     uint32_t depth;                 /* open regions */
     uint32_t n_fresh;

@@ -106,6 +106,15 @@ static int safe_setmetatable(lua_State *L)
     return 1;
 }
 
+/* Calls the library's function that is wrapped, with the same arguments. */
+static int call_wrapped(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
 /* The ranges of the library's own loops are counted before they run. */
 static int counted_range(lua_State *L, int first, int last)
 {
@@ -115,19 +124,26 @@ static int counted_range(lua_State *L, int first, int last)
     if (j > i) {
         lap_lua_charge(L, (uint64_t)j - (uint64_t)i);
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    return call_wrapped(L);
 }
 static int safe_move(lua_State *L) { return counted_range(L, 2, 3); }
 static int safe_concat(lua_State *L) { return counted_range(L, 3, 4); }
 static int safe_unpack(lua_State *L) { return counted_range(L, 2, 3); }
-static int safe_shift(lua_State *L) { return counted_range(L, 100, 100); }   /* insert, remove */
+
+static int shift(lua_State *L, bool has_place)
+{
+    if (has_place && lua_istable(L, 1)) {
+        lap_lua_charge(L, lua_rawlen(L, 1));
+    }
+    return call_wrapped(L);
+}
+static int safe_insert(lua_State *L) { return shift(L, lua_gettop(L) > 2); }
+static int safe_remove(lua_State *L) { return shift(L, lua_gettop(L) > 1); }
+
 static int safe_sort(lua_State *L)
 {
     lap_lua_charge(L, lua_istable(L, 1) ? 20 * lua_rawlen(L, 1) : 0);
-    return counted_range(L, 100, 100);
+    return call_wrapped(L);
 }
 
 static void wrap(lua_State *L, const char *name, lua_CFunction f)
@@ -248,8 +264,8 @@ static void open_tables(lua_State *L)
     wrap(L, "move", safe_move);
     wrap(L, "concat", safe_concat);
     wrap(L, "unpack", safe_unpack);
-    wrap(L, "insert", safe_shift);
-    wrap(L, "remove", safe_shift);
+    wrap(L, "insert", safe_insert);
+    wrap(L, "remove", safe_remove);
     wrap(L, "sort", safe_sort);
     lua_pop(L, 1);
     lua_getglobal(L, LUA_MATHLIBNAME);

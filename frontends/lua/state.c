@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * state.c - one sandboxed Lua state: memory and step limits, protected calls, loading of files.
  *
- * The step limit is a count hook plus charges from C functions that may run long. Once it is spent
+ * The step limit is a count hook plus charges from C functions that may run long; a limit of time
+ * stands behind it for steps that are long themselves (comparing huge strings). Once one is spent
  * every further step fails, so a script that catches the error gains nothing. */
 #include "frontends/lua/binding.h"
 
@@ -9,8 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
-enum { HOOK_STEPS = 1000, MAX_SOURCE = 4 << 20 };
+enum { HOOK_STEPS = 1000, MAX_SOURCE = 4 << 20, MAX_SECONDS = 60 };
+
+static double processor_seconds(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void *limited_alloc(void *user, void *block, size_t old_size, size_t new_size)
 {
@@ -49,7 +58,12 @@ void lap_lua_charge(lua_State *L, uint64_t steps)
 static void count_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
+    lap_lua *l = lap_lua_of(L);
     lap_lua_charge(L, HOOK_STEPS);
+    if (processor_seconds() - l->started > MAX_SECONDS && !l->is_failed) {
+        l->steps = l->max_steps;
+        lap_lua_fail(L, "the script ran for more than %d seconds", MAX_SECONDS);
+    }
 }
 
 static int open_all(lua_State *L)
@@ -110,6 +124,7 @@ bool lap_lua_call(lap_lua *l, int n_args, int n_results)
 {
     lua_State *L = l->state;
     int base = lua_gettop(L) - n_args;
+    l->started = processor_seconds();
     lua_pushcfunction(L, lap_lua_on_error);     /* needs no memory */
     lua_insert(L, base);
     int status = lua_pcall(L, n_args, n_results, base);
