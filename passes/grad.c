@@ -10,8 +10,8 @@ typedef void value_rule(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d
 typedef void results_rule(lap_grad_run *r, const lap_node *n, lap_ref v, const lap_grad_results *d);
 
 static value_rule *const value_rules[LAP_N_OPS] = {
-    [LAP_OP_MAP] = lap_grad_map,       [LAP_OP_REDUCE] = lap_grad_reduce,     [LAP_OP_RENAME] = lap_grad_rename,
-    [LAP_OP_AT] = lap_grad_at,         [LAP_OP_SCATTER] = lap_grad_scattered, [LAP_OP_CUSTOM] = lap_grad_custom,
+    [LAP_OP_MAP] = lap_grad_map, [LAP_OP_REDUCE] = lap_grad_reduce,     [LAP_OP_RENAME] = lap_grad_rename,
+    [LAP_OP_AT] = lap_grad_at,   [LAP_OP_SCATTER] = lap_grad_scattered, [LAP_OP_CUSTOM] = lap_grad_custom,
 };
 
 static results_rule *const results_rules[LAP_N_OPS] = {
@@ -93,7 +93,8 @@ static void begin(lap_grad_run *r, uint32_t n_wrt, const lap_ref *wrt)
     }
     for (r->n_known = 1; r->n_known <= n; r->n_known++) {
         lap_grad_entry *e = &r->entries[r->n_known];
-        e->leads = e->is_wanted || (r->n_known > r->stop && leads(r, lap_node_at(r->g, (lap_ref){r->n_known})));
+        e->leads =
+            e->is_wanted || (r->n_known > r->stop && leads(r, lap_node_at(r->g, (lap_ref){r->n_known})));
     }
     r->n_known = n;
 }
@@ -168,7 +169,7 @@ static void go_through(lap_grad_run *r, lap_ref v)
     if (lap_ref_some(r->entries[v.ix].first_result)) {
         go_through_results(r, n, v);
     } else if (!lap_ref_some(d) || v.ix <= r->stop || !leads(r, n)) {
-        return;         /* nothing arrived, or a wanted value without paths to others */
+        return; /* nothing arrived, or a wanted value without paths to others */
     } else if (n->op == LAP_OP_RESULT) {
         hand_to_node(r, v, n->args[0]);
     } else if (value_rules[n->op]) {
@@ -194,8 +195,8 @@ static bool check_floats(lap_grad_run *r, const char *what, uint32_t n, const la
     return true;
 }
 
-bool lap_grad_from(lap_graph *g, uint32_t stop, uint32_t n_seeds, const lap_ref *values, const lap_ref *cotangents,
-                   uint32_t n_wrt, const lap_ref *wrt, lap_ref *out)
+bool lap_grad_from(lap_graph *g, uint32_t stop, uint32_t n_seeds, const lap_ref *values,
+                   const lap_ref *cotangents, uint32_t n_wrt, const lap_ref *wrt, lap_ref *out)
 {
     lap_grad_run r = {.g = g, .ctx = lap_graph_ctx(g), .stop = stop};
     lap_loc loc = lap_get_loc(g);
@@ -220,8 +221,8 @@ bool lap_grad_from(lap_graph *g, uint32_t stop, uint32_t n_seeds, const lap_ref 
     return !r.is_failed;
 }
 
-bool lap_grad(lap_graph *g, uint32_t n_seeds, const lap_ref *values, const lap_ref *cotangents, uint32_t n_wrt,
-              const lap_ref *wrt, lap_ref *out)
+bool lap_grad(lap_graph *g, uint32_t n_seeds, const lap_ref *values, const lap_ref *cotangents,
+              uint32_t n_wrt, const lap_ref *wrt, lap_ref *out)
 {
     return lap_grad_from(g, 0, n_seeds, values, cotangents, n_wrt, wrt, out);
 }

@@ -12,29 +12,23 @@ typedef struct attend {
     lap_grad_run *r;
     lap_graph *g;
     const lap_node *n;
-    lap_ref v;                      /* the node */
-    lap_ref bare;                   /* the same without `after`: its weights are W */
+    lap_ref v;    /* the node */
+    lap_ref bare; /* the same without `after`: its weights are W */
     const lap_grad_results *d;
     lap_parts parts;
     lap_norm norm;
-    lap_ref spent;                  /* R, by row; none: 0 */
-    lap_ref peak;                   /* gradient of the score of each key at the maximum */
+    lap_ref spent; /* R, by row; none: 0 */
+    lap_ref peak;  /* gradient of the score of each key at the maximum */
 } attend;
 
-static lap_ref two(const attend *a, lap_fn fn, lap_ref x, lap_ref y)
-{
-    return lap_map2(a->g, fn, x, y);
-}
+static lap_ref two(const attend *a, lap_fn fn, lap_ref x, lap_ref y) { return lap_map2(a->g, fn, x, y); }
 
 static lap_ref pick(const attend *a, lap_ref cond, lap_ref x)
 {
     return lap_map3(a->g, LAP_FN_SELECT, cond, x, lap_const_f(a->g, 0));
 }
 
-static lap_ref operand(const attend *a, int32_t i)
-{
-    return i < 0 ? LAP_NONE : a->n->args[i];
-}
+static lap_ref operand(const attend *a, int32_t i) { return i < 0 ? LAP_NONE : a->n->args[i]; }
 
 static lap_ref times(const attend *a, lap_ref x, lap_ref factor)
 {
@@ -76,16 +70,15 @@ static lap_ref bare_attend(const attend *a)
             attrs[i].parts.at = parts;
         }
     }
-    return lap_emit(a->g, &(lap_emit_args){
-        .op = LAP_OP_ATTEND, .n_args = n_args, .args = args, .n_attrs = a->n->n_attrs, .attrs = attrs});
+    return lap_emit(
+        a->g,
+        &(lap_emit_args){
+            .op = LAP_OP_ATTEND, .n_args = n_args, .args = args, .n_attrs = a->n->n_attrs, .attrs = attrs});
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 
-static lap_ref row_result(const attend *a, const char *which)
-{
-    return lap_result(a->g, a->v, which);
-}
+static lap_ref row_result(const attend *a, const char *which) { return lap_result(a->g, a->v, which); }
 
 /* R without the part of eps: do o, and the given gradients of weights. */
 static lap_ref spent_by_row(const attend *a)
@@ -154,7 +147,8 @@ static lap_ref of_weights(const attend *a, uint32_t i, lap_ref w)
     if (!lap_ref_some(d_out)) {
         return d;
     }
-    lap_ref seen = lap_grad_sum(a->r, two(a, LAP_FN_MUL, d_out, operand(a, p->value)), lap_grad_axes_beyond(a->r, d_out, w));
+    lap_ref seen = lap_grad_sum(a->r, two(a, LAP_FN_MUL, d_out, operand(a, p->value)),
+                                lap_grad_axes_beyond(a->r, d_out, w));
     return lap_grad_add(a->r, seen, d);
 }
 
@@ -182,7 +176,8 @@ static lap_ref of_plain_score(const attend *a, const lap_part *p, lap_ref g)
     lap_ref ds = g;
     if (a->norm == LAP_NORM_SUM) {
         const lap_attr *eps = lap_node_attr(a->n, LAP_ATTR_EPS);
-        lap_ref sum = row_result(a, "sum"), norm = eps ? two(a, LAP_FN_MAX, sum, lap_const_f(a->g, eps->f)) : sum;
+        lap_ref sum = row_result(a, "sum"),
+                norm = eps ? two(a, LAP_FN_MAX, sum, lap_const_f(a->g, eps->f)) : sum;
         ds = less_spent(a, g);
         if (lap_ref_some(ds)) {
             ds = pick(a, two(a, LAP_FN_NE, norm, lap_const_f(a->g, 0)), two(a, LAP_FN_DIV, ds, norm));
@@ -218,13 +213,19 @@ static void part(const attend *a, uint32_t i)
     }
     g = lap_ref_some(g) ? times(a, g, after) : g;
     if (lap_grad_leads(a->r, score)) {
-        push_if(a, score, a->norm == LAP_NORM_SOFTMAX ? of_softmax_score(a, p, w, g) : of_plain_score(a, p, g));
+        push_if(a, score,
+                a->norm == LAP_NORM_SOFTMAX ? of_softmax_score(a, p, w, g) : of_plain_score(a, p, g));
     }
 }
 
 void lap_grad_attend(lap_grad_run *r, const lap_node *n, lap_ref v, const lap_grad_results *d)
 {
-    attend a = {.r = r, .g = r->g, .n = n, .v = v, .d = d, .parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts,
+    attend a = {.r = r,
+                .g = r->g,
+                .n = n,
+                .v = v,
+                .d = d,
+                .parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts,
                 .norm = (lap_norm)lap_attr_i(n, LAP_ATTR_NORM, 0)};
     if (a.norm != LAP_NORM_SOFTMAX && lap_ref_some(lap_grad_of(r, d, "max"))) {
         lap_grad_fail(r, "no gradient to 'max' of norm '%s'", lap_norm_text(a.norm));

@@ -2,10 +2,7 @@
  * grad_fit.c - gradients brought to the axes of their values, and small pieces of rules. */
 #include "passes/grad_run.h"
 
-static bool is_named(lap_names names, lap_name name)
-{
-    return lap_names_has(names, name);
-}
+static bool is_named(lap_names names, lap_name name) { return lap_names_has(names, name); }
 
 lap_ref lap_grad_sum(lap_grad_run *r, lap_ref x, lap_names over)
 {
@@ -56,8 +53,9 @@ static lap_ref declare(lap_grad_run *r, lap_ref d, const lap_axis *axes)
     type.axes = axes;
     lap_attr attrs[] = {lap_attr_make_names(LAP_ATTR_FROM, (lap_names){0, NULL}),
                         lap_attr_make_names(LAP_ATTR_TO, (lap_names){0, NULL})};
-    return lap_emit(r->g, &(lap_emit_args){
-        .op = LAP_OP_RENAME, .n_args = 1, .args = &d, .n_attrs = 2, .attrs = attrs, .type = &type});
+    return lap_emit(
+        r->g, &(lap_emit_args){
+                  .op = LAP_OP_RENAME, .n_args = 1, .args = &d, .n_attrs = 2, .attrs = attrs, .type = &type});
 }
 
 /* d without the run-time extent of one axis: 0 where it was absent. */
@@ -66,8 +64,8 @@ static lap_ref settle_axis(lap_grad_run *r, lap_ref d, lap_name name)
     const lap_node *n = lap_node_at(r->g, d);
     const lap_axis *axis = lap_node_axis(n, name);
     lap_ref index = lap_index(r->g, (lap_axis){axis->name, axis->size, LAP_NONE});
-    lap_ref kept = lap_map3(r->g, LAP_FN_SELECT, lap_map2(r->g, LAP_FN_LT, index, axis->count), d,
-                            lap_const_f(r->g, 0));
+    lap_ref kept =
+        lap_map3(r->g, LAP_FN_SELECT, lap_map2(r->g, LAP_FN_LT, index, axis->count), d, lap_const_f(r->g, 0));
     if (!lap_ref_some(kept)) {
         return LAP_NONE;
     }
@@ -139,7 +137,7 @@ static lap_ref spread(lap_grad_run *r, lap_ref d, const lap_type *type)
     for (uint32_t i = 0; i < type->n_axes; i++) {
         is_needed[i] = !lap_node_axis(n, type->axes[i].name);
     }
-    do {        /* a count may itself vary over a ragged axis */
+    do { /* a count may itself vary over a ragged axis */
         n_before = n_axes;
         n_axes = 0;
         for (uint32_t i = 0; i < type->n_axes; i++) {
@@ -148,7 +146,8 @@ static lap_ref spread(lap_grad_run *r, lap_ref d, const lap_type *type)
             }
             axes[n_axes++] = type->axes[i];
             for (uint32_t k = 0; k < type->n_axes && lap_ref_some(type->axes[i].count); k++) {
-                is_needed[k] = is_needed[k] || lap_node_axis(lap_node_at(r->g, type->axes[i].count), type->axes[k].name);
+                is_needed[k] =
+                    is_needed[k] || lap_node_axis(lap_node_at(r->g, type->axes[i].count), type->axes[k].name);
             }
         }
     } while (n_axes != n_before);
@@ -189,6 +188,7 @@ lap_ref lap_grad_scatter(lap_grad_run *r, lap_ref x, lap_names over, lap_names t
     for (uint32_t i = 0; i < target.n; i++) {
         args[i + 1] = index[i];
     }
-    return lap_emit(r->g, &(lap_emit_args){
-        .op = LAP_OP_SCATTER, .n_args = target.n + 1, .args = args, .n_attrs = 5, .attrs = attrs});
+    return lap_emit(
+        r->g, &(lap_emit_args){
+                  .op = LAP_OP_SCATTER, .n_args = target.n + 1, .args = args, .n_attrs = 5, .attrs = attrs});
 }

@@ -3,10 +3,7 @@
  * the other, so a read's gradient is a scatter and the reverse. */
 #include "passes/grad_run.h"
 
-static lap_ref zero(lap_grad_run *r)
-{
-    return lap_const_f(r->g, 0);
-}
+static lap_ref zero(lap_grad_run *r) { return lap_const_f(r->g, 0); }
 
 /* ---- reduce --------------------------------------------------------------------------------- */
 
@@ -26,7 +23,8 @@ static lap_ref product_of_others(lap_grad_run *r, lap_ref x, lap_names over, lap
     lap_ref n_zeros = lap_grad_sum(r, is_zero, over);
     lap_ref safe = lap_map3(g, LAP_FN_SELECT, is_zero, lap_const_f(g, 1), x);
     lap_ref product = lap_reduce(g, LAP_RED_PROD, safe, over);
-    lap_ref at_zero = lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_EQ, n_zeros, lap_const_i(g, 1)), product, zero(r));
+    lap_ref at_zero =
+        lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_EQ, n_zeros, lap_const_i(g, 1)), product, zero(r));
     lap_ref elsewhere = lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_EQ, n_zeros, lap_const_i(g, 0)),
                                  lap_map2(g, LAP_FN_DIV, product, safe), zero(r));
     return lap_map2(g, LAP_FN_MUL, d, lap_map3(g, LAP_FN_SELECT, is_zero, at_zero, elsewhere));
@@ -39,13 +37,18 @@ void lap_grad_reduce(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d)
     case LAP_RED_SUM:
         lap_grad_push(r, n->args[0], d);
         return;
-    case LAP_RED_MAX: case LAP_RED_MIN:
+    case LAP_RED_MAX:
+    case LAP_RED_MIN:
         lap_grad_push(r, n->args[0], share_of_hits(r, n->args[0], over, v, d));
         return;
     case LAP_RED_PROD:
         lap_grad_push(r, n->args[0], product_of_others(r, n->args[0], over, d));
         return;
-    case LAP_RED_ANY: case LAP_RED_ALL: case LAP_RED_ARGMAX: case LAP_RED_ARGMIN: case LAP_N_REDS:
+    case LAP_RED_ANY:
+    case LAP_RED_ALL:
+    case LAP_RED_ARGMAX:
+    case LAP_RED_ARGMIN:
+    case LAP_N_REDS:
         return;
     }
 }
@@ -111,8 +114,9 @@ void lap_grad_at(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d)
     }
     lap_names spent = {n_over, over};
     d = lap_grad_settle(r, d, spent);
-    lap_grad_push(r, n->args[0], lap_grad_scatter(r, d, spent, src, sizes_of(r, x, src), n->args + 1, LAP_MODE_ADD,
-                                                  lap_scalar_f(0)));
+    lap_grad_push(
+        r, n->args[0],
+        lap_grad_scatter(r, d, spent, src, sizes_of(r, x, src), n->args + 1, LAP_MODE_ADD, lap_scalar_f(0)));
 }
 
 /* Each source element's place in the row-major order of the axes scattered over. */
@@ -128,7 +132,8 @@ static lap_ref order_of(lap_grad_run *r, const lap_node *n, lap_names over)
             return LAP_NONE;
         }
         lap_ref index = lap_index(r->g, (lap_axis){axis->name, axis->size, LAP_NONE});
-        order = lap_map2(r->g, LAP_FN_ADD, lap_map2(r->g, LAP_FN_MUL, order, lap_dim_node(r->g, axis->size)), index);
+        order = lap_map2(r->g, LAP_FN_ADD, lap_map2(r->g, LAP_FN_MUL, order, lap_dim_node(r->g, axis->size)),
+                         index);
     }
     return order;
 }
@@ -154,8 +159,8 @@ void lap_grad_scattered(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d
     } else if (mode == LAP_MODE_MAX) {
         lap_ref hit = lap_map2(r->g, LAP_FN_EQ, n->args[0], lap_at(r->g, v, target, n->args + 1, &outside));
         const lap_dim *sizes = lap_node_attr(n, LAP_ATTR_SIZES)->dims.at;
-        lap_ref hits = lap_grad_scatter(r, lap_map3(r->g, LAP_FN_SELECT, hit, lap_const_f(r->g, 1), zero(r)), over,
-                                        target, sizes, n->args + 1, LAP_MODE_ADD, outside);
+        lap_ref hits = lap_grad_scatter(r, lap_map3(r->g, LAP_FN_SELECT, hit, lap_const_f(r->g, 1), zero(r)),
+                                        over, target, sizes, n->args + 1, LAP_MODE_ADD, outside);
         lap_ref part = lap_map2(r->g, LAP_FN_DIV, back, lap_at(r->g, hits, target, n->args + 1, &outside));
         back = lap_map3(r->g, LAP_FN_SELECT, hit, part, zero(r));
     }
@@ -173,6 +178,8 @@ void lap_grad_topk(lap_grad_run *r, const lap_node *n, lap_ref v, const lap_grad
     lap_ref index = lap_result(r->g, v, "index");
     lap_names over = {1, &into};
     values = lap_grad_settle(r, values, over);
-    lap_grad_push(r, x, lap_grad_scatter(r, values, over, (lap_names){1, &axis}, &lap_node_axis(lap_node_at(r->g, x), axis)->size,
-                                         &index, LAP_MODE_ADD, lap_scalar_f(0)));
+    lap_grad_push(r, x,
+                  lap_grad_scatter(r, values, over, (lap_names){1, &axis},
+                                   &lap_node_axis(lap_node_at(r->g, x), axis)->size, &index, LAP_MODE_ADD,
+                                   lap_scalar_f(0)));
 }

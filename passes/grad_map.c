@@ -14,35 +14,20 @@ typedef struct slope {
     lap_ref to[3];
 } slope;
 
-static lap_ref f(const slope *s, double value)
-{
-    return lap_const_f(s->g, value);
-}
+static lap_ref f(const slope *s, double value) { return lap_const_f(s->g, value); }
 
-static lap_ref one(const slope *s, lap_fn fn, lap_ref a)
-{
-    return lap_map1(s->g, fn, a);
-}
+static lap_ref one(const slope *s, lap_fn fn, lap_ref a) { return lap_map1(s->g, fn, a); }
 
-static lap_ref two(const slope *s, lap_fn fn, lap_ref a, lap_ref b)
-{
-    return lap_map2(s->g, fn, a, b);
-}
+static lap_ref two(const slope *s, lap_fn fn, lap_ref a, lap_ref b) { return lap_map2(s->g, fn, a, b); }
 
-static lap_ref mul(const slope *s, lap_ref a, lap_ref b)
-{
-    return two(s, LAP_FN_MUL, a, b);
-}
+static lap_ref mul(const slope *s, lap_ref a, lap_ref b) { return two(s, LAP_FN_MUL, a, b); }
 
 static lap_ref pick(const slope *s, lap_ref cond, lap_ref a, lap_ref b)
 {
     return lap_map3(s->g, LAP_FN_SELECT, cond, a, b);
 }
 
-static void d_same(slope *s)
-{
-    s->to[0] = s->d;
-}
+static void d_same(slope *s) { s->to[0] = s->d; }
 
 static void d_add(slope *s)
 {
@@ -89,15 +74,9 @@ static void share(slope *s, lap_ref is_first)
     s->to[1] = pick(s, is_first, f(s, 0), s->d);
 }
 
-static void d_max(slope *s)
-{
-    share(s, two(s, LAP_FN_GE, s->a, s->b));
-}
+static void d_max(slope *s) { share(s, two(s, LAP_FN_GE, s->a, s->b)); }
 
-static void d_min(slope *s)
-{
-    share(s, two(s, LAP_FN_LE, s->a, s->b));
-}
+static void d_min(slope *s) { share(s, two(s, LAP_FN_LE, s->a, s->b)); }
 
 static void d_select(slope *s)
 {
@@ -105,40 +84,19 @@ static void d_select(slope *s)
     s->to[2] = pick(s, s->a, f(s, 0), s->d);
 }
 
-static void d_neg(slope *s)
-{
-    s->to[0] = one(s, LAP_FN_NEG, s->d);
-}
+static void d_neg(slope *s) { s->to[0] = one(s, LAP_FN_NEG, s->d); }
 
-static void d_abs(slope *s)
-{
-    s->to[0] = mul(s, s->d, one(s, LAP_FN_SIGN, s->a));
-}
+static void d_abs(slope *s) { s->to[0] = mul(s, s->d, one(s, LAP_FN_SIGN, s->a)); }
 
-static void d_exp(slope *s)
-{
-    s->to[0] = mul(s, s->d, s->o);
-}
+static void d_exp(slope *s) { s->to[0] = mul(s, s->d, s->o); }
 
-static void d_log(slope *s)
-{
-    s->to[0] = two(s, LAP_FN_DIV, s->d, s->a);
-}
+static void d_log(slope *s) { s->to[0] = two(s, LAP_FN_DIV, s->d, s->a); }
 
-static void d_sqrt(slope *s)
-{
-    s->to[0] = two(s, LAP_FN_DIV, s->d, mul(s, s->o, f(s, 2)));
-}
+static void d_sqrt(slope *s) { s->to[0] = two(s, LAP_FN_DIV, s->d, mul(s, s->o, f(s, 2))); }
 
-static void d_tanh(slope *s)
-{
-    s->to[0] = mul(s, s->d, two(s, LAP_FN_SUB, f(s, 1), mul(s, s->o, s->o)));
-}
+static void d_tanh(slope *s) { s->to[0] = mul(s, s->d, two(s, LAP_FN_SUB, f(s, 1), mul(s, s->o, s->o))); }
 
-static void d_sigmoid(slope *s)
-{
-    s->to[0] = mul(s, mul(s, s->d, s->o), two(s, LAP_FN_SUB, f(s, 1), s->o));
-}
+static void d_sigmoid(slope *s) { s->to[0] = mul(s, mul(s, s->d, s->o), two(s, LAP_FN_SUB, f(s, 1), s->o)); }
 
 static void d_erf(slope *s)
 {
@@ -146,31 +104,24 @@ static void d_erf(slope *s)
     s->to[0] = mul(s, mul(s, s->d, f(s, M_2_SQRTPI)), bell);
 }
 
-static void d_sin(slope *s)
-{
-    s->to[0] = mul(s, s->d, one(s, LAP_FN_COS, s->a));
-}
+static void d_sin(slope *s) { s->to[0] = mul(s, s->d, one(s, LAP_FN_COS, s->a)); }
 
-static void d_cos(slope *s)
-{
-    s->to[0] = one(s, LAP_FN_NEG, mul(s, s->d, one(s, LAP_FN_SIN, s->a)));
-}
+static void d_cos(slope *s) { s->to[0] = one(s, LAP_FN_NEG, mul(s, s->d, one(s, LAP_FN_SIN, s->a))); }
 
 /* Functions without a row are flat almost everywhere, or not on floats. Rounding to a storage type
  * passes the gradient through. */
 static void (*const rules[LAP_N_FNS])(slope *) = {
-    [LAP_FN_ADD] = d_add,   [LAP_FN_SUB] = d_sub,   [LAP_FN_MUL] = d_mul,       [LAP_FN_DIV] = d_div,
-    [LAP_FN_MOD] = d_mod,   [LAP_FN_POW] = d_pow,   [LAP_FN_MIN] = d_min,       [LAP_FN_MAX] = d_max,
-    [LAP_FN_NEG] = d_neg,   [LAP_FN_ABS] = d_abs,   [LAP_FN_SELECT] = d_select, [LAP_FN_EXP] = d_exp,
-    [LAP_FN_LOG] = d_log,   [LAP_FN_SQRT] = d_sqrt, [LAP_FN_TANH] = d_tanh,     [LAP_FN_SIGMOID] = d_sigmoid,
-    [LAP_FN_ERF] = d_erf,   [LAP_FN_SIN] = d_sin,   [LAP_FN_COS] = d_cos,       [LAP_FN_FLOAT] = d_same,
-    [LAP_FN_TO_F16] = d_same, [LAP_FN_TO_BF16] = d_same,
+    [LAP_FN_ADD] = d_add,         [LAP_FN_SUB] = d_sub,       [LAP_FN_MUL] = d_mul,
+    [LAP_FN_DIV] = d_div,         [LAP_FN_MOD] = d_mod,       [LAP_FN_POW] = d_pow,
+    [LAP_FN_MIN] = d_min,         [LAP_FN_MAX] = d_max,       [LAP_FN_NEG] = d_neg,
+    [LAP_FN_ABS] = d_abs,         [LAP_FN_SELECT] = d_select, [LAP_FN_EXP] = d_exp,
+    [LAP_FN_LOG] = d_log,         [LAP_FN_SQRT] = d_sqrt,     [LAP_FN_TANH] = d_tanh,
+    [LAP_FN_SIGMOID] = d_sigmoid, [LAP_FN_ERF] = d_erf,       [LAP_FN_SIN] = d_sin,
+    [LAP_FN_COS] = d_cos,         [LAP_FN_FLOAT] = d_same,    [LAP_FN_TO_F16] = d_same,
+    [LAP_FN_TO_BF16] = d_same,
 };
 
-bool lap_grad_is_flat(lap_fn fn, uint32_t i)
-{
-    return !rules[fn] || (fn == LAP_FN_SELECT && i == 0);
-}
+bool lap_grad_is_flat(lap_fn fn, uint32_t i) { return !rules[fn] || (fn == LAP_FN_SELECT && i == 0); }
 
 void lap_grad_map(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d)
 {

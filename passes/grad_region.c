@@ -11,7 +11,7 @@
 typedef struct captures {
     lap_grad_run *r;
     lap_region_id region;
-    bool *seen;                     /* by node */
+    bool *seen; /* by node */
     lap_ref *at;
     size_t n, capacity;
 } captures;
@@ -46,7 +46,8 @@ static void capture_results(captures *c, lap_region_id id)
 
 uint32_t lap_grad_captured(lap_grad_run *r, lap_region_id region, const lap_ref **out)
 {
-    captures c = {.r = r, .region = region,
+    captures c = {.r = r,
+                  .region = region,
                   .seen = lap_arena_array(r->ctx->arena, (size_t)lap_graph_n_nodes(r->g) + 1, sizeof(bool))};
     uint32_t n_nodes = lap_graph_n_nodes(r->g);
     for (uint32_t ix = 1; ix <= n_nodes; ix++) {
@@ -78,19 +79,16 @@ typedef struct reverse {
     lap_name along;
     uint32_t n_inputs, n_captured;
     const lap_ref *captured;
-    const lap_ref *before;          /* by state: its values before each step, over `along` */
+    const lap_ref *before; /* by state: its values before each step, over `along` */
     /* of the reverse scan */
-    lap_ref *args;                  /* states first, then inputs */
+    lap_ref *args; /* states first, then inputs */
     lap_type *params;
     lap_name *state_names, *out_names;
     uint32_t n_states, n_args, n_outs;
-    uint32_t n_whole;               /* the last states: sums for inputs seen whole */
+    uint32_t n_whole; /* the last states: sums for inputs seen whole */
 } reverse;
 
-static lap_names names_of(const lap_name *at, uint32_t n)
-{
-    return (lap_names){n, at};
-}
+static lap_names names_of(const lap_name *at, uint32_t n) { return (lap_names){n, at}; }
 
 static bool has_axis(const lap_graph *g, lap_ref x, lap_name axis)
 {
@@ -103,8 +101,8 @@ static lap_name numbered(const reverse *v, const char *stem, uint32_t i)
 }
 
 /* A scan along the same axis with another body and other names. */
-static lap_ref emit_scan(const reverse *v, bool is_reversed, uint32_t n_args, const lap_ref *args, lap_names states,
-                         lap_names outs, lap_region_id body)
+static lap_ref emit_scan(const reverse *v, bool is_reversed, uint32_t n_args, const lap_ref *args,
+                         lap_names states, lap_names outs, lap_region_id body)
 {
     bool reversed = lap_attr_i(v->n, LAP_ATTR_REVERSE, 0) != 0;
     lap_attr attrs[] = {
@@ -114,8 +112,13 @@ static lap_ref emit_scan(const reverse *v, bool is_reversed, uint32_t n_args, co
         lap_attr_make_names(LAP_ATTR_STATES, states),
         lap_attr_make_names(LAP_ATTR_OUTS, outs),
     };
-    return lap_emit(v->g, &(lap_emit_args){.op = LAP_OP_SCAN, .n_args = n_args, .args = args, .n_attrs = 5,
-                                           .attrs = attrs, .n_regions = 1, .regions = &body});
+    return lap_emit(v->g, &(lap_emit_args){.op = LAP_OP_SCAN,
+                                           .n_args = n_args,
+                                           .args = args,
+                                           .n_attrs = 5,
+                                           .attrs = attrs,
+                                           .n_regions = 1,
+                                           .regions = &body});
 }
 
 /* The same scan, emitting each state as it is before the step. */
@@ -135,7 +138,7 @@ static const lap_ref *states_before(const reverse *v)
     lap_region_inline(v->g, v->g, v->n->regions[0], params, NULL, NULL, results);
     for (uint32_t i = 0; i < n; i++) {
         names[i] = numbered(v, "s", i);
-        results[n + i] = params[i];     /* what was emitted is not needed here */
+        results[n + i] = params[i]; /* what was emitted is not needed here */
     }
     lap_region_end(v->g, id, 2 * n, results);
     lap_ref scan = emit_scan(v, false, v->n->n_args, v->n->args, v->states, names_of(names, n), id);
@@ -191,10 +194,11 @@ static void add_operands(reverse *v)
     for (uint32_t i = 0; i < v->states.n; i++) {
         if (is_float_state(v, i)) {
             lap_type type = float_type(v->g, v->n->args[i]);
-            const char *last = lap_arena_printf(v->r->ctx->arena, "last_%s", lap_text(v->r->ctx, v->states.at[i]));
+            const char *last =
+                lap_arena_printf(v->r->ctx->arena, "last_%s", lap_text(v->r->ctx, v->states.at[i]));
             lap_ref d = lap_grad_of(v->r, v->d, last);
-            add_state(v, numbered(v, "d", i), lap_ref_some(d) ? lap_grad_fit(v->r, d, &type) : lap_grad_zeros(v->r, &type),
-                      type);
+            add_state(v, numbered(v, "d", i),
+                      lap_ref_some(d) ? lap_grad_fit(v->r, d, &type) : lap_grad_zeros(v->r, &type), type);
         }
     }
     for (uint32_t i = 0; i < v->n_captured; i++) {
@@ -214,7 +218,7 @@ static void add_operands(reverse *v)
     }
     for (uint32_t i = 0; i < v->outs.n; i++) {
         lap_ref d = lap_grad_of(v->r, v->d, lap_text(v->r->ctx, v->outs.at[i]));
-        if (lap_ref_some(d)) {      /* steps beyond a run-time extent run too: they emit nothing that is read */
+        if (lap_ref_some(d)) { /* steps beyond a run-time extent run too: they emit nothing that is read */
             lap_type dense = lap_node_type(lap_node_at(v->g, d));
             lap_axis *axes = lap_arena_copy(v->r->ctx->arena, dense.axes, dense.n_axes * sizeof *axes);
             for (uint32_t k = 0; k < dense.n_axes; k++) {
@@ -228,7 +232,7 @@ static void add_operands(reverse *v)
 
 /* Operands of the differentiation of one step, in the order of the states and emitted values. */
 typedef struct step {
-    const lap_ref *before, *inputs, *emitted;       /* parameters of the reverse body */
+    const lap_ref *before, *inputs, *emitted; /* parameters of the reverse body */
     lap_ref *values, *cotangents, *wrt;
     uint32_t n_seeds, n_wrt;
 } step;
@@ -260,7 +264,7 @@ static void add_wrt(const reverse *v, step *s)
     for (uint32_t i = 0; i < v->n_captured; i++) {
         s->wrt[s->n_wrt++] = v->captured[i];
     }
-    for (uint32_t pass = 0; pass < 2; pass++) {         /* those seen whole are states, the others emitted */
+    for (uint32_t pass = 0; pass < 2; pass++) { /* those seen whole are states, the others emitted */
         for (uint32_t i = 0; i < v->n_inputs; i++) {
             if (lap_grad_leads(v->r, v->n->args[v->states.n + i]) && is_whole(v, i) == (pass == 0)) {
                 s->wrt[s->n_wrt++] = s->inputs[i];
@@ -281,17 +285,18 @@ static bool differentiate_step(reverse *v, const lap_ref *params, lap_ref *out_r
     s.wrt = lap_arena_array(arena, (size_t)v->n_states + v->n_inputs, sizeof *s.wrt);
     lap_ref *args = lap_arena_array(arena, v->body->n_params, sizeof *args);
     lap_ref *results = lap_arena_array(arena, v->body->n_results, sizeof *results);
-    for (uint32_t i = 0; i < v->n->n_args; i++) {       /* the states before, then the inputs */
+    for (uint32_t i = 0; i < v->n->n_args; i++) { /* the states before, then the inputs */
         args[i] = s.before[i];
     }
-    args[v->n->n_args] = params[v->n_args];             /* the step */
+    args[v->n->n_args] = params[v->n_args]; /* the step */
     lap_region_inline(v->g, v->g, v->n->regions[0], args, NULL, NULL, results);
     add_seeds(v, &s, params, results);
     add_wrt(v, &s);
-    if (!lap_grad_from(v->g, params[0].ix - 1, s.n_seeds, s.values, s.cotangents, s.n_wrt, s.wrt, out_results)) {
+    if (!lap_grad_from(v->g, params[0].ix - 1, s.n_seeds, s.values, s.cotangents, s.n_wrt, s.wrt,
+                       out_results)) {
         return false;
     }
-    for (uint32_t i = 0; i < v->n_states; i++) {        /* sums over the steps; the states' own are not summed */
+    for (uint32_t i = 0; i < v->n_states; i++) { /* sums over the steps; the states' own are not summed */
         if (s.wrt[i].ix < params[0].ix || i >= v->n_states - v->n_whole) {
             out_results[i] = lap_grad_add(v->r, params[i], out_results[i]);
         }
@@ -351,8 +356,13 @@ void lap_grad_scan(lap_grad_run *r, const lap_node *n, lap_ref node, const lap_g
 {
     (void)node;
     lap_arena *arena = r->ctx->arena;
-    reverse v = {.r = r, .g = r->g, .n = n, .d = d, .body = lap_region_at(r->g, n->regions[0]),
-                 .states = lap_attr_names(n, LAP_ATTR_STATES), .outs = lap_attr_names(n, LAP_ATTR_OUTS),
+    reverse v = {.r = r,
+                 .g = r->g,
+                 .n = n,
+                 .d = d,
+                 .body = lap_region_at(r->g, n->regions[0]),
+                 .states = lap_attr_names(n, LAP_ATTR_STATES),
+                 .outs = lap_attr_names(n, LAP_ATTR_OUTS),
                  .along = lap_attr_name(n, LAP_ATTR_ALONG)};
     v.n_inputs = n->n_args - v.states.n;
     v.n_captured = lap_grad_captured(r, n->regions[0], &v.captured);

@@ -10,24 +10,28 @@
 #include "ir/build.h"
 
 /* The gradients of a node with several results: those that were read, by name. */
-typedef struct lap_grad_results { uint32_t n; const lap_name *which; const lap_ref *d; } lap_grad_results;
+typedef struct lap_grad_results {
+    uint32_t n;
+    const lap_name *which;
+    const lap_ref *d;
+} lap_grad_results;
 
 /* By node. */
 typedef struct lap_grad_entry {
-    bool is_wanted, leads;          /* leads: a wanted value is it or reaches it through gradients */
-    bool is_handed;                 /* a result: stands in the list of its node */
-    lap_ref d;                      /* what has arrived and was not passed on yet */
-    lap_ref total;                  /* wanted values: all that has arrived */
-    lap_ref first_result;           /* of several: the result read last whose gradient has arrived */
+    bool is_wanted, leads; /* leads: a wanted value is it or reaches it through gradients */
+    bool is_handed;        /* a result: stands in the list of its node */
+    lap_ref d;             /* what has arrived and was not passed on yet */
+    lap_ref total;         /* wanted values: all that has arrived */
+    lap_ref first_result;  /* of several: the result read last whose gradient has arrived */
     lap_ref next_result;
 } lap_grad_entry;
 
 typedef struct lap_grad_run {
     lap_graph *g;
     lap_ctx *ctx;
-    uint32_t stop;                  /* nodes up to this one are values from outside: not followed */
-    uint32_t next;                  /* the largest node that is still to be gone through */
-    uint32_t n_known;               /* entries 1 .. n_known are valid */
+    uint32_t stop;    /* nodes up to this one are values from outside: not followed */
+    uint32_t next;    /* the largest node that is still to be gone through */
+    uint32_t n_known; /* entries 1 .. n_known are valid */
     lap_grad_entry *entries;
     size_t capacity;
     bool is_failed;
@@ -35,7 +39,8 @@ typedef struct lap_grad_run {
 
 /* lap_grad for the inside of a region: nodes up to `stop` count as leaves. */
 LAP_MUST_CHECK bool lap_grad_from(lap_graph *g, uint32_t stop, uint32_t n_seeds, const lap_ref *values,
-                                  const lap_ref *cotangents, uint32_t n_wrt, const lap_ref *wrt, lap_ref *out);
+                                  const lap_ref *cotangents, uint32_t n_wrt, const lap_ref *wrt,
+                                  lap_ref *out);
 
 /* Whether a gradient of x is of use. */
 bool lap_grad_leads(lap_grad_run *r, lap_ref x);

@@ -22,7 +22,7 @@ void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *o
     place_at(l, node, &d);
 }
 
-static uint32_t layout_names(lap_lowering *l, lap_layout layout, const lap_name **out)
+uint32_t lap_layout_order(lap_lowering *l, lap_layout layout, const lap_name **out)
 {
     uint32_t n = 0, total = 0;
     for (uint32_t i = 0; i < layout.n; i++) {
@@ -38,7 +38,7 @@ static uint32_t layout_names(lap_lowering *l, lap_layout layout, const lap_name 
     return n;
 }
 
-static lap_dim *layout_shape(lap_lowering *l, lap_layout layout, const lap_node *n)
+lap_dim *lap_layout_shape(lap_lowering *l, lap_layout layout, const lap_node *n)
 {
     lap_dim *shape = lap_arena_array(l->ctx->arena, layout.n + 1, sizeof *shape);
     for (uint32_t i = 0; i < layout.n; i++) {
@@ -55,12 +55,12 @@ static void place_leaf(lap_lowering *l, lap_ref r)
     const lap_node *n = lap_node_at(l->g, r);
     lap_layout layout = lap_node_attr(n, LAP_ATTR_LAYOUT)->layout;
     const lap_name *order;
-    uint32_t rank = layout_names(l, layout, &order);
+    uint32_t rank = lap_layout_order(l, layout, &order);
     bool is_input = n->op == LAP_OP_INPUT;
     lap_leaf **list = is_input ? &l->inputs : &l->weights;
     uint32_t number = is_input ? l->n_inputs++ : l->n_weights++;
     (*list)[number] = (lap_leaf){.name = lap_attr_name(n, LAP_ATTR_NAME), .dtype = n->dtype, .rank = layout.n,
-                                 .shape = layout_shape(l, layout, n), .loc = n->loc,
+                                 .shape = lap_layout_shape(l, layout, n), .loc = n->loc,
                                  .is_optional = lap_attr_i(n, LAP_ATTR_OPTIONAL, 0) != 0};
     lap_plan_place(l, r, rank, order, is_input ? LAP_BUF_INPUT : LAP_BUF_WEIGHT, number);
 }
@@ -96,7 +96,7 @@ void lap_place_node(lap_lowering *l, lap_ref r)
     int64_t output = output_of(l, r);
     if (output >= 0) {
         const lap_name *order;
-        uint32_t rank = layout_names(l, lap_graph_output(l->g, (uint32_t)output)->layout, &order);
+        uint32_t rank = lap_layout_order(l, lap_graph_output(l->g, (uint32_t)output)->layout, &order);
         lap_plan_place(l, r, rank, order, LAP_BUF_OUTPUT, (uint32_t)output);
         return;
     }
@@ -166,7 +166,7 @@ static void lower_node(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
     const lap_plan_node *p = lap_plan_of(l, r);
-    l->is_static = p->is_static && p->kind != LAP_STORE_INLINE;
+    l->is_static = p->is_static && n->op != LAP_OP_REQUIRE;
     if (n->op == LAP_OP_REQUIRE) {
         lap_lower_require(l, r);
     } else if ((lap_op_traits(n->op) & LAP_TRAIT_MULTI) != 0) {
@@ -196,40 +196,6 @@ void lap_lower_nodes(lap_lowering *l, lap_region_id region)
     }
 }
 
-static void lower_outputs(lap_lowering *l)
-{
-    uint32_t n = lap_graph_n_outputs(l->g);
-    l->outputs = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->outputs);
-    for (uint32_t i = 0; i < n; i++) {
-        const lap_output *o = lap_graph_output(l->g, i);
-        const lap_node *v = lap_node_at(l->g, o->value);
-        int32_t *crop = lap_arena_array(l->ctx->arena, o->layout.n + 1, sizeof *crop);
-        for (uint32_t a = 0; a < o->layout.n; a++) {
-            crop[a] = -1;
-            for (uint32_t c = 0; c < o->n_crops; c++) {
-                if (o->layout.groups[a].n == 1 && lap_name_same(o->layout.groups[a].at[0], o->crop_axes[c])) {
-                    crop[a] = (int32_t)lap_plan_of(l, o->crop_counts[c])->buffer;
-                }
-            }
-        }
-        l->outputs[i] = (lap_leaf){.name = o->name, .dtype = v->dtype, .rank = o->layout.n,
-                                   .shape = layout_shape(l, o->layout, v), .loc = o->loc, .crop = crop};
-        const lap_plan_node *p = lap_plan_of(l, o->value);
-        bool own = p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_LEAF && l->buffers[p->buffer].kind == LAP_BUF_OUTPUT &&
-                   l->buffers[p->buffer].leaf == i;
-        if (own) {
-            continue;
-        }
-        const lap_name *order;
-        uint32_t rank = layout_names(l, o->layout, &order);
-        lap_dest d = lap_dest_make(l, o->value, 0, rank, order);
-        lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
-        d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_OUTPUT, .elem = v->dtype, .count = count, .leaf = i});
-        d.zero_absent = true;
-        lap_lower_map(l, o->value, &d, false);
-    }
-}
-
 static void place_leaves(lap_lowering *l)
 {
     uint32_t n = lap_graph_n_nodes(l->g);
@@ -252,7 +218,7 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump)
     place_leaves(l);
     lap_lower_nodes(l, (lap_region_id){0});
     if (!l->failed) {
-        lower_outputs(l);
+        lap_lower_outputs(l);
     }
     if (l->failed) {
         return NULL;

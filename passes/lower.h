@@ -74,6 +74,9 @@ void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *o
 /* Places a node that a kernel writes: an output's order, or its own with the wanted axes fastest. */
 void lap_place_node(lap_lowering *l, lap_ref r);
 uint32_t lap_program_buffer(lap_lowering *l, lap_buffer b);
+/* Axes of a layout in memory order, and its memory axes' extents. */
+uint32_t lap_layout_order(lap_lowering *l, lap_layout layout, const lap_name **out);
+lap_dim *lap_layout_shape(lap_lowering *l, lap_layout layout, const lap_node *n);
 const lap_step *lap_program_step(lap_lowering *l, lap_step s);
 
 /* ---- one kernel under construction (kernel_ctx.c) ---- */
@@ -133,6 +136,8 @@ lap_ref lap_mask_both(lap_kctx *k, lap_ref a, lap_ref b);
 lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env);
 /* The same for the expression of a node that is stored: what its own kernel computes. */
 lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
+/* Where the destination starts at the loop's present round. */
+lap_coord lap_dest_base(lap_kctx *k, const lap_dest *dest);
 /* Address in a destination of the value with these axes at env. */
 lap_coord lap_dest_address(lap_kctx *k, const lap_dest *dest, uint32_t n_axes, const lap_axis *axes, const lap_coord *env);
 lap_ref lap_val_ref(lap_kctx *k, lap_val v);
@@ -154,6 +159,7 @@ void lap_lower_attend(lap_lowering *l, lap_ref attend);             /* lower_att
 void lap_lower_topk(lap_lowering *l, lap_ref topk);                 /* lower_index.c */
 void lap_lower_scatter(lap_lowering *l, lap_ref scatter);
 void lap_lower_require(lap_lowering *l, lap_ref require);
+void lap_lower_outputs(lap_lowering *l);                            /* lower_output.c */
 void lap_lower_region_op(lap_lowering *l, lap_ref op);              /* lower_region.c */
 void lap_lower_nodes(lap_lowering *l, lap_region_id region);        /* lower.c */
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n);

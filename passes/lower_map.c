@@ -32,18 +32,20 @@ lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t 
 
 /* Splits the destination's axes: the first `n_grid` of `order` run in the grid, then serial loops,
  * then the last n_lanes together in lanes. */
-typedef struct map_shape { uint32_t n; lap_name *order; lap_dim *size; uint32_t n_grid, n_lanes; } map_shape;
+typedef struct map_shape { uint32_t n; lap_name *order; lap_dim *size, *stride; uint32_t n_grid, n_lanes; } map_shape;
 
 static map_shape choose_shape(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own)
 {
     const lap_plan_node *p = lap_plan_of(l, node);
     map_shape s = {.order = lap_arena_array(l->ctx->arena, dest->n + 1, sizeof *s.order),
-                   .size = lap_arena_array(l->ctx->arena, dest->n + 1, sizeof *s.size)};
+                   .size = lap_arena_array(l->ctx->arena, dest->n + 1, sizeof *s.size),
+                   .stride = lap_arena_array(l->ctx->arena, dest->n + 1, sizeof *s.stride)};
     bool rows = own && p->has_rows;
     for (int inner = 0; inner < 2; inner++) {
         for (uint32_t i = 0; i < dest->n; i++) {
             if ((rows && !lap_names_has(p->rows, dest->order[i])) == (inner == 1)) {
                 s.order[s.n] = dest->order[i];
+                s.stride[s.n] = dest->stride[i];
                 s.size[s.n++] = dest->size[i];
             }
         }
@@ -96,10 +98,16 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
 {
     const lap_node *n = lap_node_at(k->l->g, node);
     lap_coord *env = lap_arena_array(k->l->ctx->arena, n->n_axes + 1, sizeof *env);
+    lap_coord address = lap_coord_const(k->c, 0);
     for (uint32_t i = 0; i < s->n; i++) {
         const lap_axis *a = lap_node_axis(n, s->order[i]);
-        env[a - n->axes] = coords[i];
+        if (a != NULL) {        /* else the value is the same all along the axis */
+            env[a - n->axes] = coords[i];
+        }
+        lap_coord step = lap_coord_mul(k->c, coords[i], lap_coord_dim(k->c, s->stride[i]));
+        address = lap_coord_add(k->c, address, step);
     }
+    address = lap_coord_add(k->c, address, lap_dest_base(k, dest));
     lap_ref present = lap_present(k, n->n_axes, n->axes, env, NULL);
     lap_val v = own ? lap_pull_expr(k, node, env, present) : lap_pull(k, node, env, present);
     lap_ref value = lap_val_ref(k, v);
@@ -110,8 +118,7 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
         mask = LAP_NONE;
     }
-    lap_ref at = lap_coord_ref(k->c, lap_dest_address(k, dest, n->n_axes, n->axes, env));
-    lap_k_store(k->k, lap_kctx_buffer(k, dest->buffer), at, value, mask);
+    lap_k_store(k->k, lap_kctx_buffer(k, dest->buffer), lap_coord_ref(k->c, address), value, mask);
 }
 
 void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own)

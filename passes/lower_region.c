@@ -58,6 +58,8 @@ static void start_states(lap_lowering *l, const lap_node *n, const lap_region *b
     for (uint32_t i = 0; i < n_states; i++) {
         lap_plan_of(l, body->params[i])->kind = LAP_STORE_ROOT;
         lap_place_node(l, body->params[i]);
+        lap_buffer *state = &l->buffers[lap_plan_of(l, body->params[i])->buffer];
+        state->elem = lap_dtype_compute(state->elem);       /* only the start is rounded */
         copy_into(l, n->args[i], body->params[i]);
     }
 }

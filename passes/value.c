@@ -97,6 +97,15 @@ lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const la
     return all;
 }
 
+lap_coord lap_dest_base(lap_kctx *k, const lap_dest *d)
+{
+    if (!d->has_counter) {
+        return lap_coord_const(k->c, 0);
+    }
+    lap_ref t = lap_k_load(k->k, lap_kctx_buffer(k, d->counter), lap_const_i(k->k, 0), LAP_NONE);
+    return lap_coord_mul(k->c, lap_coord_opaque(k->c, t), lap_coord_dim(k->c, d->counter_stride));
+}
+
 lap_coord lap_dest_address(lap_kctx *k, const lap_dest *d, uint32_t n_axes, const lap_axis *axes, const lap_coord *env)
 {
     lap_coord address = lap_coord_const(k->c, 0);
@@ -106,12 +115,7 @@ lap_coord lap_dest_address(lap_kctx *k, const lap_dest *d, uint32_t n_axes, cons
         lap_coord step = lap_coord_mul(k->c, env[a - axes], lap_coord_dim(k->c, d->stride[i]));
         address = lap_coord_add(k->c, address, step);
     }
-    if (d->has_counter) {
-        lap_ref t = lap_k_load(k->k, lap_kctx_buffer(k, d->counter), lap_const_i(k->k, 0), LAP_NONE);
-        lap_coord step = lap_coord_mul(k->c, lap_coord_opaque(k->c, t), lap_coord_dim(k->c, d->counter_stride));
-        address = lap_coord_add(k->c, address, step);
-    }
-    return address;
+    return lap_coord_add(k->c, address, lap_dest_base(k, d));
 }
 
 lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env)
@@ -207,6 +211,10 @@ static lap_val map_vals(lap_kctx *k, lap_fn fn, uint32_t n, const lap_val *v)
         r[i] = lap_val_ref(k, v[i]);
     }
     lap_ref made = n == 1 ? lap_map1(k->k, fn, r[0]) : n == 2 ? lap_map2(k->k, fn, r[0], r[1]) : lap_map3(k->k, fn, r[0], r[1], r[2]);
+    lap_dtype type = lap_node_at(k->k, made)->dtype;
+    if (type != lap_dtype_compute(type)) {      /* rounded to a storage type, computed with as before */
+        made = lap_map1(k->k, lap_dtype_compute(type) == LAP_F32 ? LAP_FN_FLOAT : LAP_FN_INT, made);
+    }
     return lap_val_of(k, made);
 }
 
