@@ -8,8 +8,8 @@ local function taps_of(grid, o)
   return taps, tostring(taps), grid:each(o.k), grid:each(o.stride, 1), grid:each(o.dilation, 1)
 end
 
--- spec "c -> m": sums over c, makes m. o.groups: axes with filters of their own ("c" with spec "" is
--- a depthwise convolution, "g" with "e -> f" a grouped one). o.along: the grid axes, "y x" unless
+-- spec "c -> m": sums over c, makes m. o.groups: axes with filters of their own ("c" with spec ""
+-- is a depthwise convolution, "g" with "e -> f" a grouped one). o.along: grid axes, "y x" unless
 -- said. o.k, o.stride, o.dilation, o.pad: a number or one per axis; pad keeps the size unless said.
 -- o.sizes: of axes that x lacks. o.bias = false.
 local function read_spec(x, spec, o)
@@ -44,7 +44,8 @@ function conv.depthwise(x, name, channels, o)
   return conv.conv(x, name, "", t)
 end
 
--- The transpose, ConvTranspose of torch: weight (in, out per group, taps). o.output_pad: more places.
+-- The transpose, ConvTranspose of torch: weight (in, out per group, taps). o.output_pad: more
+-- places.
 function conv.conv_transpose(x, name, spec, o)
   local grid, r = lap.pack(o.along or "y x"), read_spec(x, spec, o)
   local taps, tap_names, k, stride, dilation = taps_of(grid, o)

@@ -62,7 +62,9 @@ function linear.einsum(spec, ...)
     end
     product = product and product * x or x
   end
-  if i ~= #parts then lap.fail(("einsum '%s' takes %d operands, found %d"):format(spec, i, #parts)) end
+  if i ~= #parts then
+    lap.fail(("einsum '%s' takes %d operands, found %d"):format(spec, i, #parts))
+  end
   return #over > 0 and product:sum(table.concat(over, " ")) or product
 end
 

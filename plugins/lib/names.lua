@@ -22,8 +22,8 @@ function names.sizes(x, spec, given)
   end
   return out
 end
--- The spec with every axis that x also has replaced by a fresh one, and the axes as they were and as
--- they are: a square layer "c -> c" must not align what it makes with what it reads.
+-- The spec with every axis that x also has replaced by a fresh one, and the axes as they were and
+-- as they are: a square layer "c -> c" must not align what it makes with what it reads.
 function names.fresh(x, spec)
   local old, new = {}, {}
   local out = spec:gsub("[%a_][%w_.]*", function(n)

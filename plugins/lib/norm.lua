@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- norm.lua: normalisations. `over`: the axes of the statistics; without a name there are no weights.
+-- norm.lua: normalisations. `over`: the axes of the statistics; without a name there are no
+-- weights.
 local names = require "lib.names"
 local norm = {}
 
@@ -17,13 +18,16 @@ end
 function norm.layernorm(x, name, over, eps)
   return affine(standard(x, over, eps), name, over, true)
 end
--- Group norm of x with axes (g e): over "e y x", weights per "g e". Instance norm: over "y x", per "c".
+-- Group norm of x with axes (g e): over "e y x", weights per "g e". Instance norm: over "y x", per
+-- "c".
 function norm.groupnorm(x, name, over, per, eps)
   return affine(standard(x, over, eps), name, per, true)
 end
 norm.instancenorm = norm.groupnorm
 function norm.rms(x, over, eps) return x / ((x * x):mean(over) + eps):sqrt() end
-function norm.rmsnorm(x, name, over, eps) return affine(norm.rms(x, over, eps), name, over, false) end
+function norm.rmsnorm(x, name, over, eps)
+  return affine(norm.rms(x, over, eps), name, over, false)
+end
 -- Batch norm of inference: an affine map per channel of the axis c, or of those named.
 function norm.batchnorm(x, name, c, eps)
   c = c or "c"

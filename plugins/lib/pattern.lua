@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
--- pattern.lua: which keys a query sees. Predicates are conditions over the places i of queries and j
--- of keys (any integer values), for `where` of attend; join them with & and |. Lists enumerate the
--- keys of each query along new axes, where the cost shall be the list's and not that of all keys.
+-- pattern.lua: which keys a query sees. Predicates are conditions over the places i of queries and
+-- j of keys (any integer values), for `where` of attend; join them with & and |. Lists enumerate
+-- the keys of each query along new axes, where the cost shall be the list's and not that of all
+-- keys.
 local lap = require "lap"
 local pattern = {}
 
--- Predicates ------------------------------------------------------------------------------------
+-- Predicates -------------------------------------------------------------------------------------
 function pattern.causal(i, j) return j:le(i) end
 -- A distance of at most `reach` to both sides, or { before =, after = }.
 function pattern.sliding(i, j, reach)
@@ -37,7 +38,7 @@ function pattern.block_mask(mask, p, m, i, j, size)
   return mask:at { [p] = i // size, [m] = j // size }
 end
 
--- Lists: { place = { y = index, .. }, keys = "wy wx", where = condition or nil } --------------------
+-- Lists: { place = { y = index, .. }, keys = "wy wx", where = condition or nil } -----------------
 local function along(x, grid, per_axis)
   grid = lap.pack(grid)
   local names, out = grid:fresh "w", { place = {} }
@@ -50,9 +51,9 @@ local function along(x, grid, per_axis)
   return out
 end
 
--- One axis: the size nearest of n tokens to place i. Clamped at the borders, so that every query has
--- `size` keys; with `causal` they end at the query, and the first queries have fewer. Neighbours lie
--- `dilation` apart; queries in a run of `stride` share those of the run's leader.
+-- One axis: the size nearest of n tokens to place i. Clamped at the borders, so that every query
+-- has `size` keys; with `causal` they end at the query, and the first queries have fewer.
+-- Neighbours lie `dilation` apart; queries in a run of `stride` share those of the run's leader.
 local function nearest(i, n, w, o)
   local rest, at = i % o.dilation, i // o.dilation
   local m = (n - rest + (o.dilation - 1)) // o.dilation    -- tokens in the dilation group

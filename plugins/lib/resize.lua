@@ -16,8 +16,8 @@ local function linear(i, n, m, is_aligned)
   return low, (low + 1):atmost(n - 1), at - low
 end
 
--- To `sizes` = { y = 28, x = 28 }; o.mode "nearest" (unless said) or "linear" (bilinear on two axes,
--- trilinear on three); o.align_corners.
+-- To `sizes` = { y = 28, x = 28 }; o.mode "nearest" (unless said) or "linear" (bilinear on two
+-- axes, trilinear on three); o.align_corners.
 function resize.resize(x, along, sizes, o)
   o = o or {}
   for _, axis in ipairs(lap.pack(along)) do

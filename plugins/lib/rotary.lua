@@ -4,7 +4,8 @@ local lap = require "lap"
 local rotary = {}
 
 -- x turned by pos * theta^(-2 e / n) in each of its n/2 planes. o.axis: "d" unless said. o.pairs:
--- "half" (e and e + n/2, unless said) or "interleaved" (2e and 2e + 1). o.part: only the first so many.
+-- "half" (e and e + n/2, unless said) or "interleaved" (2e and 2e + 1). o.part: only the first so
+-- many.
 function rotary.rope(x, pos, theta, o)
   o = o or {}
   local d = o.axis or "d"

@@ -9,7 +9,8 @@ return {
     out("plain", nn.conv(t.x, "plain", "c -> m", { k = 3, sizes = { m = 6 } }), "b m y x")
     out("square", nn.conv(t.x, "square", "c -> c", { k = { 3, 5 }, bias = false }), "b c y x")
     out("strided", nn.conv(t.x, "strided", "c -> m",
-      { k = 3, stride = { 2, 3 }, pad = { 1, 0 }, dilation = { 1, 2 }, sizes = { m = 5 } }), "b m y x")
+      { k = 3, stride = { 2, 3 }, pad = { 1, 0 }, dilation = { 1, 2 }, sizes = { m = 5 } }),
+      "b m y x")
     out("depthwise", nn.depthwise(t.x, "depthwise", "c", { k = 3, stride = 2 }), "b c y x")
     local parts = t.x:split("c -> g e", { g = 2 })
     out("grouped", nn.conv(parts, "grouped", "e -> f", { groups = "g", k = 3, sizes = { f = 3 } }),

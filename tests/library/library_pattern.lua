@@ -12,7 +12,8 @@ return {
       uneven = pattern.sliding(i, j, { before = 4, after = 1 }), window = pattern.window(i, j, 4),
       dilated = pattern.dilated(i, j, 3), strided = pattern.strided(i, j, 4),
       block = pattern.block(i, j, 5), block_band = pattern.block_band(i, j, 4, 1, 0),
-      grid = pattern.grid(i, j, 6), sinks = pattern.sinks(i, j, 2), global = pattern.global(i, j, 3),
+      grid = pattern.grid(i, j, 6), sinks = pattern.sinks(i, j, 2),
+      global = pattern.global(i, j, 3),
       documents = pattern.documents(t.label, "n", i, j),
       block_mask = pattern.block_mask(t.mask, "p", "m", i, j, 4),
     }
@@ -27,7 +28,8 @@ return {
     local function places(l, width) return l.place.y * width + l.place.x end
     local near = pattern.neighbours(t.map, "y x", { size = { 3, 4 }, dilation = { 2, 1 } })
     g:output("near", places(near, W), "y x " .. near.keys)
-    local runs = pattern.neighbours(t.map, "y x", { size = 4, stride = 2, causal = { true, false } })
+    local runs = pattern.neighbours(t.map, "y x",
+      { size = 4, stride = 2, causal = { true, false } })
     g:output("runs", lap.where(runs.where, places(runs, W), -1), "y x " .. runs.keys)
     local halo = pattern.halo(t.cells, "y x", "Y X",
       { size = 4, halo = 2, extent = { y = t.map:size "y", x = W } })

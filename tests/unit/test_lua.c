@@ -130,9 +130,9 @@ static void write_script(const script *s, const char *path)
 
 static lap_lua_options limits_of(const script *s)
 {
-    static const char *const path[] = {LAP_SOURCE_DIR "/tests/lua/plugins"};
+    static const char *const path[] = {LAP_SOURCE_DIR "/tests/lua/plugins", LAP_SOURCE_DIR "/plugins"};
     char buffer[64];
-    lap_lua_options o = {.plugin_path = path, .n_plugin_path = 1, .max_instructions = 20000000};
+    lap_lua_options o = {.plugin_path = path, .n_plugin_path = 2, .max_instructions = 20000000};
     if (option(s, "steps", buffer, sizeof buffer)) {
         o.max_instructions = strtoull(buffer, NULL, 10);
     }
