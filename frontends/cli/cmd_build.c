@@ -27,7 +27,12 @@ static lap_code add_level(levels *l, const lap_args *args, const char *cpu)
     }
     s->compile.engine = LAP_ENGINE_AOT;
     s->compile.cpu = cpu != NULL ? lap_arena_printf(lap_session_ctx(s->session)->arena, "%s", cpu) : NULL;
-    if (!lap_session_load(s->session, &s->load) || !lap_session_lower(s->session, &s->compile)) {
+    bool is_first = l->n == 1;
+    if (is_first && !lap_setup_load(s)) {
+        return lap_session_code(s->session);
+    }
+    if ((!is_first && !lap_session_load(s->session, &s->load)) ||
+        !lap_session_lower(s->session, &s->compile)) {
         return lap_setup_failure(s);
     }
     l->at[l->n - 1] = (lap_aot_level){ lap_session_program(s->session), lap_session_machine(s->session) };

@@ -91,10 +91,7 @@ static lap_code run(lap_setup *s)
         lap_cli_error("'run' compiles in memory\nhint: use --target cpu, or 'lappet build'");
         return LAP_BAD_INPUT;
     }
-    if (!lap_session_load(s->session, &s->load)) {
-        return lap_setup_failure(s);
-    }
-    if (!lap_setup_fill(s, &inputs, &weights)) {
+    if (!lap_setup_load(s) || !lap_setup_fill(s, &inputs, &weights)) {
         return lap_session_code(s->session);
     }
     double start = lap_seconds();

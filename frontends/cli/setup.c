@@ -268,9 +268,48 @@ void lap_setup_free(lap_setup *s)
     free(s->arrays);
 }
 
+/* Whether the model reads the tensor, by its name or as a member of a family "a.{k}.b". */
+static bool is_read(lap_specs weights, const char *name)
+{
+    for (uint32_t i = 0; i < weights.n; i++) {
+        const char *mark = strstr(weights.at[i].name, "{k}");
+        if (mark == NULL) {
+            if (strcmp(weights.at[i].name, name) == 0) {
+                return true;
+            }
+            continue;
+        }
+        size_t n = (size_t)(mark - weights.at[i].name);
+        size_t digits = strncmp(name, weights.at[i].name, n) == 0 ? strspn(name + n, "0123456789") : 0;
+        if (digits > 0 && strcmp(name + n + digits, mark + 3) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A checkpoint with tensors that nothing reads is often the wrong one, or wrongly named. */
+static void warn_of_unread(const lap_setup *s)
+{
+    lap_specs weights = lap_session_leaves(s->session)->weights;
+    uint32_t n_unread = 0;
+    const char *first = NULL;
+    for (uint32_t i = 0; i < s->weights.n; i++) {
+        if (!is_read(weights, s->weights.names[i])) {
+            first = first == NULL ? s->weights.names[i] : first;
+            n_unread++;
+        }
+    }
+    if (n_unread > 0) {
+        fprintf(stderr, "lappet: warning: the model does not read %u of the %u tensors of the weights file, such as '%s'\n",
+                n_unread, s->weights.n, first);
+    }
+}
+
 bool lap_setup_load(lap_setup *s)
 {
     if (lap_session_load(s->session, &s->load)) {
+        warn_of_unread(s);
         return true;
     }
     lap_setup_failure(s);

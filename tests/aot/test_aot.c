@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,12 +271,34 @@ static void test_mistakes(void **state)
     assert_only((const char *[]){ NULL });
 }
 
+/* Whenever a build is stopped, the folder holds all of the result or nothing. */
+static void test_interrupt(void **state)
+{
+    (void)state;
+    const char *binary = getenv("LAPPET");
+    char *out = strdup(folder_path(folder, "out"));
+    const char *argv[] = { binary != NULL ? binary : "build/lappet", "build", "tests/cli/models/linear.lua", "-o", out,
+                           NULL };
+    for (unsigned delay = 0; delay < 300000; delay += 20000) {
+        process_interrupt(argv, delay, &result);
+        assert_true(result.status == 0 || result.status == 2 || result.status == 128 + SIGINT);
+        run("find @ -name .lappet*", 0);
+        assert_string_equal(result.out, "");
+        bool has_library = access(folder_path(folder, "out/liblinear.so"), F_OK) == 0;
+        assert_int_equal(has_library, access(folder_path(folder, "out/linear.h"), F_OK) == 0);
+        unlink(folder_path(folder, "out/liblinear.so"));
+        unlink(folder_path(folder, "out/linear.h"));
+    }
+    free(out);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         TEST(test_header), TEST(test_object), TEST(test_static), TEST(test_shared), TEST(test_exe), TEST(test_symbols),
         TEST(test_two_in_one), TEST(test_embedded), TEST(test_levels), TEST(test_aarch64), TEST(test_mistakes),
+        TEST(test_interrupt),
     };
     return cmocka_run_group_tests_name("aot", tests, NULL, NULL);
 }

@@ -170,6 +170,7 @@ static void test_run_files(void **state)
     write_npy("x.npy", floats(x, 2, 2, 3));
     lap_tensor weight = floats(w, 2, 2, 3);
     write_tensors("w.safetensors", 1, (const char *[]){ "weight" }, &weight, NULL);
+    write_tensors("two.safetensors", 2, (const char *[]){ "old", "weight" }, (const lap_tensor[]){ weight, weight }, NULL);
     expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/x.npy --weights @/w.safetensors "
            "-o @/y.safetensors", 0, "", "");
     lap_safetensors *file = lap_safetensors_open(folder_path(folder, "y.safetensors"), NULL);
@@ -184,6 +185,8 @@ static void test_run_files(void **state)
     expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/y.safetensors:y --dim N=2 -o @/z.npy", 0,
            "", "");
     assert_true(exists("z.npy"));
+    expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/x.npy --weights @/two.safetensors", 0, "y",
+           "does not read 1 of the 2 tensors of the weights file, such as 'old'");
     expect("run tests/cli/models/two.lua --target ref --in x=@/x.npy -o @/two.npy", 2, "", "2 outputs");
     expect("run tests/cli/models/two.lua --target ref --in @/w.safetensors", 2, "", "no input 'weight'");
     assert_false(exists("two.npy"));

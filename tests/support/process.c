@@ -3,6 +3,7 @@
 #include "tests/support/process.h"
 
 #include <ftw.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@ static void read_all(FILE *file, char *to, size_t size)
     fclose(file);
 }
 
-void process_run(const char *const *argv, process_result *out)
+static void run(const char *const *argv, long interrupt_us, process_result *out)
 {
     *out = (process_result){.status = -1};
     FILE *said = tmpfile(), *errors = tmpfile();
@@ -45,12 +46,26 @@ void process_run(const char *const *argv, process_result *out)
     int failed = posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     int status = 0;
+    if (failed == 0 && interrupt_us >= 0) {
+        usleep((useconds_t)interrupt_us);
+        kill(child, SIGINT);
+    }
     if (failed == 0 && waitpid(child, &status, 0) == child) {
         out->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
     out->seconds = now() - start;
     read_all(said, out->out, sizeof out->out);
     read_all(errors, out->err, sizeof out->err);
+}
+
+void process_run(const char *const *argv, process_result *out)
+{
+    run(argv, -1, out);
+}
+
+void process_interrupt(const char *const *argv, unsigned after_us, process_result *out)
+{
+    run(argv, after_us, out);
 }
 
 void process_line(const char *line, process_result *out)

@@ -15,6 +15,8 @@ typedef struct process_result {
 
 /* argv[0] is looked for on the path unless it holds a slash; argv ends with NULL. */
 void process_run(const char *const *argv, process_result *out);
+/* The same, with SIGINT sent after so many microseconds. */
+void process_interrupt(const char *const *argv, unsigned after_us, process_result *out);
 /* The same with the words of `line`, split at spaces. */
 void process_line(const char *line, process_result *out);
 /* A fresh folder under the temporary folder, and its removal with all that is in it. */
