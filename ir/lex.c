@@ -6,25 +6,13 @@
 
 #include <string.h>
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
-static bool is_wordy(char c)
-{
-    return is_letter(c) || is_digit(c) || c == '.';
-}
+static bool is_wordy(char c) { return is_letter(c) || is_digit(c) || c == '.'; }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 /* Skips blanks and comments; keeps the first comment that begins on the current line. */
 static void skip(lap_lexer *lex, lap_token *t)
@@ -129,7 +117,8 @@ void lap_lex_next(lap_lexer *lex)
 
 void lap_lex_init(lap_lexer *lex, lap_ctx *ctx, const char *file, int line, const char *text, size_t length)
 {
-    *lex = (lap_lexer){.ctx = ctx, .file = file, .line = line, .text = text, .end = text + length, .pos = text};
+    *lex =
+        (lap_lexer){.ctx = ctx, .file = file, .line = line, .text = text, .end = text + length, .pos = text};
     lap_lex_next(lex);
 }
 
@@ -151,10 +140,7 @@ void lap_lex_extent(lap_lexer *lex, const char **out_text, size_t *out_n)
     lap_lex_next(lex);
 }
 
-static int hex_digit(char c)
-{
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+static int hex_digit(char c) { return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
 char *lap_lex_unescape(lap_ctx *ctx, const char *text, size_t n, size_t *out_n)
 {
@@ -177,7 +163,7 @@ char *lap_lex_unescape(lap_ctx *ctx, const char *text, size_t n, size_t *out_n)
             }
         }
         if (c == '\0') {
-            return NULL;        /* names are C strings */
+            return NULL; /* names are C strings */
         }
         out[m++] = c;
     }

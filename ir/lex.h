@@ -6,24 +6,24 @@
 #include "ir/base/ctx.h"
 
 typedef enum lap_token_kind {
-    LAP_TOKEN_END,      /* of the text */
-    LAP_TOKEN_WORD,     /* identifier, may hold dots */
-    LAP_TOKEN_VALUE,    /* %name, without the % */
-    LAP_TOKEN_GLOBAL,   /* @name or @"name" */
-    LAP_TOKEN_NUMBER,   /* -?digit..., checked when its value is read */
-    LAP_TOKEN_STRING,   /* with its escapes still in it, without the quotes */
-    LAP_TOKEN_PUNCT     /* any other single byte */
+    LAP_TOKEN_END,    /* of the text */
+    LAP_TOKEN_WORD,   /* identifier, may hold dots */
+    LAP_TOKEN_VALUE,  /* %name, without the % */
+    LAP_TOKEN_GLOBAL, /* @name or @"name" */
+    LAP_TOKEN_NUMBER, /* -?digit..., checked when its value is read */
+    LAP_TOKEN_STRING, /* with its escapes still in it, without the quotes */
+    LAP_TOKEN_PUNCT   /* any other single byte */
 } lap_token_kind;
 
 typedef struct lap_token {
     lap_token_kind kind;
-    bool is_quoted;                 /* GLOBAL: spelled as a string */
+    bool is_quoted; /* GLOBAL: spelled as a string */
     bool begins_line;
     const char *at;
     size_t n;
-    const char *start;              /* first byte of the spelling */
+    const char *start; /* first byte of the spelling */
     int line;
-    const char *comment;            /* the one between the token before and the end of that token's line */
+    const char *comment; /* the one between the token before and the end of that token's line */
     size_t n_comment;
 } lap_token;
 
@@ -31,7 +31,7 @@ typedef struct lap_lexer {
     lap_ctx *ctx;
     const char *file, *text, *end, *pos;
     int line;
-    lap_token token;                /* the next one */
+    lap_token token; /* the next one */
 } lap_lexer;
 
 void lap_lex_init(lap_lexer *lex, lap_ctx *ctx, const char *file, int line, const char *text, size_t length);

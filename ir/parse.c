@@ -66,7 +66,8 @@ static lap_binding *binding(lap_parser *p, lap_name name)
 {
     if (name.ix >= p->n_bindings) {
         size_t n = (size_t)name.ix + 1;
-        lap_arena_grow(p->ctx->arena, &p->bindings, p->n_bindings, n - p->n_bindings, &p->capacity, sizeof(lap_binding));
+        lap_arena_grow(p->ctx->arena, &p->bindings, p->n_bindings, n - p->n_bindings, &p->capacity,
+                       sizeof(lap_binding));
         memset(p->bindings + p->n_bindings, 0, (n - p->n_bindings) * sizeof(lap_binding));
         p->n_bindings = n;
     }
@@ -100,7 +101,8 @@ static bool parse_new_name(lap_parser *p, lap_name *out)
     }
     *out = token_name(p);
     lap_binding *b = binding(p, *out);
-    if (b->is_value && !lap_parse_mistake(p, p->lex.token.line, "value '%%%s' is made twice", lap_text(p->ctx, *out))) {
+    if (b->is_value &&
+        !lap_parse_mistake(p, p->lex.token.line, "value '%%%s' is made twice", lap_text(p->ctx, *out))) {
         return false;
     }
     lap_lex_next(&p->lex);
@@ -114,7 +116,10 @@ static void define(lap_parser *p, lap_name name, lap_ref ref)
     b->ref = ref;
 }
 
-typedef struct ref_list { lap_ref *at; size_t n, capacity; } ref_list;
+typedef struct ref_list {
+    lap_ref *at;
+    size_t n, capacity;
+} ref_list;
 
 /* Those on this line: a value on the next one begins a statement. */
 static bool parse_operands(lap_parser *p, ref_list *out)
@@ -145,7 +150,10 @@ static bool has_all(const ref_list *refs)
 
 #define MAX_PLACES 64
 
-typedef struct place { const char *file; int line; } place;
+typedef struct place {
+    const char *file;
+    int line;
+} place;
 
 /* "file:123", the file perhaps in quotes; moves `*at` behind it. */
 static bool read_place(lap_ctx *ctx, const char **at, const char *end, place *out)
@@ -399,9 +407,11 @@ static bool is_named_right(lap_parser *p, const statement *s)
     unsigned traits = lap_op_traits(s->op);
     bool has_value = !(traits & LAP_TRAIT_EFFECT) || (traits & LAP_TRAIT_MULTI);
     return has_value == s->has_name ||
-           (lap_parse_mistake(p, s->line, has_value ? "'%s' makes a value, which needs a name: '%%x = %s'"
-                                                    : "'%s' makes no value to name", lap_op_text(s->op),
-                              lap_op_text(s->op)), false);
+           (lap_parse_mistake(p, s->line,
+                              has_value ? "'%s' makes a value, which needs a name: '%%x = %s'"
+                                        : "'%s' makes no value to name",
+                              lap_op_text(s->op), lap_op_text(s->op)),
+            false);
 }
 
 static bool emit(lap_parser *p, const statement *s)
@@ -411,10 +421,15 @@ static bool emit(lap_parser *p, const statement *s)
     if (is_named_right(p, s) && has_all(&s->args)) {
         lap_set_loc(p->graph, s->loc);
         ref = lap_emit(p->graph, &(lap_emit_args){
-            .op = s->op, .n_args = (uint32_t)s->args.n, .args = s->args.at, .n_attrs = s->n_attrs, .attrs = s->attrs,
-            .n_regions = s->n_regions, .regions = s->regions,
-            .type = s->has_type && lap_op_is_typed(s->op) ? &s->type : NULL,
-        });
+                                     .op = s->op,
+                                     .n_args = (uint32_t)s->args.n,
+                                     .args = s->args.at,
+                                     .n_attrs = s->n_attrs,
+                                     .attrs = s->attrs,
+                                     .n_regions = s->n_regions,
+                                     .regions = s->regions,
+                                     .type = s->has_type && lap_op_is_typed(s->op) ? &s->type : NULL,
+                                 });
     }
     if (s->has_name) {
         define(p, s->name, ref);

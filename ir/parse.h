@@ -12,9 +12,9 @@
 
 /* Limits on hostile text: rules that compare operands or names pairwise stay fast below these. */
 #define LAP_MAX_REGION_DEPTH 64
-#define LAP_MAX_OPERANDS 4096
-#define LAP_MAX_NAMES 256
-#define LAP_MAX_MISTAKES 50
+#define LAP_MAX_OPERANDS     4096
+#define LAP_MAX_NAMES        256
+#define LAP_MAX_MISTAKES     50
 
 /* What %name and @name stand for; `ref` is none where the definition was a mistake. */
 typedef struct lap_binding {
@@ -27,7 +27,7 @@ typedef struct lap_parser {
     lap_ctx *ctx;
     lap_graph *graph;
     lap_lexer lex;
-    lap_binding *bindings;      /* by lap_name */
+    lap_binding *bindings; /* by lap_name */
     size_t n_bindings, capacity;
     uint32_t depth;
     uint32_t n_mistakes;
@@ -37,9 +37,10 @@ typedef struct lap_parser {
 /* "expected ..., found 'token'" at the next token; false. */
 bool lap_parse_expected(lap_parser *p, const char *what);
 /* A mistake of meaning at `line`: true while the parse may go on. */
-bool lap_parse_mistake(lap_parser *p, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-bool lap_parse_skip(lap_parser *p, const char *punct);                   /* the next token, if it is this one */
-LAP_MUST_CHECK bool lap_parse_take(lap_parser *p, const char *punct);    /* must be this one */
+bool lap_parse_mistake(lap_parser *p, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool lap_parse_skip(lap_parser *p, const char *punct);                /* the next token, if it is this one */
+LAP_MUST_CHECK bool lap_parse_take(lap_parser *p, const char *punct); /* must be this one */
 
 /* The value that the next token names; none (and a mistake) when nothing before has that name. */
 LAP_MUST_CHECK bool lap_parse_value(lap_parser *p, lap_ref *out);

@@ -42,7 +42,7 @@ static bool read_float(const lap_token *t, double *out)
     if (!is_word && strspn(text, "0123456789.eE+-") != t->n) {
         return false;
     }
-    *out = strtod(text, &end);      /* out of range rounds to infinity or zero, as printed */
+    *out = strtod(text, &end); /* out of range rounds to infinity or zero, as printed */
     return *end == '\0' && end != text;
 }
 
@@ -184,8 +184,8 @@ static bool take_word(words *w, lap_name *out)
     for (; c < w->end && *c != ' ' && *c != '(' && *c != ')'; c++) {
         if (lap_text_is_word((char[]){'a', *c}, 2) && (lap_text_is_word(c, 1) || c > w->at)) {
             text[n++] = *c;
-        } else if (w->end - c >= 4 && c[0] == '\\' && c[1] == 'x' && hex_digit(c[2]) >= 0 && hex_digit(c[3]) >= 0 &&
-                   16 * hex_digit(c[2]) + hex_digit(c[3]) != 0) {
+        } else if (w->end - c >= 4 && c[0] == '\\' && c[1] == 'x' && hex_digit(c[2]) >= 0 &&
+                   hex_digit(c[3]) >= 0 && 16 * hex_digit(c[2]) + hex_digit(c[3]) != 0) {
             text[n++] = (char)(16 * hex_digit(c[2]) + hex_digit(c[3]));
             c += 3;
         } else if (w->end - c >= 2 && c == w->at && c[0] == '\\' && c[1] == 'e') {
@@ -362,8 +362,14 @@ static bool parse_part(lap_parser *p, lap_part *out)
         return false;
     }
     while (!lap_parse_skip(p, "}")) {
-        struct { const char *text; int32_t *operand; } fields[] = {
-            {"score", &out->score}, {"where", &out->where}, {"after", &out->after}, {"value", &out->value},
+        struct {
+            const char *text;
+            int32_t *operand;
+        } fields[] = {
+            {"score", &out->score},
+            {"where", &out->where},
+            {"after", &out->after},
+            {"value", &out->value},
         };
         lap_token key = p->lex.token;
         lap_lex_next(&p->lex);
@@ -385,7 +391,7 @@ static bool parse_part(lap_parser *p, lap_part *out)
         if (!lap_parse_take(p, "=") || !parse_int(p, &i)) {
             return false;
         }
-        *operand = i >= 0 && i < LAP_MAX_OPERANDS ? (int32_t)i : LAP_MAX_OPERANDS;     /* refused by its rule */
+        *operand = i >= 0 && i < LAP_MAX_OPERANDS ? (int32_t)i : LAP_MAX_OPERANDS; /* refused by its rule */
     }
     return true;
 }
@@ -448,8 +454,13 @@ bool lap_parse_attr(lap_parser *p, lap_attr_key key, lap_attr *out)
         return parse_parts(p, &out->parts);
     case LAP_KIND_TYPE:
         return lap_parse_type(p, &out->type);
-    case LAP_KIND_FN: case LAP_KIND_RED: case LAP_KIND_MODE: case LAP_KIND_NORM: case LAP_KIND_LOOP:
-    case LAP_KIND_SPACE: case LAP_KIND_DTYPE:
+    case LAP_KIND_FN:
+    case LAP_KIND_RED:
+    case LAP_KIND_MODE:
+    case LAP_KIND_NORM:
+    case LAP_KIND_LOOP:
+    case LAP_KIND_SPACE:
+    case LAP_KIND_DTYPE:
         return parse_enum(p, key, &out->i);
     }
     return false;

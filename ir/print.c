@@ -277,7 +277,8 @@ char *lap_graph_text(lap_graph *g)
     size_t n_regions = lap_graph_n_regions(g);
     size_t n_refs = (size_t)lap_graph_n_nodes(g) + 1;
     lap_writer w = {
-        .g = g, .ctx = ctx,
+        .g = g,
+        .ctx = ctx,
         .number = lap_arena_array(ctx->arena, n_refs, sizeof(uint32_t)),
         .funcs_at = lap_arena_array(ctx->arena, n_refs, sizeof(uint32_t)),
         .next_func = lap_arena_array(ctx->arena, n_regions, sizeof(uint32_t)),
@@ -290,7 +291,4 @@ char *lap_graph_text(lap_graph *g)
     return w.text;
 }
 
-void lap_graph_print(lap_graph *g, FILE *to)
-{
-    fputs(lap_graph_text(g), to);
-}
+void lap_graph_print(lap_graph *g, FILE *to) { fputs(lap_graph_text(g), to); }

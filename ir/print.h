@@ -8,16 +8,16 @@
 typedef struct lap_writer {
     lap_graph *g;
     lap_ctx *ctx;
-    char *text;                 /* in the arena, ends in NUL */
+    char *text; /* in the arena, ends in NUL */
     size_t n, capacity;
     uint32_t depth;
-    uint32_t *number;           /* by node; 0: not printed yet */
+    uint32_t *number; /* by node; 0: not printed yet */
     uint32_t n_values;
-    lap_ref *owner;             /* by region: the first node that owns it */
-    lap_ref *site;              /* by region: the statement it prints before, when shared */
-    uint32_t *func;             /* by region: its number, when shared */
-    uint32_t *funcs_at;         /* by node: the first shared region that prints before it */
-    uint32_t *next_func;        /* by region: the next one at the same node */
+    lap_ref *owner;      /* by region: the first node that owns it */
+    lap_ref *site;       /* by region: the statement it prints before, when shared */
+    uint32_t *func;      /* by region: its number, when shared */
+    uint32_t *funcs_at;  /* by node: the first shared region that prints before it */
+    uint32_t *next_func; /* by region: the next one at the same node */
     uint32_t n_funcs;
 } lap_writer;
 

@@ -16,14 +16,11 @@ static void put_bytes(lap_writer *w, const char *bytes, size_t n)
     w->text[w->n] = '\0';
 }
 
-void lap_write(lap_writer *w, const char *text)
-{
-    put_bytes(w, text, strlen(text));
-}
+void lap_write(lap_writer *w, const char *text) { put_bytes(w, text, strlen(text)); }
 
 void lap_writef(lap_writer *w, const char *format, ...)
 {
-    char small[64];     /* numbers only */
+    char small[64]; /* numbers only */
     va_list args;
     va_start(args, format);
     int n = vsnprintf(small, sizeof small, format, args);
@@ -124,10 +121,7 @@ static void put_scalar(lap_writer *w, lap_scalar s)
     }
 }
 
-void lap_write_value(lap_writer *w, lap_ref ref)
-{
-    lap_writef(w, "%%%u", w->number[ref.ix]);
-}
+void lap_write_value(lap_writer *w, lap_ref ref) { lap_writef(w, "%%%u", w->number[ref.ix]); }
 
 void lap_write_type(lap_writer *w, lap_type type)
 {
@@ -183,8 +177,14 @@ void lap_write_layout(lap_writer *w, lap_layout layout)
 
 static void put_part(lap_writer *w, const lap_part *p)
 {
-    const struct { const char *text; int32_t operand; } fields[] = {
-        {"score", p->score}, {"where", p->where}, {"after", p->after}, {"value", p->value},
+    const struct {
+        const char *text;
+        int32_t operand;
+    } fields[] = {
+        {"score", p->score},
+        {"where", p->where},
+        {"after", p->after},
+        {"value", p->value},
     };
     lap_write(w, "{keys=");
     put_names(w, p->keys);
@@ -214,7 +214,7 @@ static void put_enum(lap_writer *w, lap_attr_kind kind, int64_t value)
     if (text) {
         lap_write(w, text);
     } else {
-        lap_writef(w, "%lld", (long long)value);      /* a broken graph still prints */
+        lap_writef(w, "%lld", (long long)value); /* a broken graph still prints */
     }
 }
 
@@ -260,8 +260,13 @@ void lap_write_attr(lap_writer *w, const lap_attr *a)
     case LAP_KIND_TYPE:
         lap_write_type(w, a->type);
         break;
-    case LAP_KIND_FN: case LAP_KIND_RED: case LAP_KIND_MODE: case LAP_KIND_NORM: case LAP_KIND_LOOP:
-    case LAP_KIND_SPACE: case LAP_KIND_DTYPE:
+    case LAP_KIND_FN:
+    case LAP_KIND_RED:
+    case LAP_KIND_MODE:
+    case LAP_KIND_NORM:
+    case LAP_KIND_LOOP:
+    case LAP_KIND_SPACE:
+    case LAP_KIND_DTYPE:
         put_enum(w, kind, a->i);
         break;
     }

@@ -4,34 +4,13 @@
 
 #include <string.h>
 
-static const char *fn_text(int64_t i)
-{
-    return lap_fn_text((lap_fn)i);
-}
-static const char *red_text(int64_t i)
-{
-    return lap_red_text((lap_red)i);
-}
-static const char *mode_text(int64_t i)
-{
-    return lap_mode_text((lap_mode)i);
-}
-static const char *norm_text(int64_t i)
-{
-    return lap_norm_text((lap_norm)i);
-}
-static const char *loop_text(int64_t i)
-{
-    return lap_loop_text((lap_loop_kind)i);
-}
-static const char *space_text(int64_t i)
-{
-    return lap_space_text((lap_space)i);
-}
-static const char *dtype_text(int64_t i)
-{
-    return lap_dtype_text((lap_dtype)i);
-}
+static const char *fn_text(int64_t i) { return lap_fn_text((lap_fn)i); }
+static const char *red_text(int64_t i) { return lap_red_text((lap_red)i); }
+static const char *mode_text(int64_t i) { return lap_mode_text((lap_mode)i); }
+static const char *norm_text(int64_t i) { return lap_norm_text((lap_norm)i); }
+static const char *loop_text(int64_t i) { return lap_loop_text((lap_loop_kind)i); }
+static const char *space_text(int64_t i) { return lap_space_text((lap_space)i); }
+static const char *dtype_text(int64_t i) { return lap_dtype_text((lap_dtype)i); }
 
 typedef struct enum_row {
     lap_attr_kind kind;
@@ -40,9 +19,9 @@ typedef struct enum_row {
 } enum_row;
 
 static const enum_row enums[] = {
-    {LAP_KIND_FN, LAP_N_FNS, fn_text},       {LAP_KIND_RED, LAP_N_REDS, red_text},
-    {LAP_KIND_MODE, LAP_N_MODES, mode_text}, {LAP_KIND_NORM, LAP_N_NORMS, norm_text},
-    {LAP_KIND_LOOP, LAP_N_LOOPS, loop_text}, {LAP_KIND_SPACE, LAP_N_SPACES, space_text},
+    {LAP_KIND_FN, LAP_N_FNS, fn_text},          {LAP_KIND_RED, LAP_N_REDS, red_text},
+    {LAP_KIND_MODE, LAP_N_MODES, mode_text},    {LAP_KIND_NORM, LAP_N_NORMS, norm_text},
+    {LAP_KIND_LOOP, LAP_N_LOOPS, loop_text},    {LAP_KIND_SPACE, LAP_N_SPACES, space_text},
     {LAP_KIND_DTYPE, LAP_N_DTYPES, dtype_text},
 };
 
@@ -61,10 +40,7 @@ static bool spells(const char *word, const char *text, size_t n)
     return strlen(word) == n && memcmp(word, text, n) == 0;
 }
 
-bool lap_kind_is_enum(lap_attr_kind kind)
-{
-    return enum_of(kind) != NULL;
-}
+bool lap_kind_is_enum(lap_attr_kind kind) { return enum_of(kind) != NULL; }
 
 const char *lap_enum_text(lap_attr_kind kind, int64_t value)
 {
@@ -89,10 +65,7 @@ static const char *const rels[] = {
     [LAP_REL_LE] = "le", [LAP_REL_GT] = "gt", [LAP_REL_GE] = "ge",
 };
 
-const char *lap_rel_text(lap_rel rel)
-{
-    return rels[rel];
-}
+const char *lap_rel_text(lap_rel rel) { return rels[rel]; }
 
 bool lap_rel_find(const char *text, size_t n, lap_rel *out)
 {

@@ -20,7 +20,7 @@
 #include "ir/graph.h"
 
 /* Names of the small enums: one row per kind of attribute that has them. */
-const char *lap_enum_text(lap_attr_kind kind, int64_t value);     /* NULL: no such value */
+const char *lap_enum_text(lap_attr_kind kind, int64_t value); /* NULL: no such value */
 bool lap_enum_find(lap_attr_kind kind, const char *text, size_t n, int64_t *out);
 bool lap_kind_is_enum(lap_attr_kind kind);
 

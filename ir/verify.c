@@ -36,7 +36,8 @@ bool lap_verify_fail(lap_verifier *v, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    return lap_verify_fail_at(v, v->n->loc, "broken graph: %s (node %u) %s", lap_op_text(v->n->op), v->ref.ix, what);
+    return lap_verify_fail_at(v, v->n->loc, "broken graph: %s (node %u) %s", lap_op_text(v->n->op), v->ref.ix,
+                              what);
 }
 
 /* ---- order ---------------------------------------------------------------------------------- */
@@ -136,7 +137,8 @@ static bool sees(lap_verifier *v, lap_region_id in, lap_ref read, lap_region_id 
 {
     lap_region_id from = lap_node_at(v->g, read)->region;
     if (!is_around(v, from, in)) {
-        return lap_verify_fail(v, "reads node %u of region %u, which is not around region %u", read.ix, from.ix, in.ix);
+        return lap_verify_fail(v, "reads node %u of region %u, which is not around region %u", read.ix,
+                               from.ix, in.ix);
     }
     capture(v, in, from);
     *deepest = deeper(v, *deepest, from);
@@ -176,7 +178,8 @@ static bool verify_scope(lap_verifier *v)
     }
     ok = verify_owned(v, &deepest) && ok;
     if (ok && (lap_op_traits(v->n->op) & LAP_TRAIT_PURE) && deepest.ix != v->n->region.ix) {
-        ok = lap_verify_fail(v, "stands in region %u, but depends on region %u alone", v->n->region.ix, deepest.ix);
+        ok = lap_verify_fail(v, "stands in region %u, but depends on region %u alone", v->n->region.ix,
+                             deepest.ix);
     }
     return ok;
 }
@@ -248,8 +251,14 @@ static void verify_type(lap_verifier *v)
 {
     lap_type declared = lap_node_type(v->n), type;
     lap_emit_args e = {
-        .op = v->n->op, .n_args = v->n->n_args, .args = v->n->args, .n_attrs = v->n->n_attrs, .attrs = v->n->attrs,
-        .n_regions = v->n->n_regions, .regions = v->n->regions, .type = &declared,
+        .op = v->n->op,
+        .n_args = v->n->n_args,
+        .args = v->n->args,
+        .n_attrs = v->n->n_attrs,
+        .attrs = v->n->attrs,
+        .n_regions = v->n->n_regions,
+        .regions = v->n->regions,
+        .type = &declared,
     };
     lap_loc loc = lap_get_loc(v->g);
     lap_set_loc(v->g, v->n->loc);
@@ -275,8 +284,9 @@ static void verify_layout(lap_verifier *v, const lap_output *o, const lap_node *
     for (uint32_t i = 0; i < o->layout.n; i++) {
         for (uint32_t k = 0; k < o->layout.groups[i].n; k++, n_named++) {
             if (!lap_node_axis(n, o->layout.groups[i].at[k])) {
-                lap_verify_fail_at(v, o->loc, "the layout of output '%s' names axis '%s', which %s lacks", name,
-                                   lap_text(v->ctx, o->layout.groups[i].at[k]), lap_type_show(v->ctx, n));
+                lap_verify_fail_at(v, o->loc, "the layout of output '%s' names axis '%s', which %s lacks",
+                                   name, lap_text(v->ctx, o->layout.groups[i].at[k]),
+                                   lap_type_show(v->ctx, n));
             }
         }
     }
@@ -288,7 +298,8 @@ static void verify_layout(lap_verifier *v, const lap_output *o, const lap_node *
             }
         }
         if (times != 1) {
-            lap_verify_fail_at(v, o->loc, "the layout of output '%s' names axis '%s' of %s %u times, expected once",
+            lap_verify_fail_at(v, o->loc,
+                               "the layout of output '%s' names axis '%s' of %s %u times, expected once",
                                name, lap_text(v->ctx, n->axes[i].name), lap_type_show(v->ctx, n), times);
         }
     }
@@ -323,7 +334,8 @@ static void verify_output(lap_verifier *v, uint32_t at)
         }
         if (!is_outer_value(v, o->crop_counts[i]) || lap_node_at(v->g, o->crop_counts[i])->n_axes > 0 ||
             lap_dtype_compute(lap_node_at(v->g, o->crop_counts[i])->dtype) != LAP_I64) {
-            lap_verify_fail_at(v, o->loc, "output '%s' is cropped by something that is not one integer", name);
+            lap_verify_fail_at(v, o->loc, "output '%s' is cropped by something that is not one integer",
+                               name);
         }
     }
 }
@@ -346,7 +358,8 @@ bool lap_graph_verify(lap_graph *g)
     lap_ctx *ctx = lap_graph_ctx(g);
     uint32_t n = lap_graph_n_nodes(g), n_regions = lap_graph_n_regions(g);
     lap_verifier v = {
-        .g = g, .ctx = ctx,
+        .g = g,
+        .ctx = ctx,
         .owner = lap_arena_array(ctx->arena, n_regions, sizeof(lap_ref)),
         .captured = lap_arena_array(ctx->arena, n_regions, sizeof(lap_region_id)),
         .n_uses = lap_arena_array(ctx->arena, (size_t)n + 1, sizeof(uint32_t)),

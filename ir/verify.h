@@ -8,18 +8,19 @@
 typedef struct lap_verifier {
     lap_graph *g;
     lap_ctx *ctx;
-    lap_ref ref;                    /* the node at hand */
+    lap_ref ref; /* the node at hand */
     const lap_node *n;
-    lap_ref *owner;                 /* by region: the first node that owns it */
-    lap_region_id *captured;        /* by region: deepest region outside that its nodes read from */
-    uint32_t *n_uses;               /* by node: operands and results that name it */
+    lap_ref *owner;          /* by region: the first node that owns it */
+    lap_region_id *captured; /* by region: deepest region outside that its nodes read from */
+    uint32_t *n_uses;        /* by node: operands and results that name it */
     bool is_broken;
 } lap_verifier;
 
 /* Reports a broken invariant of the node at hand; false. */
 bool lap_verify_fail(lap_verifier *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Reports one of the whole graph, at `loc`; false. */
-bool lap_verify_fail_at(lap_verifier *v, lap_loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool lap_verify_fail_at(lap_verifier *v, lap_loc loc, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Arity, attributes, regions and level of the node at hand (verify_form.c). */
 bool lap_verify_form(lap_verifier *v);

@@ -17,7 +17,10 @@ static const lap_node *arg(const lap_verifier *v, const lap_node *n, uint32_t i)
 static void verify_buffers_read(lap_verifier *v)
 {
     static const bool reads[LAP_N_OPS] = {
-        [LAP_OP_LOAD] = true, [LAP_OP_STORE] = true, [LAP_OP_MMA] = true, [LAP_OP_SORT] = true,
+        [LAP_OP_LOAD] = true,
+        [LAP_OP_STORE] = true,
+        [LAP_OP_MMA] = true,
+        [LAP_OP_SORT] = true,
     };
     for (uint32_t i = 0; i < v->n->n_args; i++) {
         if (arg(v, v->n, i)->op == LAP_OP_BUFFER && !reads[v->n->op]) {
@@ -28,7 +31,8 @@ static void verify_buffers_read(lap_verifier *v)
 
 static bool is_scratch(const lap_node *n, lap_dtype elem)
 {
-    return lap_attr_i(n, LAP_ATTR_SPACE, -1) == LAP_SPACE_SCRATCH && lap_attr_i(n, LAP_ATTR_ELEM, -1) == (int64_t)elem;
+    return lap_attr_i(n, LAP_ATTR_SPACE, -1) == LAP_SPACE_SCRATCH &&
+           lap_attr_i(n, LAP_ATTR_ELEM, -1) == (int64_t)elem;
 }
 
 static bool is_reduction(lap_fn fn)

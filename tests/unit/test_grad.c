@@ -59,8 +59,8 @@ static void add_output(problem *p, const char *name, lap_ref value)
     for (uint32_t i = 0; i < n->n_axes; i++) {
         groups[i] = lap_names_copy(p->ctx->arena, 1, &n->axes[i].name);
     }
-    lap_graph_add_output(p->g, &(lap_output){.name = lap_intern(p->ctx, name), .value = value,
-                                             .layout = {n->n_axes, groups}});
+    lap_graph_add_output(
+        p->g, &(lap_output){.name = lap_intern(p->ctx, name), .value = value, .layout = {n->n_axes, groups}});
 }
 
 /* Leaves with values that are the same on every machine. */
@@ -150,7 +150,8 @@ static void make_problem(problem *p, const char *path, bool with_gradient)
     for (uint32_t i = 0; i < product->n_axes; i++) {
         names[i] = product->axes[i].name;
     }
-    p->loss = lap_reduce(p->g, LAP_RED_SUM, lap_map2(p->g, LAP_FN_MUL, y, d), (lap_names){product->n_axes, names});
+    p->loss =
+        lap_reduce(p->g, LAP_RED_SUM, lap_map2(p->g, LAP_FN_MUL, y, d), (lap_names){product->n_axes, names});
     add_output(p, "loss", p->loss);
     if (!with_gradient) {
         return;
@@ -166,7 +167,8 @@ static void make_problem(problem *p, const char *path, bool with_gradient)
             assert_non_null(a);
             assert_true(lap_dim_same(a->size, want->axes[k].size) && !lap_ref_some(a->count));
         }
-        lap_output o = {.name = lap_intern(p->ctx, lap_arena_printf(p->ctx->arena, "d.%s", p->name[i])), .value = p->d[i],
+        lap_output o = {.name = lap_intern(p->ctx, lap_arena_printf(p->ctx->arena, "d.%s", p->name[i])),
+                        .value = p->d[i],
                         .layout = lap_node_attr(want, LAP_ATTR_LAYOUT)->layout};
         lap_graph_add_output(p->g, &o);
     }
@@ -244,7 +246,8 @@ static lap_ref leaf_named(lap_graph *g, const char *name)
 {
     for (uint32_t ix = 1; ix <= lap_graph_n_nodes(g); ix++) {
         const lap_node *n = lap_node_at(g, (lap_ref){ix});
-        if (n->op == LAP_OP_INPUT && strcmp(lap_text(lap_graph_ctx(g), lap_attr_name(n, LAP_ATTR_NAME)), name) == 0) {
+        if (n->op == LAP_OP_INPUT &&
+            strcmp(lap_text(lap_graph_ctx(g), lap_attr_name(n, LAP_ATTR_NAME)), name) == 0) {
             return (lap_ref){ix};
         }
     }
@@ -252,13 +255,12 @@ static lap_ref leaf_named(lap_graph *g, const char *name)
     return LAP_NONE;
 }
 
-static const char two_paths[] =
-    "  %x = input f32[b=2] {name=\"x\" layout=\"b\"}\n"
-    "  %z = input f32[b=2] {name=\"z\" layout=\"b\"}\n"
-    "  %1 = foreign f32[b=2] %x {name=\"odd\" outs=\"y\"}\n"
-    "  %2 = result %1 {which=\"y\"}\n"
-    "  %3 = map %2 %z {fn=mul}\n"
-    "  output \"y\" %3 {layout=\"b\"}\n";
+static const char two_paths[] = "  %x = input f32[b=2] {name=\"x\" layout=\"b\"}\n"
+                                "  %z = input f32[b=2] {name=\"z\" layout=\"b\"}\n"
+                                "  %1 = foreign f32[b=2] %x {name=\"odd\" outs=\"y\"}\n"
+                                "  %2 = result %1 {which=\"y\"}\n"
+                                "  %3 = map %2 %z {fn=mul}\n"
+                                "  output \"y\" %3 {layout=\"b\"}\n";
 
 /* An operation without a rule is refused where it matters, and there alone. */
 static void test_unknown_rule(void **state)
@@ -266,7 +268,8 @@ static void test_unknown_rule(void **state)
     (void)state;
     lap_ctx *ctx = lap_ctx_new(0);
     lap_graph *g = read_graph(ctx, two_paths);
-    lap_ref y = lap_graph_output(g, 0)->value, one = lap_const_f(g, 1), x = leaf_named(g, "x"), z = leaf_named(g, "z"), d;
+    lap_ref y = lap_graph_output(g, 0)->value, one = lap_const_f(g, 1), x = leaf_named(g, "x"),
+            z = leaf_named(g, "z"), d;
     assert_true(lap_grad(g, 1, &y, &one, 1, &z, &d));
     assert_int_equal(lap_error_count(ctx), 0);
     assert_false(lap_grad(g, 1, &y, &one, 1, &x, &d));
@@ -285,7 +288,8 @@ static void test_unreached(void **state)
                                    "  %z = input f32[c=3] {name=\"z\" layout=\"c\"}\n"
                                    "  %k = input i64 {name=\"k\" layout=\"\"}\n"
                                    "  %1 = map %x {fn=floor}\n");
-    lap_ref x = leaf_named(g, "x"), z = leaf_named(g, "z"), k = leaf_named(g, "k"), one = lap_const_f(g, 1), d[2];
+    lap_ref x = leaf_named(g, "x"), z = leaf_named(g, "z"), k = leaf_named(g, "k"), one = lap_const_f(g, 1),
+            d[2];
     lap_ref y = lap_map1(g, LAP_FN_FLOOR, x);
     assert_true(lap_grad(g, 1, &y, &one, 2, (lap_ref[]){x, z}, d));
     assert_int_equal(lap_node_at(g, d[0])->op, LAP_OP_FULL);
@@ -310,7 +314,7 @@ static void test_stop(void **state)
     lap_ref y = lap_graph_output(g, 0)->value, x = leaf_named(g, "x"), d;
     lap_ref seed = leaf_named(g, "x");
     assert_true(lap_grad(g, 1, &y, &seed, 1, &x, &d));
-    assert_int_equal(d.ix, seed.ix);        /* the seed itself, through the straight path alone */
+    assert_int_equal(d.ix, seed.ix); /* the seed itself, through the straight path alone */
     lap_ctx_free(ctx);
 }
 

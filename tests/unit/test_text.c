@@ -55,7 +55,7 @@ static void round_trip(const char *name, const char *text, size_t n)
 {
     lap_ctx *ctx = lap_ctx_new(0);
     const char *first = lap_graph_text(parse(ctx, name, text, n));
-    lap_ctx *other = lap_ctx_new(0);        /* nothing is remembered from the first reading */
+    lap_ctx *other = lap_ctx_new(0); /* nothing is remembered from the first reading */
     const char *second = lap_graph_text(parse(other, "again.lap", first, strlen(first)));
     assert_string_equal(first, second);
     lap_ctx_free(other);
@@ -152,8 +152,9 @@ static void test_every_op(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    const double values[] = {0.0,   -0.0, 1.0,       -1.5,       0.1,      1e300,  5e-324, 1.0 / 3.0, 123456789.0,
-                             1e17,  1e16, 1.7976931348623157e308, INFINITY, -INFINITY, NAN};
+    const double values[] = {0.0,      -0.0,      1.0,         -1.5, 0.1,  1e300,
+                             5e-324,   1.0 / 3.0, 123456789.0, 1e17, 1e16, 1.7976931348623157e308,
+                             INFINITY, -INFINITY, NAN};
     lap_ctx *ctx = lap_ctx_new(0);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         lap_graph *g = lap_graph_new(ctx, "numbers", LAP_LEVEL_GRAPH);
@@ -170,7 +171,8 @@ static void test_numbers(void **state)
         lap_const_i(g, integers[i]);
         const char *text = lap_graph_text(g);
         lap_graph *back = parse(ctx, "numbers.lap", text, strlen(text));
-        assert_int_equal(lap_node_attr(lap_node_at(back, (lap_ref){1}), LAP_ATTR_VALUE)->scalar.i, integers[i]);
+        assert_int_equal(lap_node_attr(lap_node_at(back, (lap_ref){1}), LAP_ATTR_VALUE)->scalar.i,
+                         integers[i]);
     }
     lap_ctx_free(ctx);
 }
@@ -193,7 +195,8 @@ static void test_odd_names(void **state)
     lap_attr attrs[] = {lap_attr_make_name(LAP_ATTR_NAME, lap_intern(ctx, "in\tput")),
                         lap_attr_make_layout(LAP_ATTR_LAYOUT, (lap_layout){9, groups})};
     lap_type type = {LAP_BF16, 9, axes};
-    lap_ref x = lap_emit(g, &(lap_emit_args){.op = LAP_OP_INPUT, .n_attrs = 2, .attrs = attrs, .type = &type});
+    lap_ref x =
+        lap_emit(g, &(lap_emit_args){.op = LAP_OP_INPUT, .n_attrs = 2, .attrs = attrs, .type = &type});
     assert_true(lap_ref_some(x));
     const char *text = lap_graph_text(g);
     lap_graph *back = parse(ctx, "odd.lap", text, strlen(text));
@@ -213,8 +216,9 @@ static void test_places(void **state)
 {
     (void)state;
     lap_ctx *ctx = lap_ctx_new(0);
-    const char *text = "lap 1\ngraph @g {\n  %1 = const f32 {value=1.0}  ; ?\n  %2 = const f32 {value=2.0}\n"
-                       "  %3 = const f32 {value=3.0}  ; x.lua:4 <- y.lua:5\n  %4 = const f32 {value=4.0}  ; x.lua:4 and\n}";
+    const char *text =
+        "lap 1\ngraph @g {\n  %1 = const f32 {value=1.0}  ; ?\n  %2 = const f32 {value=2.0}\n"
+        "  %3 = const f32 {value=3.0}  ; x.lua:4 <- y.lua:5\n  %4 = const f32 {value=4.0}  ; x.lua:4 and\n}";
     lap_graph *g = parse(ctx, "p.lap", text, strlen(text));
     assert_int_equal(lap_node_at(g, (lap_ref){1})->loc.ix, 0);
     assert_string_equal(lap_loc_show(ctx, lap_node_at(g, (lap_ref){2})->loc), "p.lap:4");
@@ -314,7 +318,7 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),  cmocka_unit_test(test_every_op), cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_every_op), cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_odd_names), cmocka_unit_test(test_places),   cmocka_unit_test(test_limits),
         cmocka_unit_test(test_damage),
     };

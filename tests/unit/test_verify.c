@@ -23,17 +23,16 @@ static lap_graph *read_graph(lap_ctx *ctx, const char *level, const char *body)
     return g;
 }
 
-static const char plain[] =
-    "  %1 = input f32[b=B n=N] {name=\"x\" layout=\"b n\"}\n"
-    "  %2 = map f32[b=B n=N] %1 {fn=exp}\n"
-    "  %3 = input i64[b=B] {name=\"k\" layout=\"b\"}\n"
-    "  %4 = scan %1 {along=t steps=3 reverse=false states=\"s\" outs=\"\"} {\n"
-    "    (%5 f32[b=B n=N], %6 i64)\n"
-    "    %7 = map f32[b=B n=N] %5 {fn=neg}\n"
-    "    yield %7\n"
-    "  }\n"
-    "  %8 = result f32[b=B n=N] %4 {which=\"last_s\"}\n"
-    "  output \"y\" %8 {layout=\"b n\"}\n";
+static const char plain[] = "  %1 = input f32[b=B n=N] {name=\"x\" layout=\"b n\"}\n"
+                            "  %2 = map f32[b=B n=N] %1 {fn=exp}\n"
+                            "  %3 = input i64[b=B] {name=\"k\" layout=\"b\"}\n"
+                            "  %4 = scan %1 {along=t steps=3 reverse=false states=\"s\" outs=\"\"} {\n"
+                            "    (%5 f32[b=B n=N], %6 i64)\n"
+                            "    %7 = map f32[b=B n=N] %5 {fn=neg}\n"
+                            "    yield %7\n"
+                            "  }\n"
+                            "  %8 = result f32[b=B n=N] %4 {which=\"last_s\"}\n"
+                            "  output \"y\" %8 {layout=\"b n\"}\n";
 
 static void setup(lap_ctx **ctx, lap_graph **g)
 {
@@ -53,10 +52,7 @@ static lap_ref find(lap_graph *g, lap_op op, uint32_t nth)
     return LAP_NONE;
 }
 
-static lap_node *change(lap_graph *g, lap_ref ref)
-{
-    return (lap_node *)lap_node_at(g, ref);
-}
+static lap_node *change(lap_graph *g, lap_ref ref) { return (lap_node *)lap_node_at(g, ref); }
 
 /* The graph is refused with one message at least that says `want`; frees the context. */
 static void is_broken(lap_graph *g, const char *want)
@@ -299,7 +295,7 @@ static void test_region_types(void **state)
 
     setup(&ctx, &g);
     lap_ref *results = (lap_ref *)lap_region_at(g, (lap_region_id){1})->results;
-    results[0] = find(g, LAP_OP_PARAM, 1);      /* the step: i64 where the state is f32 */
+    results[0] = find(g, LAP_OP_PARAM, 1); /* the step: i64 where the state is f32 */
     is_broken(g, "i64");
 
     setup(&ctx, &g);
@@ -360,8 +356,8 @@ static void kernel_is_broken(const char *body, const char *want)
     lap_ctx_free(ctx);
 }
 
-#define BUFFERS \
-    "  %a = buffer {space=global slot=0 elem=f32}\n  %b = buffer {space=scratch slot=0 elem=f32 count=8}\n" \
+#define BUFFERS                                                                                              \
+    "  %a = buffer {space=global slot=0 elem=f32}\n  %b = buffer {space=scratch slot=0 elem=f32 count=8}\n"  \
     "  %n = dim {dim=N}\n  %8 = const {value=8}\n  %z = const {value=0.0}\n"
 #define GRID(body) BUFFERS "  %g = for %n {kind=grid} {\n    (%i i64)\n" body "  }\n"
 
@@ -374,12 +370,14 @@ static void test_grid(void **state)
     lap_ctx_free(ctx);
     kernel_is_broken(BUFFERS, "has 0 grid loops, expected one");
     kernel_is_broken(GRID("") "  %h = for %8 {kind=grid} {\n    (%j i64)\n  }\n", "has 2 grid loops");
-    kernel_is_broken(GRID("    %h = for %8 {kind=grid} {\n    (%j i64)\n    }\n"), "is a grid loop inside another region");
+    kernel_is_broken(GRID("    %h = for %8 {kind=grid} {\n    (%j i64)\n    }\n"),
+                     "is a grid loop inside another region");
     kernel_is_broken(BUFFERS "  %g = for %n %z {kind=grid} {\n    (%i i64, %c f32)\n    yield %c\n  }\n",
                      "is a grid loop that carries values");
     kernel_is_broken(BUFFERS "  %m = map %n %n {fn=mod}\n  %g = for %m {kind=grid} {\n    (%i i64)\n  }\n",
                      "is a grid loop whose extent is not a dim");
-    kernel_is_broken(BUFFERS "  store %a %8 %z\n" "  %g = for %n {kind=grid} {\n    (%i i64)\n  }\n",
+    kernel_is_broken(BUFFERS "  store %a %8 %z\n"
+                             "  %g = for %n {kind=grid} {\n    (%i i64)\n  }\n",
                      "store (node 6) stands outside the grid loop");
     kernel_is_broken(GRID("") "  %x = load %a %8\n", "stands outside the grid loop");
 }
@@ -389,31 +387,38 @@ static void test_loops(void **state)
     (void)state;
     kernel_is_broken(GRID("    %h = for %n {kind=unroll} {\n    (%j i64)\n    }\n"),
                      "is an unrolled loop whose extent is not a constant");
-    kernel_is_broken(GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %d = map %c %j {fn=sub}\n"
-                          "    yield %d\n    }\n"),
-                     "carried value 0 is not folded in one step");
-    kernel_is_broken(GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %e = map %c {fn=exp}\n"
-                          "    %d = map %c %e {fn=add}\n    yield %d\n    }\n"),
-                     "carried value 0 is not folded in one step");
-    kernel_is_broken(GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %d = map %c %c {fn=add}\n"
-                          "    yield %d\n    }\n"),
-                     "carried value 0 is not folded in one step");
+    kernel_is_broken(
+        GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %d = map %c %j {fn=sub}\n"
+             "    yield %d\n    }\n"),
+        "carried value 0 is not folded in one step");
+    kernel_is_broken(
+        GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %e = map %c {fn=exp}\n"
+             "    %d = map %c %e {fn=add}\n    yield %d\n    }\n"),
+        "carried value 0 is not folded in one step");
+    kernel_is_broken(
+        GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %d = map %c %c {fn=add}\n"
+             "    yield %d\n    }\n"),
+        "carried value 0 is not folded in one step");
     lap_ctx *ctx = lap_ctx_new(0);
-    read_graph(ctx, "kernel", GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %x = load %a %j\n"
-                                   "    %d = map %x %c {fn=max}\n    yield %d\n    }\n"));
+    read_graph(ctx, "kernel",
+               GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %x = load %a %j\n"
+                    "    %d = map %x %c {fn=max}\n    yield %d\n    }\n"));
     lap_ctx_free(ctx);
 }
 
 static void test_buffers(void **state)
 {
     (void)state;
-    kernel_is_broken(GRID("") "  %c = buffer {space=global slot=2 elem=f32}\n", "has slot 2 of 2: slots are dense");
-    kernel_is_broken(GRID("") "  %c = buffer {space=global slot=0 elem=i8}\n", "has slot 0, which another buffer has");
+    kernel_is_broken(GRID("") "  %c = buffer {space=global slot=2 elem=f32}\n",
+                     "has slot 2 of 2: slots are dense");
+    kernel_is_broken(GRID("") "  %c = buffer {space=global slot=0 elem=i8}\n",
+                     "has slot 0, which another buffer has");
     kernel_is_broken(GRID("") "  %c = buffer {space=scratch slot=0 elem=i64 count=8}\n",
                      "has slot 0, which another buffer has");
     kernel_is_broken(GRID("    mma %a %i %8 %a %i %8 %8 %8 %a %i %8 {rows=1 cols=8 init=true}\n"),
                      "accumulates into something that is not f32 scratch");
-    kernel_is_broken(GRID("    sort %a %i %8 %b %i %8 {smallest=true}\n"), "writes its order to a buffer that is not i64");
+    kernel_is_broken(GRID("    sort %a %i %8 %b %i %8 {smallest=true}\n"),
+                     "writes its order to a buffer that is not i64");
     lap_ctx *ctx = lap_ctx_new(0);
     lap_graph *g = read_graph(ctx, "kernel", GRID("    %x = map %i {fn=neg}\n"));
     lap_ref buffer = find(g, LAP_OP_BUFFER, 0);
@@ -431,10 +436,12 @@ static void test_buffers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form),  cmocka_unit_test(test_attributes),   cmocka_unit_test(test_order),
-        cmocka_unit_test(test_scope), cmocka_unit_test(test_shared_scope), cmocka_unit_test(test_types),
-        cmocka_unit_test(test_region_types), cmocka_unit_test(test_outputs), cmocka_unit_test(test_grid),
-        cmocka_unit_test(test_loops), cmocka_unit_test(test_buffers),
+        cmocka_unit_test(test_form),         cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_order),        cmocka_unit_test(test_scope),
+        cmocka_unit_test(test_shared_scope), cmocka_unit_test(test_types),
+        cmocka_unit_test(test_region_types), cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_grid),         cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
