@@ -18,7 +18,11 @@ void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *o
 {
     lap_dest d = lap_dest_make(l, node, 0, n, order);
     lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
-    d.buffer = lap_program_buffer(l, (lap_buffer){.kind = kind, .elem = lap_node_at(l->g, node)->dtype, .count = count, .leaf = leaf});
+    lap_dtype elem = lap_node_at(l->g, node)->dtype;
+    if (elem == LAP_I4 && kind != LAP_BUF_INPUT && kind != LAP_BUF_WEIGHT) {
+        elem = LAP_I8;          /* packed pairs would be written by two iterations */
+    }
+    d.buffer = lap_program_buffer(l, (lap_buffer){.kind = kind, .elem = elem, .count = count, .leaf = leaf});
     place_at(l, node, &d);
 }
 
@@ -81,7 +85,8 @@ static int64_t output_of(lap_lowering *l, lap_ref r)
     const lap_node *n = lap_node_at(l->g, r);
     for (uint32_t i = 0; i < lap_graph_n_outputs(l->g); i++) {
         const lap_output *o = lap_graph_output(l->g, i);
-        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !has_counts(n) && o->n_crops == 0 && !lap_plan_of(l, r)->is_static) {
+        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !has_counts(n) && o->n_crops == 0 && !lap_plan_of(l, r)->is_static &&
+            n->dtype != LAP_I4) {
             return i;
         }
     }

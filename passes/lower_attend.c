@@ -253,8 +253,13 @@ static void write_weights(row_job *j, row_part *p, lap_ref result)
     if (lap_ref_some(live)) {
         w = lap_map3(k->k, LAP_FN_SELECT, live, w, lap_const_f(k->k, 0));
     }
-    lap_ref at = lap_coord_ref(k->c, lap_address(k, result, lap_env_for(k, result, p->n_axes, p->axes, p->env)));
-    (void)out;
+    lap_coord *env = lap_arena_array(j->l->ctx->arena, out->n_axes + 1, sizeof *env);
+    for (uint32_t i = 0; i < out->n_axes; i++) {        /* rows of all parts, keys of this one */
+        const lap_axis *row = lap_axis_find(j->rows, j->n_rows, out->axes[i].name);
+        env[i] = row != NULL ? j->row_env[row - j->rows]
+                             : p->env[lap_axis_find(p->axes, p->n_axes, out->axes[i].name) - p->axes];
+    }
+    lap_ref at = lap_coord_ref(k->c, lap_address(k, result, env));
     lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, result)->buffer), at, w, LAP_NONE);
     while (n > 0) {
         lap_kctx_end(k, &loops[--n], NULL, NULL);

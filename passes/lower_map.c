@@ -62,6 +62,9 @@ static map_shape choose_shape(lap_lowering *l, lap_ref node, const lap_dest *des
     } else {
         s.n_lanes = s.n > s.n_grid ? 1 : 0;
     }
+    if (l->buffers[dest->buffer].elem == LAP_I4) {      /* packed pairs: one iteration writes all, in order */
+        s.n_grid = s.n_lanes = 0;
+    }
     return s;
 }
 

@@ -56,7 +56,10 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
 {
     const lap_node *v = lap_node_at(l->g, o->value);
     lap_kctx *k = lap_kctx_new(l, o->loc);
-    lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, d->n, d->size));
+    bool is_packed = l->buffers[d->buffer].elem == LAP_I4;      /* pairs share a byte: in order */
+    lap_dim total = lap_dims_product(l->ctx, d->n, d->size), one = lap_dim_const(l->ctx, 1);
+    lap_coord flat = lap_kctx_grid(k, is_packed ? one : total);
+    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_SERIAL, is_packed ? total : one, LAP_NONE, 0, NULL, is_packed ? &flat : &(lap_coord){0});
     lap_coord *coords = lap_arena_array(l->ctx->arena, d->n + 1, sizeof *coords);
     lap_coord *env = lap_arena_array(l->ctx->arena, d->n + 1, sizeof *env);
     lap_coord_split(k, flat, d->n, d->size, coords);
@@ -85,6 +88,7 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
     }
     lap_k_store(k->k, lap_kctx_buffer(k, d->buffer), lap_coord_ref(k->c, address), value, kept);
+    lap_kctx_end(k, &loop, NULL, NULL);
     lap_kctx_launch(k, "cut");
 }
 

@@ -269,10 +269,21 @@ static bool place_outputs(lap_exec *exec, const lap_tensor *outputs, lap_fault *
     return true;
 }
 
-/* Moves the rows that remain to the front: from row-major of `bound` to row-major of `exact`. */
-static void crop_rows(char *data, uint32_t rank, const int64_t *bound, const int64_t *exact, size_t element)
+/* n packed 4-bit elements towards the front, low nibble first. */
+static void move_nibbles(char *data, size_t to, size_t from, size_t n)
 {
-    size_t row = (size_t)exact[rank - 1] * element;
+    unsigned char *bytes = (unsigned char *)data;
+    for (size_t i = 0; i < n; i++) {
+        unsigned value = bytes[(from + i) / 2] >> ((from + i) % 2 * 4) & 15u;
+        unsigned shift = (unsigned)((to + i) % 2 * 4);
+        bytes[(to + i) / 2] = (unsigned char)((bytes[(to + i) / 2] & ~(15u << shift)) | value << shift);
+    }
+}
+
+/* Moves the rows that remain to the front: from row-major of `bound` to row-major of `exact`. */
+static void crop_rows(char *data, uint32_t rank, const int64_t *bound, const int64_t *exact, lap_dtype dtype)
+{
+    size_t row = (size_t)exact[rank - 1], element = lap_dtype_bits(dtype) / 8;
     int64_t index[LAP_MAX_RANK] = {0};
     size_t n_rows = 1;
     for (uint32_t axis = 0; axis + 1 < rank; axis++) {
@@ -283,7 +294,11 @@ static void crop_rows(char *data, uint32_t rank, const int64_t *bound, const int
         for (uint32_t axis = 0; axis < rank; axis++) {
             from = from * (size_t)bound[axis] + (size_t)index[axis];
         }
-        memmove(data + r * row, data + from * element, row);
+        if (element == 0) {
+            move_nibbles(data, r * row, from, row);
+        } else {
+            memmove(data + r * row * element, data + from * element, row * element);
+        }
         for (uint32_t axis = rank - 1; axis-- > 0 && ++index[axis] == exact[axis];) {
             index[axis] = 0;
         }
@@ -316,7 +331,7 @@ static bool crop_output(lap_exec *exec, uint32_t i, lap_tensor *out, lap_fault *
     lap_tensor_count(out, &n);
     lap_dtype_bytes(leaf->dtype, n, &out->n_bytes);
     if (n > 0) {
-        crop_rows(bound->data, leaf->rank, bound->shape, out->shape, lap_dtype_bits(leaf->dtype) / 8);
+        crop_rows(bound->data, leaf->rank, bound->shape, out->shape, leaf->dtype);
     }
     return true;
 }

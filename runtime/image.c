@@ -359,7 +359,7 @@ static void check_crops(reader *r)
         const lap_image_leaf *leaf = &image->leaves[LAP_LEAF_OUTPUT][i];
         for (uint32_t axis = 0; axis < leaf->rank; axis++) {
             uint32_t crop = leaf->crop[axis];
-            if (crop > 0 && (image->buffers[crop - 1].dtype != LAP_I64 || leaf->dtype == LAP_I4)) {
+            if (crop > 0 && image->buffers[crop - 1].dtype != LAP_I64) {
                 fail(r, "has an output bounded by a buffer of a wrong type");
             }
         }
