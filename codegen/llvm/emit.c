@@ -181,7 +181,8 @@ static LLVMValueRef load_word(lap_emitter *e, LLVMTypeRef type, LLVMValueRef tab
 }
 
 /* The function of the ABI: int32_t (buffer, dim, begin, end, scratch). */
-static LLVMValueRef emit_entry(lap_emitter *e, uint32_t kernel, LLVMTypeRef type, LLVMValueRef body, uint32_t n_args)
+static LLVMValueRef emit_entry(lap_emitter *e, uint32_t kernel, LLVMTypeRef type, LLVMValueRef body,
+                               uint32_t n_args)
 {
     LLVMTypeRef params[5] = {e->ptr, e->ptr, e->i64, e->i64, e->ptr};
     const char *name = e->program->kernels[kernel].name;

@@ -62,7 +62,7 @@ LLVMBasicBlockRef lap_block(lap_emitter *e, const char *name);
 
 /* ---- loop.c: loops */
 void lap_emit_for(lap_emitter *e, lap_ref ref, const lap_node *n);
-void lap_emit_serial_for(lap_emitter *e, lap_ref ref, const lap_node *n);       /* in order, whatever its kind */
+void lap_emit_serial_for(lap_emitter *e, lap_ref ref, const lap_node *n); /* in order, whatever its kind */
 /* A counting loop, bottom-tested: i = from, from+step, .. while i < to. Phis of carried values are
  * made from `init`, which must be LLVM values of their final type. */
 typedef struct lap_counted {
@@ -71,8 +71,8 @@ typedef struct lap_counted {
     uint32_t n;
     LLVMValueRef *init, *phi;
 } lap_counted;
-lap_counted lap_counted_begin(lap_emitter *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step, uint32_t n,
-                              LLVMValueRef *init);
+lap_counted lap_counted_begin(lap_emitter *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step,
+                              uint32_t n, LLVMValueRef *init);
 /* next[i] becomes the phi's next; final[i] receives the value after the loop (may be `init`). */
 void lap_counted_end(lap_emitter *e, lap_counted *loop, LLVMValueRef const *next, LLVMValueRef *final);
 
@@ -97,9 +97,10 @@ LLVMValueRef lap_spread(lap_emitter *e, lap_lval x);
 lap_lval lap_value(lap_emitter *e, lap_ref ref);
 /* Conversion between compute types of a scalar or a vector. */
 LLVMValueRef lap_convert(lap_emitter *e, LLVMValueRef v, lap_dtype from, lap_dtype to);
-LLVMValueRef lap_intrinsic(lap_emitter *e, const char *name, LLVMTypeRef overload, uint32_t n, LLVMValueRef *args);
-LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef *overloads, uint32_t n_overloads,
-                            uint32_t n, LLVMValueRef *args);
+LLVMValueRef lap_intrinsic(lap_emitter *e, const char *name, LLVMTypeRef overload, uint32_t n,
+                           LLVMValueRef *args);
+LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef *overloads,
+                            uint32_t n_overloads, uint32_t n, LLVMValueRef *args);
 LLVMValueRef lap_flags(LLVMValueRef v, LLVMFastMathFlags flags);
 LLVMValueRef lap_bool_any(lap_emitter *e, LLVMValueRef mask);   /* of a vector of bool, or of a bool */
 /* The lower (0) or upper (1) lanes of v, which has an even number; and their inverse. */

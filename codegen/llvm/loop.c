@@ -7,8 +7,8 @@
 
 enum { MAX_UNROLL = 64 };
 
-lap_counted lap_counted_begin(lap_emitter *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step, uint32_t n,
-                              LLVMValueRef *init)
+lap_counted lap_counted_begin(lap_emitter *e, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step,
+                              uint32_t n, LLVMValueRef *init)
 {
     lap_counted loop = {.to = to, .step = step, .n = n, .init = init};
     loop.before = LLVMGetInsertBlock(e->b);

@@ -24,42 +24,44 @@ typedef struct level {
 /* Rows of one architecture from strong to weak; the last needs nothing. */
 static const level levels[] = {
     {"x86-64-v4", "x86_64", {"avx512f", "avx512dq", "avx512bw", "avx512vl"}, 16, 32, 6, 64, true,
-     {.fma = true, .round = true, .half = true, .scale = true, .is_x86 = true}},
+     {.round = true, .half = true, .scale = true}},
     {"x86-64-v3", "x86_64", {"avx2", "fma", "f16c"}, 8, 16, 6, 16, false,
-     {.fma = true, .round = true, .half = true, .is_x86 = true}},
-    {"x86-64-v2", "x86_64", {"sse4.1"}, 4, 16, 6, 8, false, {.round = true, .is_x86 = true}},
-    {"x86-64", "x86_64", {NULL}, 4, 16, 6, 8, false, {.is_x86 = true}},
+     {.round = true, .half = true}},
+    {"x86-64-v2", "x86_64", {"sse4.1"}, 4, 16, 6, 8, false, {.round = true}},
+    {"x86-64", "x86_64", {NULL}, 4, 16, 6, 8, false, {.round = false}},
     {"armv8-a", "aarch64", {NULL}, 4, 32, 8, 12, false,
-     {.fma = true, .round = true, .half = true, .is_aarch64 = true}},
-    {"generic", "", {NULL}, 4, 16, 4, 8, false, {.fma = false}},
+     {.round = true, .half = true}},
+    {"generic", "", {NULL}, 4, 16, 4, 8, false, {.round = false}},
 };
 
 /* Features that a processor name implies: LLVM's C interface does not tell. */
 typedef struct named_cpu { const char *name, *features; } named_cpu;
+#define V3 "avx2,fma,f16c,sse4.1"
+#define V4 "avx512f,avx512dq,avx512bw,avx512vl," V3
 static const named_cpu named[] = {
-    {"x86-64-v4", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
-    {"skylake-avx512", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
-    {"cascadelake", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
-    {"icelake-client", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
-    {"tigerlake", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
-    {"cooperlake", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
-    {"emeraldrapids", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
-    {"icelake-server", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1"},
-    {"sapphirerapids", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
-    {"graniterapids", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
-    {"znver4", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
-    {"znver5", "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,sse4.1,avx512bf16"},
-    {"x86-64-v3", "avx2,fma,f16c,sse4.1"},
-    {"haswell", "avx2,fma,f16c,sse4.1"},
-    {"broadwell", "avx2,fma,f16c,sse4.1"},
-    {"skylake", "avx2,fma,f16c,sse4.1"},
-    {"alderlake", "avx2,fma,f16c,sse4.1"},
-    {"raptorlake", "avx2,fma,f16c,sse4.1"},
-    {"meteorlake", "avx2,fma,f16c,sse4.1"},
-    {"sierraforest", "avx2,fma,f16c,sse4.1"},
-    {"znver1", "avx2,fma,f16c,sse4.1"},
-    {"znver2", "avx2,fma,f16c,sse4.1"},
-    {"znver3", "avx2,fma,f16c,sse4.1"},
+    {"x86-64-v4", V4},
+    {"skylake-avx512", V4},
+    {"cascadelake", V4},
+    {"icelake-client", V4},
+    {"tigerlake", V4},
+    {"cooperlake", V4},
+    {"emeraldrapids", V4},
+    {"icelake-server", V4},
+    {"sapphirerapids", V4},
+    {"graniterapids", V4},
+    {"znver4", V4},
+    {"znver5", V4},
+    {"x86-64-v3", V3},
+    {"haswell", V3},
+    {"broadwell", V3},
+    {"skylake", V3},
+    {"alderlake", V3},
+    {"raptorlake", V3},
+    {"meteorlake", V3},
+    {"sierraforest", V3},
+    {"znver1", V3},
+    {"znver2", V3},
+    {"znver3", V3},
     {"x86-64-v2", "sse4.1"},
     {"nehalem", "sse4.1"},
     {"westmere", "sse4.1"},
@@ -157,8 +159,8 @@ static bool cpu_is_known(const char *triple, const char *cpu)
     if (strncmp(triple, "x86_64", 6) == 0) {
         return strcmp(cpu, "x86-64") == 0;
     }
-    return strcmp(cpu, "generic") == 0 || strncmp(cpu, "cortex-", 7) == 0 || strncmp(cpu, "neoverse-", 9) == 0 ||
-           strncmp(cpu, "apple-m", 7) == 0;
+    return strcmp(cpu, "generic") == 0 || strncmp(cpu, "cortex-", 7) == 0 ||
+           strncmp(cpu, "neoverse-", 9) == 0 || strncmp(cpu, "apple-m", 7) == 0;
 }
 
 static bool make_llvm(lap_machine *m, lap_fault *fault)
@@ -166,7 +168,8 @@ static bool make_llvm(lap_machine *m, lap_fault *fault)
     LLVMTargetRef target = NULL;
     char *error = NULL;
     if (LLVMGetTargetFromTriple(m->triple, &target, &error)) {
-        lap_fault_set(fault, LAP_NO_DEVICE, "no code generator for '%s': %s", m->triple, error ? error : "unknown");
+        lap_fault_set(fault, LAP_NO_DEVICE, "no code generator for '%s': %s", m->triple,
+                      error ? error : "unknown");
         LLVMDisposeMessage(error);
         return false;
     }

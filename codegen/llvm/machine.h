@@ -9,11 +9,9 @@
 
 /* Instructions that exist; without them LLVM would call a library, which kernels must not. */
 typedef struct lap_abilities {
-    bool fma;           /* fused multiply-add */
     bool round;         /* round to integral */
     bool half;          /* f16 conversions */
     bool scale;         /* x * 2^n on vectors */
-    bool is_x86, is_aarch64;
 } lap_abilities;
 
 struct lap_machine {

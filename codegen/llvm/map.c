@@ -117,7 +117,8 @@ static LLVMValueRef int_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMValue
     case LAP_FN_MAX: return int_pair(e, "llvm.smax", a, b);
     case LAP_FN_NEG: return LLVMBuildNeg(e->b, a, "");
     case LAP_FN_ABS: return int_pair(e, "llvm.smax", a, LLVMBuildNeg(e->b, a, ""));
-    case LAP_FN_SIGN: return int_pair(e, "llvm.smax", int_pair(e, "llvm.smin", a, number(e, a, 1)), number(e, a, -1));
+    case LAP_FN_SIGN:
+        return int_pair(e, "llvm.smax", int_pair(e, "llvm.smin", a, number(e, a, 1)), number(e, a, -1));
     default: LAP_BUG("no integer form of '%s'", lap_fn_text(fn));
     }
 }
@@ -231,7 +232,9 @@ static bool affine_map(lap_emitter *e, lap_fn fn, uint32_t n, const lap_lval *x,
     LLVMValueRef sa = x[0].stride, sb = n > 1 ? x[1].stride : NULL;
     switch (fn) {
     case LAP_FN_ADD:
-        *out = make_affine(LLVMBuildAdd(b, x[0].v, x[1].v, ""), sa && sb ? LLVMBuildAdd(b, sa, sb, "") : sa ? sa : sb);
+        *out = make_affine(LLVMBuildAdd(b, x[0].v, x[1].v, ""), sa && sb ? LLVMBuildAdd(b, sa, sb, "")
+                                                                : sa     ? sa
+                                                                         : sb);
         return true;
     case LAP_FN_SUB:
         *out = make_affine(LLVMBuildSub(b, x[0].v, x[1].v, ""),
@@ -244,8 +247,9 @@ static bool affine_map(lap_emitter *e, lap_fn fn, uint32_t n, const lap_lval *x,
         if (sa && sb) {
             return false;
         }
-        *out = make_affine(LLVMBuildMul(b, x[0].v, x[1].v, ""),
-                           sa ? LLVMBuildMul(b, sa, x[1].v, "") : sb ? LLVMBuildMul(b, sb, x[0].v, "") : NULL);
+        *out = make_affine(LLVMBuildMul(b, x[0].v, x[1].v, ""), sa   ? LLVMBuildMul(b, sa, x[1].v, "")
+                                                                : sb ? LLVMBuildMul(b, sb, x[0].v, "")
+                                                                     : NULL);
         return true;
     default:
         return false;
@@ -260,8 +264,9 @@ static bool affine_compare(lap_emitter *e, const comparison *c, const lap_lval *
     if (!is_affine(x[0]) || !is_affine(x[1])) {
         return false;
     }
-    LLVMValueRef stride = x[0].stride == x[1].stride ? lap_i64(e, 0)
-                                                   : LLVMBuildSub(e->b, stride_of(e, x[0]), stride_of(e, x[1]), "");
+    LLVMValueRef stride = x[0].stride == x[1].stride
+                              ? lap_i64(e, 0)
+                              : LLVMBuildSub(e->b, stride_of(e, x[0]), stride_of(e, x[1]), "");
     if (!LLVMIsAConstantInt(stride)) {
         return false;
     }

@@ -94,7 +94,8 @@ LLVMValueRef lap_math_floor(lap_emitter *e, LLVMValueRef x)
 /* x * 2^n by the instruction for it, a register at a time: overflow and underflow come out right. */
 static LLVMValueRef scale(lap_emitter *e, LLVMValueRef x, LLVMValueRef n)
 {
-    static const char *const names[] = {"llvm.x86.avx512.mask.scalef.ps.128", "llvm.x86.avx512.mask.scalef.ps.256",
+    static const char *const names[] = {"llvm.x86.avx512.mask.scalef.ps.128",
+                                        "llvm.x86.avx512.mask.scalef.ps.256",
                                         "llvm.x86.avx512.mask.scalef.ps.512"};
     enum { CURRENT_ROUNDING = 4 };
     uint32_t lanes = lap_lanes_of(x);
@@ -121,7 +122,8 @@ static LLVMValueRef scale_by_bits(lap_emitter *e, LLVMValueRef p, LLVMValueRef s
 /* e^x = 2^n e^r with n the integer next to x / ln 2: adding 1.5 * 2^23 rounds. */
 static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
 {
-    static const double c[] = {1.384355943e-03, 8.374235593e-03, 4.166800901e-02, 1.666643023e-01, 4.999999404e-01, 1, 1};
+    static const double c[] = {
+        1.384355943e-03, 8.374235593e-03, 4.166800901e-02, 1.666643023e-01, 4.999999404e-01, 1, 1};
     bool by_instruction = e->machine->can.scale && lap_lanes_of(x) >= 4;
     if (by_instruction) {
         x = pick(e, is(e, LLVMRealOLT, x, -110), k(x, -110), x);
@@ -138,8 +140,9 @@ static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
 /* x = 2^n (1 + m), 1 + m between the square roots of 1/2 and 2. */
 static LLVMValueRef logarithm(lap_emitter *e, LLVMValueRef x)
 {
-    static const double c[] = {6.746638566e-02, -1.167565137e-01, 1.188816279e-01, -1.240558922e-01, 1.421955228e-01,
-                               -1.666799635e-01, 2.000211924e-01, -2.500000894e-01, 3.333331347e-01};
+    static const double c[] = {6.746638566e-02,  -1.167565137e-01, 1.188816279e-01,
+                               -1.240558922e-01, 1.421955228e-01,  -1.666799635e-01,
+                               2.000211924e-01,  -2.500000894e-01, 3.333331347e-01};
     LLVMBuilderRef b = e->b;
     LLVMValueRef is_tiny = is(e, LLVMRealOLT, x, 0x1p-126);
     LLVMValueRef scaled = pick(e, is_tiny, LLVMBuildFMul(b, x, k(x, 0x1p23), ""), x);
@@ -172,7 +175,8 @@ static LLVMValueRef sigmoid(lap_emitter *e, LLVMValueRef x)
 
 static LLVMValueRef hyperbolic_tangent(lap_emitter *e, LLVMValueRef x)
 {
-    static const double c[] = {-5.717044696e-03, 2.065058611e-02, -5.374349654e-02, 1.333149076e-01, -3.333328366e-01};
+    static const double c[] = {-5.717044696e-03, 2.065058611e-02, -5.374349654e-02, 1.333149076e-01,
+                               -3.333328366e-01};
     LLVMValueRef size = one_arg(e, "llvm.fabs", x), z = mul(e, x, x), one = k(x, 1);
     LLVMValueRef small = madd(e, mul(e, x, z), POLYNOMIAL(e, z, c), x);
     LLVMValueRef grown = exponential(e, LLVMBuildFAdd(e->b, size, size, ""));
@@ -206,7 +210,8 @@ static LLVMValueRef circular(lap_emitter *e, LLVMValueRef x, int ahead)
     static const double c[] = {-2.720678651e-07, 2.479947943e-05, -1.388888340e-03, 4.166666791e-02};
     LLVMBuilderRef b = e->b;
     LLVMValueRef wide = LLVMBuildFPExt(b, x, lap_like(x, e->f64), "");
-    LLVMValueRef shifted = LLVMBuildFAdd(b, LLVMBuildFMul(b, wide, k(wide, 0x1.45f306dc9c883p-1), ""), k(wide, 0x1.8p52), "");
+    LLVMValueRef shifted =
+        LLVMBuildFAdd(b, LLVMBuildFMul(b, wide, k(wide, 0x1.45f306dc9c883p-1), ""), k(wide, 0x1.8p52), "");
     LLVMValueRef n = LLVMBuildFSub(b, shifted, k(wide, 0x1.8p52), "");
     LLVMValueRef r = madd(e, n, k(wide, -0x1.921fb544p0), wide);
     r = madd(e, n, k(wide, -0x1.0b4611a6p-34), r);
@@ -258,7 +263,8 @@ static LLVMValueRef wide_log(lap_emitter *e, LLVMValueRef a)
     LLVMValueRef bits = LLVMBuildBitCast(b, wide, longs, "");
     LLVMValueRef root = lap_splat(e, lap_i64(e, 0x3fe6a09e667f3bcd), lap_lanes_of(a));
     LLVMValueRef above = LLVMBuildSub(b, bits, root, "");
-    LLVMValueRef n = LLVMBuildTrunc(b, LLVMBuildAShr(b, above, lap_const_of(longs, 52), ""), lap_like(a, e->i32), "");
+    LLVMValueRef n =
+        LLVMBuildTrunc(b, LLVMBuildAShr(b, above, lap_const_of(longs, 52), ""), lap_like(a, e->i32), "");
     LLVMValueRef fraction = lap_splat(e, lap_i64(e, 0xfffffffffffff), lap_lanes_of(a));
     LLVMValueRef low = LLVMBuildAdd(b, LLVMBuildAnd(b, above, fraction, ""), root, "");
     LLVMValueRef m = LLVMBuildBitCast(b, low, LLVMTypeOf(wide), "");
@@ -297,10 +303,12 @@ LLVMValueRef lap_math_pow(lap_emitter *e, LLVMValueRef a, LLVMValueRef b)
     LLVMValueRef is_minus = LLVMBuildICmp(build, LLVMIntNE, sign, LLVMConstNull(LLVMTypeOf(sign)), "");
     LLVMValueRef is_odd = LLVMBuildAnd(build, is_whole, LLVMBuildNot(build, is_even, ""), "");
     v = pick(e, LLVMBuildAnd(build, is_minus, is_odd, ""), LLVMBuildFNeg(build, v, ""), v);
-    LLVMValueRef is_below = LLVMBuildAnd(build, is(e, LLVMRealOLT, a, 0), is(e, LLVMRealOGT, a, -INFINITY), "");
+    LLVMValueRef is_below =
+        LLVMBuildAnd(build, is(e, LLVMRealOLT, a, 0), is(e, LLVMRealOGT, a, -INFINITY), "");
     LLVMValueRef is_lost = LLVMBuildAnd(build, is_below, LLVMBuildNot(build, is_whole, ""), "");
     v = pick(e, is_lost, k(a, NAN), v);
     LLVMValueRef is_unit = LLVMBuildOr(build, is(e, LLVMRealOEQ, b, 0), is(e, LLVMRealOEQ, a, 1), "");
-    LLVMValueRef is_turn = LLVMBuildAnd(build, is(e, LLVMRealOEQ, a, -1), is(e, LLVMRealOEQ, one_arg(e, "llvm.fabs", b), INFINITY), "");
+    LLVMValueRef is_turn = LLVMBuildAnd(build, is(e, LLVMRealOEQ, a, -1),
+                                        is(e, LLVMRealOEQ, one_arg(e, "llvm.fabs", b), INFINITY), "");
     return pick(e, LLVMBuildOr(build, is_unit, is_turn, ""), k(a, 1), v);
 }

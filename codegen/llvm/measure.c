@@ -135,7 +135,8 @@ static lap_jit *compile(lap_ctx *ctx, const lap_machine *machine, uint32_t lanes
 }
 
 /* Best time of several rounds over memory of `bytes` per thread. */
-static bool best_time(const lap_jit *jit, uint32_t n_threads, size_t bytes, int64_t dim, double *out, lap_fault *fault)
+static bool best_time(const lap_jit *jit, uint32_t n_threads, size_t bytes, int64_t dim, double *out,
+                      lap_fault *fault)
 {
     enum { EXTRA = 4096 };
     bool is_done = true;
@@ -143,7 +144,9 @@ static bool best_time(const lap_jit *jit, uint32_t n_threads, size_t bytes, int6
     for (uint32_t i = 0; all && i < n_threads; i++) {
         char *memory = malloc(bytes + EXTRA);
         is_done = is_done && memory;
-        all[i] = (work){.fn = lap_jit_kernels(jit)[0], .buffers = {memory, memory ? memory + bytes : NULL}, .dims = {dim}};
+        all[i] = (work){.fn = lap_jit_kernels(jit)[0],
+                        .buffers = {memory, memory ? memory + bytes : NULL},
+                        .dims = {dim}};
         if (memory) {
             memset(memory, 0, bytes + EXTRA);
         }
@@ -162,8 +165,8 @@ static bool best_time(const lap_jit *jit, uint32_t n_threads, size_t bytes, int6
     return is_done;
 }
 
-bool lap_measure_peak(const lap_machine *machine, lap_dtype computed_in, uint32_t n_threads, double *out_gflops,
-                      lap_fault *fault)
+bool lap_measure_peak(const lap_machine *machine, lap_dtype computed_in, uint32_t n_threads,
+                      double *out_gflops, lap_fault *fault)
 {
     if (computed_in != LAP_F32 && computed_in != LAP_BF16) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "no peak is known for %s", lap_dtype_text(computed_in));

@@ -7,8 +7,8 @@
 
 /* Multiply-add peak of n_threads threads (0: one per processor) in GFLOP/s, with the vectors of
  * `machine`, which must be this one. BF16: of the instructions that bf16 contractions compile to. */
-bool lap_measure_peak(const lap_machine *machine, lap_dtype computed_in, uint32_t n_threads, double *out_gflops,
-                      lap_fault *fault);
+bool lap_measure_peak(const lap_machine *machine, lap_dtype computed_in, uint32_t n_threads,
+                      double *out_gflops, lap_fault *fault);
 /* Bytes read per ns from memory that no cache holds, by n_threads threads. */
 bool lap_measure_bandwidth(uint32_t n_threads, double *out_gbytes, lap_fault *fault);
 

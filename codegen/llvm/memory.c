@@ -76,13 +76,15 @@ static LLVMValueRef half_narrow(lap_emitter *e, LLVMValueRef v)
 {
     LLVMBuilderRef b = e->b;
     LLVMValueRef bits = as_bits(e, v);
-    LLVMValueRef sign = LLVMBuildLShr(b, LLVMBuildAnd(b, bits, word(bits, 0x80000000u), ""), word(bits, 16), "");
+    LLVMValueRef sign =
+        LLVMBuildLShr(b, LLVMBuildAnd(b, bits, word(bits, 0x80000000u), ""), word(bits, 16), "");
     LLVMValueRef size = LLVMBuildAnd(b, bits, word(bits, 0x7fffffff), "");
     LLVMValueRef odd = LLVMBuildAnd(b, LLVMBuildLShr(b, size, word(bits, 13), ""), word(bits, 1), "");
     LLVMValueRef bias = LLVMBuildAdd(b, odd, word(bits, 0xc8000fffu), "");
     LLVMValueRef normal = LLVMBuildLShr(b, LLVMBuildAdd(b, size, bias, ""), word(bits, 13), "");
     LLVMValueRef half = lap_const_of(lap_like(v, e->f32), 0.5);
-    LLVMValueRef small = LLVMBuildSub(b, as_bits(e, LLVMBuildFAdd(b, as_float(e, size), half, "")), as_bits(e, half), "");
+    LLVMValueRef small =
+        LLVMBuildSub(b, as_bits(e, LLVMBuildFAdd(b, as_float(e, size), half, "")), as_bits(e, half), "");
     LLVMValueRef is_small = LLVMBuildICmp(b, LLVMIntULT, size, word(bits, 0x38800000), "");
     LLVMValueRef out = LLVMBuildSelect(b, is_small, small, normal, "");
     LLVMValueRef is_large = LLVMBuildICmp(b, LLVMIntUGE, size, word(bits, 0x47800000), "");
@@ -169,7 +171,10 @@ static access access_of(lap_lval index)
     }
     if (LLVMIsAConstantInt(index.stride)) {
         int64_t stride = LLVMConstIntGetSExtValue(index.stride);
-        return stride == 0 ? ACCESS_UNIFORM : stride == 1 ? ACCESS_RUN : stride == -1 ? ACCESS_MIRROR : ACCESS_STRIDE;
+        return stride == 0    ? ACCESS_UNIFORM
+               : stride == 1  ? ACCESS_RUN
+               : stride == -1 ? ACCESS_MIRROR
+                              : ACCESS_STRIDE;
     }
     return ACCESS_STRIDE;
 }
@@ -221,7 +226,8 @@ static LLVMValueRef load_run(lap_emitter *e, lap_memory m, LLVMValueRef pointer,
     return lap_intrinsic2(e, "llvm.masked.load", types, 2, 4, args);
 }
 
-static LLVMValueRef gather(lap_emitter *e, LLVMTypeRef elem, unsigned align, LLVMValueRef pointers, LLVMValueRef mask)
+static LLVMValueRef gather(lap_emitter *e, LLVMTypeRef elem, unsigned align, LLVMValueRef pointers,
+                           LLVMValueRef mask)
 {
     LLVMTypeRef type = LLVMVectorType(elem, e->lanes);
     LLVMTypeRef types[2] = {type, LLVMTypeOf(pointers)};
@@ -291,7 +297,8 @@ static LLVMValueRef load_nibbles(lap_emitter *e, lap_memory m, lap_lval index, a
     LLVMValueRef at = is_one ? index.v : lap_spread(e, index);
     LLVMValueRef byte = LLVMBuildAShr(e->b, at, lap_const_of(LLVMTypeOf(at), 1), "");
     LLVMValueRef pointer = lap_element(e, m, byte);
-    LLVMValueRef bytes = is_one ? LLVMBuildLoad2(e->b, e->i8, pointer, "") : gather(e, e->i8, 1, pointer, mask);
+    LLVMValueRef bytes =
+        is_one ? LLVMBuildLoad2(e->b, e->i8, pointer, "") : gather(e, e->i8, 1, pointer, mask);
     return nibble_value(e, bytes, nibble_shift(e, at));
 }
 
@@ -327,7 +334,8 @@ static LLVMValueRef load_value(lap_emitter *e, lap_memory m, lap_lval index, LLV
 
 /* A load under a condition that is the same for all lanes, or of one element for lanes of which
  * some may be off: a branch around it. */
-static LLVMValueRef load_guarded(lap_emitter *e, lap_memory m, lap_lval index, LLVMValueRef cond, LLVMValueRef mask)
+static LLVMValueRef load_guarded(lap_emitter *e, lap_memory m, lap_lval index, LLVMValueRef cond,
+                                 LLVMValueRef mask)
 {
     LLVMBasicBlockRef read = lap_block(e, "read"), join = lap_block(e, "join");
     LLVMBasicBlockRef skip = LLVMGetInsertBlock(e->b);

@@ -30,7 +30,8 @@ static LLVMValueRef scaled(lap_emitter *e, LLVMValueRef v, int64_t by)
 
 static LLVMValueRef acc_pointer(lap_emitter *e, const tile *t, uint32_t i, uint32_t j)
 {
-    LLVMValueRef at = LLVMBuildAdd(e->b, scaled(e, t->args[ARG_LD], i), lap_i64(e, (int64_t)j * t->lanes), "");
+    LLVMValueRef at =
+        LLVMBuildAdd(e->b, scaled(e, t->args[ARG_LD], i), lap_i64(e, (int64_t)j * t->lanes), "");
     return offset(e, e->f32, t->args[ARG_ACC], at);
 }
 
@@ -89,7 +90,8 @@ static void emit_tile(lap_emitter *e, tile *t)
     for (uint32_t i = 0; i < t->rows; i++) {
         LLVMValueRef pair[2] = {lap_i64(e, i), last};
         LLVMValueRef at = i == 0 ? lap_i64(e, 0) : lap_intrinsic(e, "llvm.smin", e->i64, 2, pair);
-        t->row[i] = offset(e, lap_stored_type(e, t->a), t->args[ARG_A], LLVMBuildMul(e->b, at, t->args[ARG_SM], ""));
+        t->row[i] =
+            offset(e, lap_stored_type(e, t->a), t->args[ARG_A], LLVMBuildMul(e->b, at, t->args[ARG_SM], ""));
         for (uint32_t j = 0; j < t->n_vectors; j++) {
             LLVMValueRef *c = &acc[i * t->n_vectors + j];
             *c = LLVMConstNull(vector);
@@ -121,8 +123,8 @@ static LLVMTypeRef tile_type(lap_emitter *e)
 
 static LLVMValueRef tile_function(lap_emitter *e, tile *t)
 {
-    const char *name = lap_arena_printf(e->ctx->arena, "lap.mma.%ux%u.%s.%s%s", t->rows, t->cols, lap_dtype_text(t->a),
-                                        lap_dtype_text(t->b), t->init ? ".init" : "");
+    const char *name = lap_arena_printf(e->ctx->arena, "lap.mma.%ux%u.%s.%s%s", t->rows, t->cols,
+                                        lap_dtype_text(t->a), lap_dtype_text(t->b), t->init ? ".init" : "");
     LLVMValueRef fn = LLVMGetNamedFunction(e->module, name);
     if (fn) {
         return fn;

@@ -14,14 +14,16 @@ static const char passes[] = "function(sroa,early-cse<memssa>,instcombine<no-ver
 
 static void add_attribute(lap_emitter *e, LLVMValueRef fn, const char *key, const char *value)
 {
-    LLVMAttributeRef a = LLVMCreateStringAttribute(e->llvm, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAttributeRef a =
+        LLVMCreateStringAttribute(e->llvm, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
 }
 
 static void add_flag(lap_emitter *e, LLVMValueRef fn, const char *name)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->llvm, kind, 0));
+    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(e->llvm, kind, 0));
 }
 
 void lap_function_mark(lap_emitter *e, LLVMValueRef fn)
@@ -131,8 +133,13 @@ bool lap_module_make(const lap_program *p, const lap_machine *machine, const cha
     made->llvm = LLVMContextCreate();
     made->module = LLVMModuleCreateWithNameInContext(p->name ? p->name : "program", made->llvm);
     made->builder = LLVMCreateBuilderInContext(made->llvm);
-    lap_emitter e = {.program = p, .machine = machine, .ctx = p->ctx, .llvm = made->llvm, .module = made->module,
-                     .b = made->builder, .lanes = 1};
+    lap_emitter e = {.program = p,
+                     .machine = machine,
+                     .ctx = p->ctx,
+                     .llvm = made->llvm,
+                     .module = made->module,
+                     .b = made->builder,
+                     .lanes = 1};
     LLVMSetTarget(made->module, machine->triple);
     LLVMSetModuleDataLayout(made->module, machine->layout);
     set_types(&e);

@@ -18,8 +18,8 @@ static bool copy_out(const char *bytes, size_t size, char **out_bytes, size_t *o
     return true;
 }
 
-bool lap_llvm_emit(const lap_program *program, const lap_machine *machine, const char *prefix, lap_emit_form form,
-                   char **out_bytes, size_t *out_size, lap_fault *fault)
+bool lap_llvm_emit(const lap_program *program, const lap_machine *machine, const char *prefix,
+                   lap_emit_form form, char **out_bytes, size_t *out_size, lap_fault *fault)
 {
     lap_module m;
     if (!lap_module_make(program, machine, prefix, &m, fault)) {
@@ -34,7 +34,8 @@ bool lap_llvm_emit(const lap_program *program, const lap_machine *machine, const
         LLVMMemoryBufferRef buffer = NULL;
         LLVMCodeGenFileType kind = form == LAP_EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
         if (lap_module_object(&m, machine, kind, &buffer, fault)) {
-            is_done = copy_out(LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer), out_bytes, out_size, fault);
+            is_done =
+                copy_out(LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer), out_bytes, out_size, fault);
             LLVMDisposeMemoryBuffer(buffer);
         }
     }

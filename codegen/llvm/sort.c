@@ -16,7 +16,8 @@ enum { SIFT_KEYS, SIFT_OUT, SIFT_FROM, SIFT_COUNT, N_SIFT_ARGS };
 
 static LLVMValueRef get(lap_emitter *e, const sorting *s, LLVMValueRef position)
 {
-    LLVMValueRef v = LLVMBuildLoad2(e->b, lap_stored_type(e, s->out.elem), lap_element(e, s->out, position), "");
+    LLVMValueRef v =
+        LLVMBuildLoad2(e->b, lap_stored_type(e, s->out.elem), lap_element(e, s->out, position), "");
     return lap_from_stored(e, v, s->out.elem);
 }
 
@@ -27,7 +28,8 @@ static void put(lap_emitter *e, const sorting *s, LLVMValueRef position, LLVMVal
 
 static LLVMValueRef key(lap_emitter *e, const sorting *s, LLVMValueRef index)
 {
-    LLVMValueRef v = LLVMBuildLoad2(e->b, lap_stored_type(e, s->keys.elem), lap_element(e, s->keys, index), "");
+    LLVMValueRef v =
+        LLVMBuildLoad2(e->b, lap_stored_type(e, s->keys.elem), lap_element(e, s->keys, index), "");
     LLVMSetAlignment(v, lap_dtype_bits(s->keys.elem) / 8);
     v = lap_from_stored(e, v, s->keys.elem);
     return lap_dtype_compute(s->keys.elem) == LAP_BOOL ? lap_convert(e, v, LAP_BOOL, LAP_I64) : v;
@@ -133,7 +135,8 @@ static LLVMValueRef sift_function(lap_emitter *e, const sorting *outer, const ch
     return function_end(e, back);
 }
 
-static void call_sift(lap_emitter *e, const sorting *s, LLVMValueRef sift, LLVMValueRef from, LLVMValueRef count)
+static void call_sift(lap_emitter *e, const sorting *s, LLVMValueRef sift, LLVMValueRef from,
+                      LLVMValueRef count)
 {
     LLVMValueRef args[N_SIFT_ARGS] = {s->keys.pointer, s->out.pointer, from, count};
     LLVMBuildCall2(e->b, sift_type(e), sift, args, N_SIFT_ARGS, "");

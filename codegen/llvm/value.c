@@ -122,8 +122,8 @@ LLVMValueRef lap_flags(LLVMValueRef v, LLVMFastMathFlags flags)
     return v;
 }
 
-LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef *overloads, uint32_t n_overloads,
-                            uint32_t n, LLVMValueRef *args)
+LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef *overloads,
+                            uint32_t n_overloads, uint32_t n, LLVMValueRef *args)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LAP_ENSURE(id != 0);
@@ -136,7 +136,8 @@ LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef 
     return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->llvm, id, types, n_overloads), fn, args, n, "");
 }
 
-LLVMValueRef lap_intrinsic(lap_emitter *e, const char *name, LLVMTypeRef overload, uint32_t n, LLVMValueRef *args)
+LLVMValueRef lap_intrinsic(lap_emitter *e, const char *name, LLVMTypeRef overload, uint32_t n,
+                           LLVMValueRef *args)
 {
     return lap_intrinsic2(e, name, &overload, 1, n, args);
 }
@@ -147,7 +148,8 @@ static LLVMValueRef int_to_float(lap_emitter *e, LLVMValueRef v)
 {
     if (LLVMIsASExtInst(v)) {
         v = LLVMGetOperand(v, 0);
-        unsigned bits = LLVMGetIntTypeWidth(lap_is_vector(v) ? LLVMGetElementType(LLVMTypeOf(v)) : LLVMTypeOf(v));
+        unsigned bits =
+            LLVMGetIntTypeWidth(lap_is_vector(v) ? LLVMGetElementType(LLVMTypeOf(v)) : LLVMTypeOf(v));
         if (bits < 32) {
             v = LLVMBuildSExt(e->b, v, lap_like(v, e->i32), "");
         }

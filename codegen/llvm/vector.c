@@ -111,7 +111,8 @@ static int join(int a, int b)
 static uint32_t result_number(lap_emitter *e, const lap_node *n)
 {
     uint32_t v = 0;
-    for (const char *at = lap_text(e->ctx, lap_attr_name(n, LAP_ATTR_WHICH)); *at >= '0' && *at <= '9'; at++) {
+    for (const char *at = lap_text(e->ctx, lap_attr_name(n, LAP_ATTR_WHICH)); *at >= '0' && *at <= '9';
+         at++) {
         v = v * 10 + (uint32_t)(*at - '0');
     }
     return v;
@@ -227,7 +228,8 @@ static void narrow_carried(lap_emitter *e, vector_loop *v, uint32_t lanes)
             continue;
         }
         lap_dtype type = carried_type(e, v, i);
-        bool is_extreme = (v->fn[i] == LAP_FN_MAX || v->fn[i] == LAP_FN_MIN) && lap_dtype_compute(type) == LAP_F32;
+        bool is_extreme =
+            (v->fn[i] == LAP_FN_MAX || v->fn[i] == LAP_FN_MIN) && lap_dtype_compute(type) == LAP_F32;
         if (lanes > 1 || !is_extreme) {
             *x = fold_lanes(e, (lap_fn)v->fn[i], type, *x, lanes);
             continue;
@@ -372,7 +374,8 @@ void lap_emit_vector_for(lap_emitter *e, lap_ref ref, const lap_node *n)
     uint32_t lanes = first_lanes(e, &v);
     for (uint32_t i = 0; i < v.n_carried; i++) {
         LLVMValueRef init = lap_value(e, n->args[i + 1]).v;
-        v.current[i] = v.fn[i] == FN_ANY ? init : lap_splat(e, neutral(e, v.fn[i], carried_type(e, &v, i)), lanes);
+        v.current[i] =
+            v.fn[i] == FN_ANY ? init : lap_splat(e, neutral(e, v.fn[i], carried_type(e, &v, i)), lanes);
     }
     emit_stages(e, &v);
     e->finals[ref.ix] = lap_arena_array(arena, v.n_carried + 1, sizeof **e->finals);

@@ -98,7 +98,8 @@ static inline void rig_compile(rig *r, const char *cpu)
     }
 }
 
-static inline int32_t rig_call(rig *r, uint32_t kernel, void *const *buffers, int64_t begin, int64_t end, void *scratch)
+static inline int32_t rig_call(rig *r, uint32_t kernel, void *const *buffers, int64_t begin, int64_t end,
+                               void *scratch)
 {
     lap_kernel_dims dims = lap_kernel_dims_of(&r->program, kernel);
     int64_t values[64];

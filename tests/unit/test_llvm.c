@@ -29,7 +29,8 @@ static void vector_kernel(rig *r, const char *name, int64_t constant, body_fn *b
 static void all_sizes(rig *r, body_fn *body, void *user)
 {
     for (uint32_t i = 0; i <= N_CONSTANT; i++) {
-        vector_kernel(r, lap_arena_printf(r->ctx->arena, "k%u", i), i ? constant_sizes[i - 1] : 0, body, user);
+        vector_kernel(r, lap_arena_printf(r->ctx->arena, "k%u", i), i ? constant_sizes[i - 1] : 0, body,
+                      user);
     }
 }
 
@@ -65,8 +66,9 @@ static void copy_body(rig *r, lap_graph *k, lap_ref index, void *user)
     lap_dtype from = lap_dtype_compute(c->from), to = lap_dtype_compute(c->to);
     if (from != to) {
         v = to == LAP_F32 ? lap_map1(k, LAP_FN_FLOAT, v)
-            : to == LAP_I64 ? lap_map1(k, LAP_FN_INT, v)
-                            : lap_map2(k, LAP_FN_NE, v, from == LAP_F32 ? lap_const_f(k, 0) : lap_const_i(k, 0));
+            : to == LAP_I64
+                ? lap_map1(k, LAP_FN_INT, v)
+                : lap_map2(k, LAP_FN_NE, v, from == LAP_F32 ? lap_const_f(k, 0) : lap_const_i(k, 0));
     }
     lap_k_store(k, y, lap_map2(k, LAP_FN_ADD, index, lap_const_i(k, c->to_at)), v, LAP_NONE);
 }
@@ -106,9 +108,10 @@ static void test_types(void **state)
 {
     (void)state;
     static const lap_dtype pairs[][2] = {
-        {LAP_F32, LAP_F32},  {LAP_F32, LAP_F16}, {LAP_F16, LAP_F32},  {LAP_F32, LAP_BF16}, {LAP_BF16, LAP_F32},
-        {LAP_I64, LAP_I64},  {LAP_I32, LAP_I64}, {LAP_F32, LAP_I32},  {LAP_I8, LAP_F32},   {LAP_I64, LAP_I8},
-        {LAP_I4, LAP_F32},   {LAP_I8, LAP_I4},   {LAP_BOOL, LAP_F32}, {LAP_F32, LAP_BOOL}, {LAP_BOOL, LAP_BOOL},
+        {LAP_F32, LAP_F32},  {LAP_F32, LAP_F16},  {LAP_F16, LAP_F32},   {LAP_F32, LAP_BF16},
+        {LAP_BF16, LAP_F32}, {LAP_I64, LAP_I64},  {LAP_I32, LAP_I64},   {LAP_F32, LAP_I32},
+        {LAP_I8, LAP_F32},   {LAP_I64, LAP_I8},   {LAP_I4, LAP_F32},    {LAP_I8, LAP_I4},
+        {LAP_BOOL, LAP_F32}, {LAP_F32, LAP_BOOL}, {LAP_BOOL, LAP_BOOL},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         rig r = rig_new();
@@ -126,7 +129,8 @@ static void test_types(void **state)
 static void address_body(rig *r, lap_graph *k, lap_ref i, void *user)
 {
     (void)user;
-    lap_ref x = lap_k_global(k, 0, LAP_F32), table = lap_k_global(k, 1, LAP_I32), out = lap_k_global(k, 2, LAP_F32);
+    lap_ref x = lap_k_global(k, 0, LAP_F32), table = lap_k_global(k, 1, LAP_I32),
+            out = lap_k_global(k, 2, LAP_F32);
     lap_ref flags = lap_k_global(k, 3, LAP_BOOL), bytes = lap_k_global(k, 4, LAP_I8);
     lap_ref three = lap_const_i(k, 3), stride = rig_size(r, k, "stride", 2);
     lap_ref flag = lap_k_load(k, flags, i, LAP_NONE);
@@ -190,8 +194,8 @@ static void check_address(rig *r, uint32_t kernel, int64_t n, void *user)
     assert_int_equal(rig_call(r, kernel, buffers, 0, 1, NULL), 0);
     for (int i = 0; i < 14 * MAX_N; i++) {
         if (memcmp(&out[i], &want[i], sizeof *out) != 0) {
-            fail_msg("%lld elements: out[%d * %d + %d] = %g, expected %g", (long long)n, i / MAX_N, MAX_N, i % MAX_N,
-                     (double)out[i], (double)want[i]);
+            fail_msg("%lld elements: out[%d * %d + %d] = %g, expected %g", (long long)n, i / MAX_N, MAX_N,
+                     i % MAX_N, (double)out[i], (double)want[i]);
         }
     }
 }
@@ -215,12 +219,14 @@ static void fold_kernel(rig *r, const char *name, int64_t constant)
     lap_ref x = lap_k_global(k, 0, LAP_F32), n = lap_k_global(k, 1, LAP_I64);
     lap_ref out = lap_k_global(k, 2, LAP_F32), out_n = lap_k_global(k, 3, LAP_I64);
     lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, rig_size(r, k, "G", 1), 0, NULL);
-    lap_ref init[N_FOLDS] = {lap_const_f(k, 3), lap_const_f(k, 2), lap_const_f(k, 0.25), lap_const_f(k, -0.25),
-                             lap_const_i(k, 5), lap_const_i(k, -100), lap_const_b(k, true), lap_const_b(k, false)};
+    lap_ref init[N_FOLDS] = {lap_const_f(k, 3),     lap_const_f(k, 2),    lap_const_f(k, 0.25),
+                             lap_const_f(k, -0.25), lap_const_i(k, 5),    lap_const_i(k, -100),
+                             lap_const_b(k, true),  lap_const_b(k, false)};
     lap_ref extent = constant > 0 ? lap_const_i(k, constant) : rig_size(r, k, "N", 0);
     lap_k_loop v = lap_k_for(k, LAP_LOOP_VECTOR, extent, N_FOLDS, init);
     lap_ref a = lap_k_load(k, x, v.index, LAP_NONE), b = lap_k_load(k, n, v.index, LAP_NONE);
-    lap_ref near = lap_map2(k, LAP_FN_ADD, lap_map2(k, LAP_FN_MUL, a, lap_const_f(k, 0.125)), lap_const_f(k, 1));
+    lap_ref near =
+        lap_map2(k, LAP_FN_ADD, lap_map2(k, LAP_FN_MUL, a, lap_const_f(k, 0.125)), lap_const_f(k, 1));
     lap_ref is_up = lap_map2(k, LAP_FN_GT, a, lap_const_f(k, -0.9));
     lap_ref is_far = lap_map2(k, LAP_FN_GT, a, lap_const_f(k, 0.9));
     lap_ref next[N_FOLDS] = {
@@ -298,7 +304,8 @@ static void test_folds(void **state)
 static void nest_body(rig *r, lap_graph *k, lap_ref i, void *user)
 {
     (void)user;
-    lap_ref x = lap_k_global(k, 0, LAP_F32), lengths = lap_k_global(k, 1, LAP_I64), out = lap_k_global(k, 2, LAP_F32);
+    lap_ref x = lap_k_global(k, 0, LAP_F32), lengths = lap_k_global(k, 1, LAP_I64),
+            out = lap_k_global(k, 2, LAP_F32);
     lap_ref zero = lap_const_f(k, 0);
     lap_k_loop ragged = lap_k_for(k, LAP_LOOP_SERIAL, lap_k_load(k, lengths, i, LAP_NONE), 1, &zero);
     lap_ref at = lap_map2(k, LAP_FN_MUL, ragged.index, i);
@@ -352,8 +359,8 @@ static void check_nest(rig *r, uint32_t kernel, int64_t n, void *user)
     assert_int_equal(rig_call(r, kernel, buffers, 0, 1, NULL), 0);
     for (int i = 0; i < 4 * MAX_N; i++) {
         if (fabsf(out[i] - want[i]) > 1e-5f * (1 + fabsf(want[i]))) {
-            fail_msg("%lld elements: out[%d * %d + %d] = %g, expected %g", (long long)n, i / MAX_N, MAX_N, i % MAX_N,
-                     (double)out[i], (double)want[i]);
+            fail_msg("%lld elements: out[%d * %d + %d] = %g, expected %g", (long long)n, i / MAX_N, MAX_N,
+                     i % MAX_N, (double)out[i], (double)want[i]);
         }
     }
 }
@@ -447,8 +454,11 @@ static void test_grid_and_fail(void **state)
 static void test_emit(void **state)
 {
     (void)state;
-    static const struct { const char *triple, *cpu; } machines[] = {
-        {NULL, NULL}, {"x86_64-linux-gnu", "x86-64-v3"}, {"aarch64-linux-gnu", NULL}, {"aarch64-linux-gnu", "cortex-a72"}};
+    static const struct { const char *triple, *cpu;
+    } machines[] = {{NULL, NULL},
+                    {"x86_64-linux-gnu", "x86-64-v3"},
+                    {"aarch64-linux-gnu", NULL},
+                    {"aarch64-linux-gnu", "cortex-a72"}};
     rig r = rig_new();
     all_sizes(&r, address_body, NULL);
     r.program.ctx = r.ctx;
@@ -493,9 +503,14 @@ static void test_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_types), cmocka_unit_test(test_addresses),         cmocka_unit_test(test_folds),
-        cmocka_unit_test(test_nests), cmocka_unit_test(test_fold_through_loop), cmocka_unit_test(test_grid_and_fail),
-        cmocka_unit_test(test_emit),  cmocka_unit_test(test_machines),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_folds),
+        cmocka_unit_test(test_nests),
+        cmocka_unit_test(test_fold_through_loop),
+        cmocka_unit_test(test_grid_and_fail),
+        cmocka_unit_test(test_emit),
+        cmocka_unit_test(test_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

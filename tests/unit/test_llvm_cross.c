@@ -10,7 +10,8 @@ enum { N = 37 };
 static void math_kernel(rig *r)
 {
     lap_graph *k = rig_kernel(r, "math");
-    lap_ref x = lap_k_global(k, 0, LAP_F32), out = lap_k_global(k, 1, LAP_F32), half = lap_k_global(k, 2, LAP_F16);
+    lap_ref x = lap_k_global(k, 0, LAP_F32), out = lap_k_global(k, 1, LAP_F32),
+            half = lap_k_global(k, 2, LAP_F16);
     lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, lap_const_i(k, 1), 0, NULL);
     lap_k_loop v = lap_k_for(k, LAP_LOOP_VECTOR, rig_size(r, k, "N", N), 0, NULL);
     lap_ref a = lap_k_load(k, x, v.index, LAP_NONE);
@@ -30,7 +31,8 @@ static void math_kernel(rig *r)
 static void fold_kernel(rig *r)
 {
     lap_graph *k = rig_kernel(r, "fold");
-    lap_ref x = lap_k_global(k, 0, LAP_F32), flags = lap_k_global(k, 1, LAP_BOOL), table = lap_k_global(k, 2, LAP_I8);
+    lap_ref x = lap_k_global(k, 0, LAP_F32), flags = lap_k_global(k, 1, LAP_BOOL),
+            table = lap_k_global(k, 2, LAP_I8);
     lap_ref out = lap_k_global(k, 3, LAP_F32);
     lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, lap_const_i(k, 1), 0, NULL);
     lap_ref init[2] = {lap_const_f(k, 0), lap_const_f(k, 0)}, next[2], final[2];
@@ -49,12 +51,24 @@ static void fold_kernel(rig *r)
 static void tile_kernel(rig *r)
 {
     lap_graph *k = rig_kernel(r, "tile");
-    lap_ref x = lap_k_global(k, 0, LAP_F32), out = lap_k_global(k, 1, LAP_F32), order = lap_k_global(k, 2, LAP_I32);
+    lap_ref x = lap_k_global(k, 0, LAP_F32), out = lap_k_global(k, 1, LAP_F32),
+            order = lap_k_global(k, 2, LAP_I32);
     lap_ref zero = lap_const_i(k, 0);
     lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, lap_const_i(k, 1), 0, NULL);
-    lap_k_mma_args m = {.acc = out, .acc0 = zero, .ld = lap_const_i(k, 12), .a = x, .a0 = zero, .sm = lap_const_i(k, 4),
-                        .sk = lap_const_i(k, 1), .m = lap_const_i(k, 5), .b = x, .b0 = lap_const_i(k, 20),
-                        .depth = lap_const_i(k, 1), .rows = 8, .cols = 12, .init = true};
+    lap_k_mma_args m = {.acc = out,
+                        .acc0 = zero,
+                        .ld = lap_const_i(k, 12),
+                        .a = x,
+                        .a0 = zero,
+                        .sm = lap_const_i(k, 4),
+                        .sk = lap_const_i(k, 1),
+                        .m = lap_const_i(k, 5),
+                        .b = x,
+                        .b0 = lap_const_i(k, 20),
+                        .depth = lap_const_i(k, 1),
+                        .rows = 8,
+                        .cols = 12,
+                        .init = true};
     lap_k_mma(k, &m);
     lap_k_sort(k, x, zero, rig_size(r, k, "N", N), order, zero, lap_const_i(k, 9), false);
     lap_k_end(k, &grid, NULL, NULL);
@@ -63,12 +77,14 @@ static void tile_kernel(rig *r)
 static const char main_c[] =
     "#include <math.h>\n#include <stdint.h>\n#include <stdio.h>\n"
     "typedef int32_t fn(void *const *, const int64_t *, int64_t, int64_t, void *);\n"
-    "extern fn *const some_kernels[]; extern const unsigned char some_image[]; extern const uint64_t some_image_size;\n"
+    "extern fn *const some_kernels[]; extern const unsigned char some_image[]; extern const uint64_t "
+    "some_image_size;\n"
     "enum { N = 37 };\n"
     "int main(void) {\n"
     "  float x[N], y[N], f[2], c[96]; __fp16 h[N]; uint8_t flag[N]; int8_t table[N]; int32_t order[9];\n"
     "  int64_t dim[1] = {N}; int bad = 0; float top = 0, sum = 0;\n"
-    "  for (int i = 0; i < N; i++) { x[i] = (float)(i * 29 % N) / 5 - 3; flag[i] = i % 3 == 0; table[i] = (int8_t)(N - 1 - i);\n"
+    "  for (int i = 0; i < N; i++) { x[i] = (float)(i * 29 % N) / 5 - 3; flag[i] = i % 3 == 0; table[i] = "
+    "(int8_t)(N - 1 - i);\n"
     "    top = flag[i] && x[i] > top ? x[i] : top; sum += x[i]; }\n"
     "  void *math[] = {x, y, h}, *fold[] = {x, flag, table, f}, *tile[] = {x, c, order};\n"
     "  bad += some_kernels[0](math, dim, 0, 1, 0) != 0;\n"
@@ -126,7 +142,8 @@ static void test_aarch64(void **state)
     snprintf(path, sizeof path, "%s/main.c", folder);
     write_file(path, main_c, strlen(main_c));
     snprintf(command, sizeof command,
-             "cd %s && aarch64-linux-gnu-gcc -O1 -static main.c some.o -lm -o main && qemu-aarch64 ./main", folder);
+             "cd %s && aarch64-linux-gnu-gcc -O1 -static main.c some.o -lm -o main && qemu-aarch64 ./main",
+             folder);
     int status = system(command);
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);

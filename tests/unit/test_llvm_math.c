@@ -44,8 +44,8 @@ static const unary_case unary[] = {
 enum { N_UNARY = sizeof unary / sizeof *unary };
 
 static const float special[N_SPECIAL] = {
-    0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1.0f, -1.0f, 0.5f, -0.5f, 1.5f, 2.5f, -2.5f, 88.72f, 88.73f, -87.3f, -87.4f,
-    -104.0f, 3.4e38f, -3.4e38f, 1e-38f, 1e-45f, -1e-45f, 0.625f, 1e7f};
+    0.0f,   -0.0f,  INFINITY, -INFINITY, NAN,     1.0f,    -1.0f,    0.5f,   -0.5f,  1.5f,    2.5f,   -2.5f,
+    88.72f, 88.73f, -87.3f,   -87.4f,    -104.0f, 3.4e38f, -3.4e38f, 1e-38f, 1e-45f, -1e-45f, 0.625f, 1e7f};
 
 static bool is_close(double got, double want, double relative, double absolute)
 {
@@ -90,8 +90,8 @@ static void check_unary(rig *r, const char *cpu, uint32_t i)
         double absolute = is_scan ? unary[i].absolute : fmax(unary[i].absolute, 1.2e-38);
         bool is_wild = (unary[i].fn == LAP_FN_SIN || unary[i].fn == LAP_FN_COS) && fabs((double)x[j]) > 1e9;
         if (!is_wild && !is_close((double)y[j], want, relative, absolute)) {
-            fail_msg("%s on %s: f(%.9g) = %.9g, expected %.9g", lap_fn_text(unary[i].fn), cpu ? cpu : "native",
-                     (double)x[j], (double)y[j], want);
+            fail_msg("%s on %s: f(%.9g) = %.9g, expected %.9g", lap_fn_text(unary[i].fn),
+                     cpu ? cpu : "native", (double)x[j], (double)y[j], want);
         }
     }
 }
@@ -167,8 +167,9 @@ static void binary_kernel(rig *r, lap_fn fn, const char *name, lap_dtype type)
     lap_k_end(k, &grid, NULL, NULL);
 }
 
-static const float bases[] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 0.5f, -0.5f, 3.7f, -3.7f, 10.0f, 1e-3f, 1e10f,
-                              1e-40f, INFINITY, -INFINITY, NAN, 1.0000001f, 0.9999f, -7.0f};
+static const float bases[] = {0.0f,     -0.0f,     1.0f,  -1.0f,      2.0f,    -2.0f, 0.5f,
+                              -0.5f,    3.7f,      -3.7f, 10.0f,      1e-3f,   1e10f, 1e-40f,
+                              INFINITY, -INFINITY, NAN,   1.0000001f, 0.9999f, -7.0f};
 enum { N_BASES = sizeof bases / sizeof *bases };
 
 static void check_binary(rig *r, const char *cpu, uint32_t i)
@@ -186,8 +187,8 @@ static void check_binary(rig *r, const char *cpu, uint32_t i)
         bool is_wild = is_mod && (isinf(b[j]) || b[j] == 0 || fabs((double)a[j] / (double)b[j]) > 1e5);
         double absolute = binary[i].fn == LAP_FN_MOD ? 1.2e-7 * fabs((double)a[j]) : 1.2e-38;
         if (!is_wild && !is_close((double)y[j], want, binary[i].relative, absolute)) {
-            fail_msg("%s on %s: f(%.9g, %.9g) = %.9g, expected %.9g", lap_fn_text(binary[i].fn), cpu ? cpu : "native",
-                     (double)a[j], (double)b[j], (double)y[j], want);
+            fail_msg("%s on %s: f(%.9g, %.9g) = %.9g, expected %.9g", lap_fn_text(binary[i].fn),
+                     cpu ? cpu : "native", (double)a[j], (double)b[j], (double)y[j], want);
         }
     }
 }
@@ -232,7 +233,8 @@ static void test_integers(void **state)
 {
     (void)state;
     static const lap_fn fns[] = {LAP_FN_IDIV, LAP_FN_MOD, LAP_FN_MIN, LAP_FN_MAX, LAP_FN_MUL, LAP_FN_SUB};
-    static const int64_t values[] = {0, 1, -1, 2, -2, 3, -3, 7, -7, 16, -16, 1000003, INT64_MAX, INT64_MIN, 1ll << 40};
+    static const int64_t values[] = {0,  1,  -1,  2,       -2,        3,         -3,       7,
+                                     -7, 16, -16, 1000003, INT64_MAX, INT64_MIN, 1ll << 40};
     enum { N_VALUES = sizeof values / sizeof *values, N_PAIRS = N_VALUES * N_VALUES };
     const char *cpus[8];
     size_t n = rig_cpus(cpus);
@@ -275,10 +277,12 @@ static void test_constant_divisors(void **state)
     lap_ref a = lap_k_load(k, x, grid.index, LAP_NONE);
     for (uint32_t i = 0; i < N_DIVISORS; i++) {
         lap_ref c = lap_const_i(k, divisors[i]);
-        lap_ref at = lap_map2(k, LAP_FN_ADD, lap_map2(k, LAP_FN_MUL, grid.index, lap_const_i(k, 2 * N_DIVISORS)),
-                              lap_const_i(k, 2 * i));
+        lap_ref at =
+            lap_map2(k, LAP_FN_ADD, lap_map2(k, LAP_FN_MUL, grid.index, lap_const_i(k, 2 * N_DIVISORS)),
+                     lap_const_i(k, 2 * i));
         lap_k_store(k, y, at, lap_map2(k, LAP_FN_IDIV, a, c), LAP_NONE);
-        lap_k_store(k, y, lap_map2(k, LAP_FN_ADD, at, lap_const_i(k, 1)), lap_map2(k, LAP_FN_MOD, a, c), LAP_NONE);
+        lap_k_store(k, y, lap_map2(k, LAP_FN_ADD, at, lap_const_i(k, 1)), lap_map2(k, LAP_FN_MOD, a, c),
+                    LAP_NONE);
     }
     lap_k_end(k, &grid, NULL, NULL);
     rig_compile(&r, NULL);

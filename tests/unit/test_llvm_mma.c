@@ -26,10 +26,20 @@ static void tile_kernel(rig *r, const tile_case *c, const char *name)
     lap_k_loop fill = lap_k_for(k, LAP_LOOP_VECTOR, n, 0, NULL);
     lap_k_store(k, acc, fill.index, lap_const_f(k, 0.5), LAP_NONE);
     lap_k_end(k, &fill, NULL, NULL);
-    lap_k_mma_args m = {.acc = acc, .acc0 = lap_const_i(k, 3), .ld = lap_const_i(k, LD), .a = a, .a0 = lap_const_i(k, 2),
-                        .sm = rig_size(r, k, "sm", 0), .sk = rig_size(r, k, "sk", 0), .m = rig_size(r, k, "m", 0),
-                        .b = b, .b0 = lap_const_i(k, 1), .depth = rig_size(r, k, "K", 0), .rows = c->rows,
-                        .cols = c->cols, .init = c->init};
+    lap_k_mma_args m = {.acc = acc,
+                        .acc0 = lap_const_i(k, 3),
+                        .ld = lap_const_i(k, LD),
+                        .a = a,
+                        .a0 = lap_const_i(k, 2),
+                        .sm = rig_size(r, k, "sm", 0),
+                        .sk = rig_size(r, k, "sk", 0),
+                        .m = rig_size(r, k, "m", 0),
+                        .b = b,
+                        .b0 = lap_const_i(k, 1),
+                        .depth = rig_size(r, k, "K", 0),
+                        .rows = c->rows,
+                        .cols = c->cols,
+                        .init = c->init};
     lap_k_mma(k, &m);
     lap_k_loop copy = lap_k_for(k, LAP_LOOP_VECTOR, n, 0, NULL);
     lap_k_store(k, out, copy.index, lap_k_load(k, acc, copy.index, LAP_NONE), LAP_NONE);
@@ -40,7 +50,8 @@ static void tile_kernel(rig *r, const tile_case *c, const char *name)
 static void fill_tensor(lap_tensor *t, uint32_t *seed)
 {
     for (int64_t i = 0; i < t->shape[0]; i++) {
-        lap_tensor_set(t, (size_t)i, t->dtype == LAP_I8 ? (double)(rig_random(seed) % 255) - 127 : (double)rig_float(seed));
+        lap_tensor_set(t, (size_t)i,
+                       t->dtype == LAP_I8 ? (double)(rig_random(seed) % 255) - 127 : (double)rig_float(seed));
     }
 }
 
@@ -48,7 +59,8 @@ static void check_tile(rig *r, uint32_t i, int64_t m, int64_t depth, bool is_tra
 {
     static uint32_t seed = 7;
     const tile_case *c = &tiles[i];
-    static float a_bytes[2 + 16 * MAX_DEPTH], b_bytes[1 + 64 * MAX_DEPTH], out[16 * LD], scratch[16 * LD + 16];
+    static float a_bytes[2 + 16 * MAX_DEPTH], b_bytes[1 + 64 * MAX_DEPTH], out[16 * LD],
+        scratch[16 * LD + 16];
     lap_tensor a = {.dtype = c->a, .rank = 1, .shape = {2 + 16 * MAX_DEPTH}, .data = a_bytes};
     lap_tensor b = {.dtype = c->b, .rank = 1, .shape = {1 + 64 * MAX_DEPTH}, .data = b_bytes};
     fill_tensor(&a, &seed);
@@ -74,8 +86,8 @@ static void check_tile(rig *r, uint32_t i, int64_t m, int64_t depth, bool is_tra
             }
         }
         if (fabs((double)out[at] - want) > 1e-5 * (1 + fabs(want))) {
-            fail_msg("tile %u, m %lld, depth %lld: [%u, %u] = %g, expected %g", i, (long long)m, (long long)depth, row,
-                     col, (double)out[at], want);
+            fail_msg("tile %u, m %lld, depth %lld: [%u, %u] = %g, expected %g", i, (long long)m,
+                     (long long)depth, row, col, (double)out[at], want);
         }
     }
 }
@@ -106,8 +118,11 @@ static void test_tiles(void **state)
 
 typedef struct sort_case { lap_dtype keys, out; bool smallest; } sort_case;
 
-static const sort_case sorts[] = {{LAP_F32, LAP_I64, false}, {LAP_F32, LAP_I32, true}, {LAP_I64, LAP_I64, false},
-                                  {LAP_BF16, LAP_I64, true}, {LAP_BOOL, LAP_I64, false}};
+static const sort_case sorts[] = {{LAP_F32, LAP_I64, false},
+                                  {LAP_F32, LAP_I32, true},
+                                  {LAP_I64, LAP_I64, false},
+                                  {LAP_BF16, LAP_I64, true},
+                                  {LAP_BOOL, LAP_I64, false}};
 enum { N_SORTS = sizeof sorts / sizeof *sorts, MAX_KEYS = 70 };
 
 static bool comes_before(const lap_tensor *keys, bool smallest, int64_t a, int64_t b)
@@ -127,7 +142,10 @@ static void check_sort(rig *r, uint32_t i, int64_t n, int64_t count, uint32_t *s
     bool is_float = lap_dtype_compute(keys.dtype) == LAP_F32;
     for (int64_t j = 0; j < n; j++) {
         uint32_t v = rig_random(seed) % 20;
-        lap_tensor_set(&keys, (size_t)j, is_float && v == 19 ? NAN : keys.dtype == LAP_BOOL ? v % 2 : (double)v - 8);
+        lap_tensor_set(&keys, (size_t)j,
+                       is_float && v == 19      ? NAN
+                       : keys.dtype == LAP_BOOL ? v % 2
+                                                : (double)v - 8);
         want[j] = j;
         for (int64_t at = j; at > 0 && comes_before(&keys, sorts[i].smallest, want[at], want[at - 1]); at--) {
             int64_t other = want[at];
@@ -153,7 +171,8 @@ static void test_sorts(void **state)
         lap_ref keys = lap_k_global(k, 0, sorts[i].keys), out = lap_k_global(k, 1, sorts[i].out);
         lap_ref zero = lap_const_i(k, 0);
         lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, rig_size(&r, k, "G", 1), 0, NULL);
-        lap_k_sort(k, keys, zero, rig_size(&r, k, "n", 0), out, zero, rig_size(&r, k, "count", 0), sorts[i].smallest);
+        lap_k_sort(k, keys, zero, rig_size(&r, k, "n", 0), out, zero, rig_size(&r, k, "count", 0),
+                   sorts[i].smallest);
         lap_k_end(k, &grid, NULL, NULL);
     }
     rig_compile(&r, NULL);
