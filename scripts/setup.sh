@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# setup.sh [demo|fuzz] - installs the Debian packages that building, testing and the demo need.
+# setup.sh [demo|bench|fuzz] - installs the Debian packages that building, testing and the demo need.
 #
 # Looks first for what a package brings, so that a complete machine needs neither root nor a network.
 set -eu
@@ -32,6 +32,8 @@ case "${1:-}" in
 demo)
     need libutf8proc-dev test -e /usr/include/utf8proc.h
     need python3-pip python3 -m pip --version
+    ;;
+bench)
     need python3-venv python3 -c "import ensurepip, venv"
     ;;
 fuzz)
