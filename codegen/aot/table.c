@@ -10,28 +10,13 @@
 #include "codegen/aot/parts.h"
 #include "codegen/image.h"
 #include "codegen/llvm/machine.h"
-#include "runtime/cpu.h"
+#include "codegen/needs.h"
 
 typedef struct writer { LLVMContextRef llvm; LLVMModuleRef module; LLVMTypeRef pointer, word; } writer;
 
 void lap_aot_prefix(uint32_t level, char out[32])
 {
     snprintf(out, 32, "lap_level_%u", level);
-}
-
-/* Instruction sets that code for the machine may use: its level's, and features it names itself. */
-static uint64_t needs_of(const lap_machine *m)
-{
-    const char *name = lap_machine_target(m)->name;
-    uint64_t bits = strncmp(name, "x86-64-v", 8) == 0 ? lap_cpu_level(name[8] - '0') : 0;
-    for (const char *at = lap_machine_features(m); at != NULL && *at != '\0';) {
-        size_t n = strcspn(at, ",");
-        if (n > 1 && *at == '+') {
-            bits |= lap_cpu_bit(at + 1, n - 1);
-        }
-        at += n + (at[n] == ',');
-    }
-    return bits;
 }
 
 static LLVMValueRef external(const writer *w, const char *prefix, const char *suffix, LLVMTypeRef type)
@@ -70,7 +55,7 @@ static LLVMValueRef level_entry(const writer *w, const lap_aot_level *level, uin
     lap_image_write(level->program, &size);
     LLVMValueRef fields[] = {
         text(w, lap_machine_cpu(level->machine)),
-        LLVMConstInt(w->word, needs_of(level->machine), false),
+        LLVMConstInt(w->word, lap_machine_needs(level->machine), false),
         external(w, prefix, "image", LLVMInt8TypeInContext(w->llvm)),
         LLVMConstInt(w->word, size, false),
         external(w, prefix, "kernels", w->pointer),

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_build.c - lappet build: an ahead-of-time artefact and its header. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codegen/aot/aot.h"
 #include "frontends/cli/document.h"
+#include "frontends/cli/interrupt.h"
 #include "frontends/cli/setup.h"
 #include "frontends/compiler/plugin_path.h"
 #include "runtime/file.h"
@@ -105,24 +105,12 @@ static void report(const lap_args *args, const lap_aot_options *o, const lap_aot
     lap_document_print(d);
 }
 
-/* What a signal handler may touch; the build looks at it between its steps and cleans up. */
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
-
 static bool build_interruptibly(lap_aot_options *o, lap_aot_result *out, lap_fault *fault)
 {
-    struct sigaction stop = { .sa_handler = interrupt }, old[2];
-    sigaction(SIGINT, &stop, &old[0]);
-    sigaction(SIGTERM, &stop, &old[1]);
-    o->interrupted = &interrupted;
+    lap_interrupts old;
+    o->interrupted = lap_interrupts_catch(&old);
     bool built = lap_aot_build(o, out, fault);
-    sigaction(SIGINT, &old[0], NULL);
-    sigaction(SIGTERM, &old[1], NULL);
+    lap_interrupts_restore(&old);
     return built;
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "frontends/cli/document.h"
+#include "frontends/cli/interrupt.h"
 #include "frontends/cli/setup.h"
 #include "frontends/compiler/case.h"
 
@@ -47,10 +48,13 @@ static lap_code check(const lap_setup *s)
     lap_case_options options = { .engine = s->compile.engine, .plugin_path = s->load.plugin_path,
                                  .n_plugin_path = s->load.n_plugin_path, .cpu = s->compile.cpu,
                                  .n_threads = s->compile.n_threads };
+    lap_interrupts old;
+    bool writes = options.engine == LAP_ENGINE_AOT;     /* other engines have nothing to remove */
+    options.interrupted = writes ? lap_interrupts_catch(&old) : NULL;
     cJSON *list = lap_args_has(args, LAP_OPT_JSON) ? cJSON_CreateArray() : NULL;
     lap_code code = LAP_OK;
     uint32_t n_passed = 0;
-    for (uint32_t i = 0; i < args->n_operands; i++) {
+    for (uint32_t i = 0; i < args->n_operands && !(writes && *options.interrupted); i++) {
         lap_case_report r;
         n_passed += lap_case_run(args->operands[i], &options, &r);
         code = r.code > code ? r.code : code;
@@ -60,7 +64,11 @@ static lap_code check(const lap_setup *s)
             print_case(args->operands[i], &r);
         }
     }
-    uint32_t n_failed = args->n_operands - n_passed;
+    uint32_t n_failed = args->n_operands - n_passed;    /* those not reached, too */
+    if (writes) {
+        code = *options.interrupted ? LAP_BAD_INPUT : code;
+        lap_interrupts_restore(&old);
+    }
     if (list != NULL) {
         print_document(list, lap_engine_text(options.engine), n_passed, n_failed);
     } else {

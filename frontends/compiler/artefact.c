@@ -40,12 +40,13 @@ static bool find(lap_artefact *a, const char *name, void *out_function, lap_faul
     return true;
 }
 
-static bool build(lap_artefact *a, lap_fault *fault)
+static bool build(lap_artefact *a, const volatile sig_atomic_t *interrupted, lap_fault *fault)
 {
     lap_ctx *ctx = lap_session_ctx(a->session);
     lap_aot_level level = { lap_session_program(a->session), lap_session_machine(a->session) };
     lap_aot_options options = { .name = NAME, .kind = LAP_AOT_SHARED, .folder = a->folder,
-                                .runtime = lap_runtime_folder(ctx), .n_levels = 1, .levels = &level };
+                                .runtime = lap_runtime_folder(ctx), .n_levels = 1, .levels = &level,
+                                .interrupted = interrupted };
     return lap_aot_build(&options, &a->files, fault);
 }
 
@@ -90,7 +91,17 @@ static bool load(lap_artefact *a, lap_fault *fault)
     return a->model != NULL || model_fault(fault, LAP_BAD_INPUT, a->api.error(NULL));
 }
 
-lap_artefact *lap_artefact_build(lap_session *s, const lap_views *weights, lap_fault *fault)
+/* The library and the weights are mapped by now: their names are not needed any more. */
+static void remove_files(const lap_artefact *a)
+{
+    unlink(a->files.artefact);
+    unlink(a->files.header);
+    unlink(a->weights);
+    rmdir(a->folder);
+}
+
+lap_artefact *lap_artefact_build(lap_session *s, const lap_views *weights, const volatile sig_atomic_t *interrupted,
+                                 lap_fault *fault)
 {
     lap_artefact *a = calloc(1, sizeof *a);
     if (a == NULL) {
@@ -106,7 +117,9 @@ lap_artefact *lap_artefact_build(lap_session *s, const lap_views *weights, lap_f
         free(a);
         return NULL;
     }
-    if (!build(a, fault) || !write_weights(a, weights, fault) || !load(a, fault)) {
+    bool good = build(a, interrupted, fault) && write_weights(a, weights, fault) && load(a, fault);
+    remove_files(a);
+    if (!good) {
         lap_artefact_free(a);
         return NULL;
     }
@@ -124,10 +137,6 @@ void lap_artefact_free(lap_artefact *a)
     if (a->library != NULL) {
         dlclose(a->library);
     }
-    unlink(a->files.artefact);
-    unlink(a->files.header);
-    unlink(a->weights);
-    rmdir(a->folder);
     free(a);
 }
 

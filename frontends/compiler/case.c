@@ -126,7 +126,7 @@ static bool run_artefact(trial *t, lap_tensors *inputs, lap_tensors *got)
     if (!lap_session_lower(t->session, &compile)) {
         return report_session(t);
     }
-    t->artefact = lap_artefact_build(t->session, &t->weights, &fault);
+    t->artefact = lap_artefact_build(t->session, &t->weights, t->options->interrupted, &fault);
     if (t->artefact == NULL) {
         return report_fault(t, &fault);
     }

@@ -6,6 +6,8 @@
 #ifndef LAP_FRONTENDS_COMPILER_CASE_H
 #define LAP_FRONTENDS_COMPILER_CASE_H
 
+#include <signal.h>
+
 #include "frontends/compiler/session.h"
 
 typedef struct lap_case_options {
@@ -13,6 +15,7 @@ typedef struct lap_case_options {
     const char *const *plugin_path; uint32_t n_plugin_path;
     const char *triple, *cpu;
     uint32_t n_threads;
+    const volatile sig_atomic_t *interrupted;   /* becomes 1 when the run is to stop, or NULL */
     const char *model;              /* instead of the case's pattern, or NULL */
 } lap_case_options;
 

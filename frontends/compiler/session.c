@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "codegen/image.h"
+#include "codegen/needs.h"
 #include "frontends/compiler/make.h"
 #include "frontends/compiler/retype.h"
 #include "ir/eval.h"
@@ -388,6 +389,9 @@ static bool compile(lap_session *s, void *args)
     }
     if (!lower(s, args)) {
         return false;
+    }
+    if (!lap_machine_runs_here(s->machine, &fault)) {
+        return lap_session_fault(s, &fault);
     }
     double start = lap_seconds();
     size_t n_image;
