@@ -49,6 +49,16 @@ lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b) { return out(la
 
 lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b) { return lap_quasi_compare(c->q, in(a), rel, in(b)); }
 
+bool lap_coord_divides(lap_coords *c, lap_coord divisor)
+{
+    lap_dim d;
+    int64_t value;
+    if (!lap_quasi_is_dim(c->q, in(divisor), &d)) {
+        return false;
+    }
+    return !lap_dim_is_const(lap_graph_ctx(c->kernel), d, &value) || value > 0;
+}
+
 bool lap_coord_affine(lap_coords *c, lap_coord e, lap_coord var, lap_dim *out_stride, lap_coord *out_rest)
 {
     uint32_t id = 0;

@@ -30,6 +30,8 @@ lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b);
 lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b);
 static inline bool lap_coord_same(lap_coord a, lap_coord b) { return a.ix == b.ix; }
 
+/* Whether floordiv and mod may take this divisor: an extent or a positive constant. */
+bool lap_coord_divides(lap_coords *c, lap_coord divisor);
 /* Whether e = stride * var + rest with rest free of var. */
 bool lap_coord_affine(lap_coords *c, lap_coord e, lap_coord var, lap_dim *out_stride, lap_coord *out_rest);
 /* Kernel nodes that compute e. */

@@ -179,6 +179,9 @@ static bool map_coord(lap_kctx *k, lap_fn fn, const lap_val *v, lap_val *out)
         out->coord = lap_coord_sub(k->c, lap_coord_const(k->c, 0), v[0].coord);
         return true;
     }
+    if ((fn == LAP_FN_IDIV || fn == LAP_FN_MOD) && !lap_coord_divides(k->c, v[1].coord)) {
+        return false;           /* data may be zero or negative: the function's own rules */
+    }
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].fn == fn) {
             out->coord = rows[i].make(k->c, v[0].coord, v[1].coord);
