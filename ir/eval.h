@@ -10,15 +10,22 @@
 #include "runtime/tensor.h"
 
 typedef struct lap_eval_io {
-    uint32_t n; const char *const *names; const lap_tensor *tensors;
+    uint32_t n;
+    const char *const *names;
+    const lap_tensor *tensors;
 } lap_eval_io;
 
-typedef struct lap_eval_result { uint32_t n; const char **names; lap_tensor *tensors; } lap_eval_result;
+typedef struct lap_eval_result {
+    uint32_t n;
+    const char **names;
+    lap_tensor *tensors;
+} lap_eval_result;
 
 /* Runs the graph. Results are f32, i64 or bool (or the storage type), row-major in the output
  * layouts, ragged tails 0, crops applied; they live in the context's arena. Mistakes (missing
  * tensors, shapes that do not solve, failed checks and requirements, reads outside) are reported to
  * the context. */
-LAP_MUST_CHECK bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weights, lap_eval_result *out);
+LAP_MUST_CHECK bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weights,
+                             lap_eval_result *out);
 
 #endif
