@@ -26,6 +26,7 @@ typedef struct lap_plan_node {
     bool is_affine;             /* integer made of coordinates and extents alone */
     bool is_static;             /* depends on weights and extents alone */
     bool may_fail;              /* reads outside may be an error */
+    bool is_guarded;            /* some reader wants it only where a condition holds */
     bool is_contraction;
     bool has_rows;              /* MAP: reductions are computed per row (axes of `rows`) */
     uint32_t n_homes;           /* 0, 1, 2 = many: stored readers */

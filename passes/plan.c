@@ -294,8 +294,8 @@ static bool store_map(lap_lowering *l, lap_ref r)
 {
     const lap_plan_node *p = lap_plan_of(l, r);
     const lap_node *n = lap_node_at(l->g, r);
-    if (p->is_affine || p->cost == 0) {
-        return false;
+    if (p->is_affine || p->cost == 0 || (p->is_guarded && p->may_fail)) {
+        return false;           /* a guarded read must not be made for its own sake */
     }
     if (lap_node_at(l->g, p->home)->region.ix != n->region.ix && p->cost > 1) {
         return true;        /* computed once outside the loop */
@@ -483,6 +483,9 @@ static void decide(lap_lowering *l, lap_ref r)
             continue;
         }
         pass_on(l, p, n->args[i]);
+        bool is_arm = i > 0 && n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_SELECT;
+        lap_plan_node *arm = lap_plan_of(l, n->args[i]);
+        arm->is_guarded = arm->is_guarded || is_arm || (p->is_guarded && !is_stored(p));
     }
 }
 
