@@ -16,7 +16,8 @@ local function read_spec(x, spec, o)
   local from, to = "", ""
   if spec:find "%S" then from, to = names.arrow(spec) end
   local made, old, new = names.fresh(x, to)
-  local s = names.sizes(x, (o.groups or "") .. " " .. from .. " " .. made, o.sizes)
+  local s = names.sizes(x, (o.groups or "") .. " " .. from)
+  for n, size in pairs(names.sizes(x, made, o.sizes)) do s[n] = size end
   for i, n in ipairs(old) do s[new[i]] = o.sizes and o.sizes[n] or x:size(n) end
   return { from = from, made = made, old = old, new = new, sizes = s,
     per = names.group((o.groups or "") .. " " .. made) }
