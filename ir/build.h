@@ -61,8 +61,8 @@ void lap_graph_add_output(lap_graph *g, const lap_output *out);
 LAP_MUST_CHECK bool lap_graph_assume(lap_graph *g, lap_dim a, lap_rel rel, lap_dim b, const char *message);
 
 /* Rebuilding: makes a graph anew from `old`, in order. `rule` sees each node with its operands
- * already mapped and returns the replacement, or LAP_NONE to copy. Only what outputs, effects and
- * regions need is kept, so a rewrite is also dead-code removal; equal nodes merge (CSE). */
+ * already mapped and returns the replacement, or LAP_NONE to copy. Only leaves and what outputs,
+ * effects and regions need is kept, so a rewrite is also dead-code removal; equal nodes merge (CSE). */
 typedef struct lap_rewrite lap_rewrite;
 typedef lap_ref lap_rewrite_rule(lap_rewrite *rw, const lap_node *old, lap_ref old_ref,
                                  const lap_ref *new_args);

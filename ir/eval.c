@@ -245,13 +245,6 @@ static bool eval_require(lap_eval_run *run, lap_ref ref, const lap_node *node)
                                      lap_text(run->ctx, lap_attr_name(node, LAP_ATTR_MESSAGE))));
 }
 
-static bool eval_foreign(lap_eval_run *run, lap_ref ref, const lap_node *node)
-{
-    (void)ref;
-    return lap_error(run->ctx, node->loc, "no operation '%s' is registered",
-                     lap_text(run->ctx, lap_attr_name(node, LAP_ATTR_NAME)));
-}
-
 static lap_eval_rule *rule_of(lap_op op)
 {
     static lap_eval_rule *const rules[LAP_N_OPS] = {
@@ -263,7 +256,7 @@ static lap_eval_rule *rule_of(lap_op op)
         [LAP_OP_ATTEND] = lap_eval_attend, [LAP_OP_TOPK] = lap_eval_topk,
         [LAP_OP_SCAN] = lap_eval_scan,     [LAP_OP_LOOP] = lap_eval_loop,
         [LAP_OP_BRANCH] = lap_eval_branch, [LAP_OP_CALL] = lap_eval_call,
-        [LAP_OP_FOREIGN] = eval_foreign,   [LAP_OP_CUSTOM] = eval_same,
+        [LAP_OP_FOREIGN] = lap_eval_foreign, [LAP_OP_CUSTOM] = eval_same,
         [LAP_OP_RENAME] = eval_rename,     [LAP_OP_RESULT] = eval_result,
         [LAP_OP_REQUIRE] = eval_require,
     };
@@ -411,12 +404,13 @@ static void free_buffers(void *user)
     }
 }
 
-bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weights, lap_eval_result *out)
+bool lap_eval_with(lap_graph *g, const lap_foreign_table *foreign, const lap_eval_io *inputs,
+                   const lap_eval_io *weights, lap_eval_result *out)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
     lap_eval_run *run = lap_arena_alloc(ctx->arena, sizeof *run);
     uint32_t n = lap_graph_n_nodes(g) + 1;
-    *run = (lap_eval_run){.g = g, .ctx = ctx, .inputs = inputs, .weights = weights};
+    *run = (lap_eval_run){.g = g, .ctx = ctx, .inputs = inputs, .weights = weights, .foreign = foreign};
     run->slots = lap_arena_array(ctx->arena, n, sizeof *run->slots);
     run->is_pending = lap_arena_array(ctx->arena, n, 1);
     lap_arena_cleanup(ctx->arena, free_buffers, run);
@@ -427,4 +421,9 @@ bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weight
     bool ok = lap_eval_bind(run) && demand_effects(run, (lap_region_id){0}) && lap_eval_outputs(run, out);
     free_buffers(run);
     return ok;
+}
+
+bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weights, lap_eval_result *out)
+{
+    return lap_eval_with(g, NULL, inputs, weights, out);
 }

@@ -7,6 +7,7 @@
 #define LAP_IR_EVAL_H
 
 #include "ir/graph.h"
+#include "runtime/foreign_table.h"
 #include "runtime/tensor.h"
 
 typedef struct lap_eval_io {
@@ -27,5 +28,8 @@ typedef struct lap_eval_result {
  * the context. */
 LAP_MUST_CHECK bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weights,
                              lap_eval_result *out);
+/* The same with foreign operations, whose references are called. */
+LAP_MUST_CHECK bool lap_eval_with(lap_graph *g, const lap_foreign_table *foreign, const lap_eval_io *inputs,
+                                  const lap_eval_io *weights, lap_eval_result *out);
 
 #endif

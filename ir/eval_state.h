@@ -63,6 +63,7 @@ typedef struct lap_eval_run {
     lap_graph *g;
     lap_ctx *ctx;
     const lap_eval_io *inputs, *weights;
+    const lap_foreign_table *foreign;
     lap_eval_slot *slots; /* by node */
     lap_symbol_value *symbols;
     uint32_t n_symbols;
@@ -151,7 +152,7 @@ LAP_MUST_CHECK bool lap_eval_region(lap_eval_run *run, lap_region_id id, lap_vie
 
 typedef bool lap_eval_rule(lap_eval_run *run, lap_ref ref, const lap_node *node);
 lap_eval_rule lap_eval_leaf, lap_eval_map, lap_eval_reduce, lap_eval_at, lap_eval_scatter, lap_eval_topk,
-    lap_eval_attend, lap_eval_scan, lap_eval_loop, lap_eval_branch, lap_eval_call;
+    lap_eval_attend, lap_eval_scan, lap_eval_loop, lap_eval_branch, lap_eval_call, lap_eval_foreign;
 LAP_MUST_CHECK bool lap_eval_contract(lap_eval_run *run, lap_ref ref, const lap_node *node);
 LAP_MUST_CHECK bool lap_eval_bind(lap_eval_run *run);                          /* eval_bind.c */
 LAP_MUST_CHECK bool lap_eval_outputs(lap_eval_run *run, lap_eval_result *out); /* eval_output.c */

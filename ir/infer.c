@@ -256,7 +256,29 @@ static bool infer_index(lap_graph *g, const lap_emit_args *e, lap_type *out)
 
 static bool infer_param(lap_graph *g, const lap_emit_args *e, lap_type *out) { return declared(g, e, out); }
 
-static bool infer_foreign(lap_graph *g, const lap_emit_args *e, lap_type *out) { return declared(g, e, out); }
+/* `order` names the axes of every operand, one operand after the other. */
+static bool orders_operands(lap_graph *g, const lap_emit_args *e)
+{
+    lap_names order = lap_emit_names(e, LAP_ATTR_ORDER);
+    uint32_t at = 0;
+    bool fits = true;
+    for (uint32_t i = 0; fits && i < e->n_args; i++) {
+        const lap_node *a = lap_node_at(g, e->args[i]);
+        fits = a->n_axes <= order.n - at;
+        for (uint32_t k = 0; fits && k < a->n_axes; k++) {
+            lap_name name = order.at[at + k];
+            fits = lap_node_axis(a, name) && !lap_names_has((lap_names){k, order.at + at}, name);
+        }
+        at += fits ? a->n_axes : 0;
+    }
+    return (fits && at == order.n) ||
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "'order' does not name the axes of each operand in turn");
+}
+
+static bool infer_foreign(lap_graph *g, const lap_emit_args *e, lap_type *out)
+{
+    return (!lap_emit_attr(e, LAP_ATTR_ORDER) || orders_operands(g, e)) && declared(g, e, out);
+}
 
 /* ---- map, reduce, require ------------------------------------------------------------------- */
 

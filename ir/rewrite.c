@@ -37,6 +37,16 @@ static void need_outputs(lap_copier *c)
     }
 }
 
+/* Leaves stay though nothing reads them: their shapes decide sizes. */
+static void need_leaves(lap_copier *c)
+{
+    for (uint32_t i = 1; i <= lap_graph_n_nodes(c->from); i++) {
+        if ((lap_op_traits(lap_node_at(c->from, (lap_ref){i})->op) & LAP_TRAIT_LEAF) != 0) {
+            lap_copier_need(c, (lap_ref){i});
+        }
+    }
+}
+
 static bool copy_outputs(lap_copier *c)
 {
     for (uint32_t i = 0; i < lap_graph_n_outputs(c->from); i++) {
@@ -79,6 +89,7 @@ lap_graph *lap_graph_rewrite(lap_graph *old, lap_rewrite_rule *rule, void *user)
     lap_rewrite rw = {.from = old, .to = to, .rule = rule, .user = user, .mapped = c.mapped, .copier = &c};
     c.rewrite = &rw;
     need_outputs(&c);
+    need_leaves(&c);
     lap_copier_need_body(&c, body);
     lap_copier_need_operands(&c);
     if (!copy_checks(old, to)) {

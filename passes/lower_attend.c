@@ -198,6 +198,9 @@ static void statistics(row_job *j)
         score_part(j, &j->parts[i]);
     }
     lap_ref zero = lap_const_f(g, 0);
+    if (j->norm == LAP_NORM_SOFTMAX) {      /* scores of -inf alone count as no key */
+        j->any = lap_map2(g, LAP_FN_NE, j->max, lap_const_f(g, -__builtin_inf()));
+    }
     lap_ref finite = lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, j->max, lap_const_f(g, -__builtin_inf())),
                               lap_map2(g, LAP_FN_LT, j->max, lap_const_f(g, __builtin_inf())));
     j->safe = lap_map3(g, LAP_FN_SELECT, finite, j->max, zero);

@@ -9,7 +9,8 @@
  * tiles of the block pass. */
 #include "passes/tiles.h"
 
-enum { TILES_PER_BLOCK = 8, PANELS_PER_GROUP = 8 };
+/* Few panels a group give threads enough to share; A packed anew for each group wants many. */
+enum { TILES_PER_BLOCK = 8, PANELS_DIRECT = 2, PANELS_PACKED = 8 };
 
 typedef struct job {
     lap_lowering *l;
@@ -17,6 +18,7 @@ typedef struct job {
     lap_tiles t;
     lap_panels b;
     lap_ref acc;
+    uint32_t panels;                /* of a group */
 } job;
 
 /* Rows of the tile: the result at (row, column), reading the contraction from acc. */
@@ -58,9 +60,9 @@ static void panels(job *j, lap_coord group)
     lap_kctx *k = j->t.k;
     lap_ctx *ctx = j->l->ctx;
     lap_coord p, tile;
-    lap_coord first = lap_coord_mul(k->c, group, lap_coord_const(k->c, PANELS_PER_GROUP));
-    lap_coord n_panels = lap_coord_clip(k, j->b.n_panels, first, PANELS_PER_GROUP);
-    lap_k_loop over_panels = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, PANELS_PER_GROUP), lap_coord_ref(k->c, n_panels), 0, NULL, &p);
+    lap_coord first = lap_coord_mul(k->c, group, lap_coord_const(k->c, j->panels));
+    lap_coord n_panels = lap_coord_clip(k, j->b.n_panels, first, j->panels);
+    lap_k_loop over_panels = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->panels), lap_coord_ref(k->c, n_panels), 0, NULL, &p);
     lap_coord panel = lap_coord_add(k->c, first, p);
     lap_coord b0 = lap_panel_offset(k, &j->b, &j->t.env, panel);
     lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, TILES_PER_BLOCK), lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
@@ -104,9 +106,10 @@ void lap_lower_contract(lap_lowering *l, lap_ref node)
     j.t.k = lap_kctx_new(l, loc);
     j.t.cols = lap_panel_cols(l, lap_axes_product(l, j.t.r.n));
     lap_tiles_plan(&j.t);
+    j.panels = j.t.a_direct ? PANELS_DIRECT : PANELS_PACKED;
     j.b = lap_pack_panels(l, &j.t.r, j.t.cols, loc);
     lap_coord group;
-    lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, PANELS_PER_GROUP)), &group);
+    lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, j.panels)), &group);
     j.acc = lap_kctx_scratch(j.t.k, LAP_F32, lap_dim_const(l->ctx, (int64_t)j.t.rows * j.t.cols));
     panels(&j, group);
     lap_kctx_launch(j.t.k, "contract");
