@@ -96,6 +96,34 @@ static bool drop_statements(shrinker *s, const char *word)
 /* ---- values */
 
 /* The number after "%" at this place; 0: there is none. */
+/* Whether a line makes a leaf. */
+static bool is_leaf_line(line l)
+{
+    const char *word = l.n > 0 ? memchr(l.at, '=', l.n) : NULL;
+    size_t rest = word ? l.n - (size_t)(word - l.at) : 0;
+    return word && *l.at == '%' && ((rest > 8 && strncmp(word, "= input ", 8) == 0) || (rest > 9 && strncmp(word, "= weight ", 9) == 0));
+}
+
+/* Leaves that nothing reads stay in a rebuilt graph: dropped here, where the text still parses. */
+static bool drop_leaves(shrinker *s)
+{
+    bool moved = false;
+    const char *at = s->text;
+    line l;
+    while (next_line(&at, &l)) {
+        line trimmed = l;
+        while (trimmed.n > 0 && *trimmed.at == ' ') {
+            trimmed.at++;
+            trimmed.n--;
+        }
+        if (is_leaf_line(trimmed) && keep_if_fails(s, splice(s, l, ""))) {
+            moved = true;
+            at = s->text;
+        }
+    }
+    return moved;
+}
+
 static unsigned value_at(const char *at) { return *at == '%' ? (unsigned)strtoul(at + 1, NULL, 10) : 0; }
 
 /* The text with every later use of value `from` replaced by `to`, without the line that makes it. */
@@ -293,6 +321,7 @@ const char *test_shrink(lap_arena *arena, const char *text, test_fails *fails, v
         moved = drop_statements(&s, "output");
         moved = drop_statements(&s, "require") || moved;
         moved = replace_values(&s) || moved;
+        moved = drop_leaves(&s) || moved;
         moved = shrink_extents(&s) || moved;
     }
     return s.text;

@@ -113,7 +113,7 @@ static void test_shrinks(void **state)
             for (const char *c = least; *c; c++) {
                 lines += *c == '\n';
             }
-            if (!has_exp(NULL, least) || lines > 8) {
+            if (!has_exp(NULL, least) || lines > 12) {
                 fail_msg("seed %llu: %s", (unsigned long long)seed, least);
             }
             found++;
