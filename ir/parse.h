@@ -52,6 +52,8 @@ LAP_MUST_CHECK bool lap_parse_type(lap_parser *p, lap_type *out);
 LAP_MUST_CHECK bool lap_parse_layout(lap_parser *p, lap_layout *out);
 /* "[axis=%count ...]" */
 LAP_MUST_CHECK bool lap_parse_crop(lap_parser *p, lap_output *out);
+/* The place that the comment before the next token states; false when it states none. */
+bool lap_parse_comment(const lap_parser *p, lap_loc *out);
 /* The attribute after "key=". */
 LAP_MUST_CHECK bool lap_parse_attr(lap_parser *p, lap_attr_key key, lap_attr *out);
 

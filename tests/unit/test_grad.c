@@ -18,6 +18,7 @@
 
 #include "ir/eval.h"
 #include "passes/grad.h"
+#include "tests/support/random_graph.h"
 
 #ifndef LAP_SOURCE_DIR
 #define LAP_SOURCE_DIR "."
@@ -230,6 +231,152 @@ static void test_files(void **state)
     globfree(&files);
 }
 
+/* ---- random graphs -------------------------------------------------------------------------- */
+
+#define MOST_OUTPUTS 16
+
+typedef struct random_problem {
+    problem p;
+    uint32_t n_losses;
+    const char *loss[MOST_OUTPUTS];
+    const char *d[MOST_OUTPUTS][MOST_LEAVES];
+    lap_eval_io inputs, weights;
+} random_problem;
+
+/* A rule of one's own need not be the slope, and rounding has none. */
+static bool has_slopes(lap_graph *g)
+{
+    for (uint32_t ix = 1; ix <= lap_graph_n_nodes(g); ix++) {
+        const lap_node *n = lap_node_at(g, (lap_ref){ix});
+        if (n->op == LAP_OP_CUSTOM || n->op == LAP_OP_LOOP || n->op == LAP_OP_FOREIGN ||
+            n->dtype == LAP_F16 || n->dtype == LAP_BF16) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void add_random_leaves(problem *p)
+{
+    uint32_t n = lap_graph_n_nodes(p->g);
+    for (uint32_t ix = 1; ix <= n && p->n < MOST_LEAVES; ix++) {
+        const lap_node *x = lap_node_at(p->g, (lap_ref){ix});
+        if ((x->op == LAP_OP_INPUT || x->op == LAP_OP_WEIGHT) && x->dtype == LAP_F32) {
+            p->leaf[p->n] = (lap_ref){ix};
+            p->name[p->n++] = lap_text(p->ctx, lap_attr_name(x, LAP_ATTR_NAME));
+        }
+    }
+}
+
+/* Per float output a loss and the gradients of the leaves, in the leaves' layouts. */
+static void add_random_losses(random_problem *r)
+{
+    problem *p = &r->p;
+    uint32_t n_outputs = lap_graph_n_outputs(p->g);
+    for (uint32_t o = 0; o < n_outputs && r->n_losses < MOST_OUTPUTS; o++) {
+        lap_ref y = lap_graph_output(p->g, o)->value;
+        if (lap_node_at(p->g, y)->dtype != LAP_F32) {
+            continue;
+        }
+        lap_ref weight = pattern(p, y), product = lap_map2(p->g, LAP_FN_MUL, y, weight);
+        const lap_node *n = lap_node_at(p->g, product);
+        lap_name names[16];
+        for (uint32_t i = 0; i < n->n_axes; i++) {
+            names[i] = n->axes[i].name;
+        }
+        lap_names all = {n->n_axes, names};
+        r->loss[r->n_losses] = lap_arena_printf(p->ctx->arena, "loss%u", o);
+        add_output(p, r->loss[r->n_losses], lap_reduce(p->g, LAP_RED_SUM, product, all));
+        assert_true(lap_grad(p->g, 1, &y, &weight, p->n, p->leaf, p->d));
+        for (uint32_t i = 0; i < p->n; i++) {
+            const lap_node *leaf = lap_node_at(p->g, p->leaf[i]);
+            r->d[r->n_losses][i] = lap_arena_printf(p->ctx->arena, "d%u.%u", o, i);
+            lap_output out = {.name = lap_intern(p->ctx, r->d[r->n_losses][i]),
+                              .value = p->d[i],
+                              .layout = lap_node_attr(leaf, LAP_ATTR_LAYOUT)->layout};
+            lap_graph_add_output(p->g, &out);
+        }
+        r->n_losses++;
+    }
+}
+
+static lap_tensor *tensor_of(random_problem *r, uint32_t leaf)
+{
+    bool is_input = lap_node_at(r->p.g, r->p.leaf[leaf])->op == LAP_OP_INPUT;
+    const lap_eval_io *io = is_input ? &r->inputs : &r->weights;
+    for (uint32_t i = 0; i < io->n; i++) {
+        if (strcmp(io->names[i], r->p.name[leaf]) == 0) {
+            return (lap_tensor *)&io->tensors[i];
+        }
+    }
+    fail_msg("no tensor '%s'", r->p.name[leaf]);
+    return NULL;
+}
+
+/* Central differences of two widths and both sides must agree before they say what the slope is. */
+static uint32_t check_element(random_problem *r, uint64_t seed, const lap_eval_result *base, uint32_t leaf)
+{
+    static const float steps[4] = {0x1p-6f, -0x1p-6f, 0x1p-7f, -0x1p-7f};
+    lap_tensor *t = tensor_of(r, leaf);
+    size_t count, at = 0;
+    uint32_t n_checked = 0;
+    if (!lap_tensor_count(t, &count) || count == 0) {
+        return 0;
+    }
+    at = (size_t)(seed * 7 + leaf * 3) % count;
+    float *x = t->data, before = x[at];
+    lap_eval_result moved[4];
+    bool ok = true;
+    for (int k = 0; k < 4 && ok; k++) {
+        x[at] = before + steps[k];
+        ok = lap_eval(r->p.g, &r->inputs, &r->weights, &moved[k]);
+    }
+    x[at] = before;
+    for (uint32_t o = 0; o < r->n_losses && ok; o++) {
+        double l[4], here = lap_tensor_get(result(base, r->loss[o]), 0);
+        for (int k = 0; k < 4; k++) {
+            l[k] = lap_tensor_get(result(&moved[k], r->loss[o]), 0);
+        }
+        double wide = (l[0] - l[1]) / 0x1p-5, slope = (l[2] - l[3]) / 0x1p-6,
+               bend = (l[2] + l[3] - 2 * here) / 0x1p-7;
+        double got = lap_tensor_get(result(base, r->d[o][leaf]), at);
+        double tolerance = 1e-2 * (1 + fabs(slope)) + 3e-5 * fabs(here);
+        bool is_smooth = fabs(wide - slope) <= tolerance / 2 && fabs(bend) <= 3 * tolerance;
+        n_checked += is_smooth;
+        if (is_smooth && !(fabs(got - slope) <= tolerance)) {
+            lap_graph_print(r->p.g, stderr);
+            fail_msg("seed %d: %s of %s[%zu] is %g, differences give %g", (int)seed, r->loss[o],
+                     r->p.name[leaf], at, got, slope);
+        }
+    }
+    return n_checked;
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    uint32_t n_checked = 0;
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        random_problem r = {.p = {.ctx = lap_ctx_new(0)}};
+        lap_eval_result base;
+        r.p.g = test_random_graph(r.p.ctx, seed, 6 + (unsigned)seed % 25);
+        if (has_slopes(r.p.g)) {
+            add_random_leaves(&r.p);
+            add_random_losses(&r);
+            check_text(&r.p);
+            assert_true(test_random_tensors(r.p.g, &r.inputs, &r.weights));
+            if (!lap_eval(r.p.g, &r.inputs, &r.weights, &base)) {
+                fail_with(r.p.ctx, "the graph does not run");
+            }
+            for (uint32_t i = 0; i < r.p.n; i++) {
+                n_checked += check_element(&r, seed, &base, i);
+            }
+        }
+        lap_ctx_free(r.p.ctx);
+    }
+    assert_true(n_checked > 200);
+}
+
 /* ---- refusals and paths --------------------------------------------------------------------- */
 
 static lap_graph *read_graph(lap_ctx *ctx, const char *body)
@@ -321,10 +468,8 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_unknown_rule),
-        cmocka_unit_test(test_unreached),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_random), cmocka_unit_test(test_unknown_rule),
+        cmocka_unit_test(test_unreached), cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

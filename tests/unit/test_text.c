@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "ir/build.h"
+#include "tests/support/random_graph.h"
 
 #ifndef LAP_SOURCE_DIR
 #define LAP_SOURCE_DIR "."
@@ -315,12 +316,34 @@ static void test_damage(void **state)
     globfree(&files);
 }
 
+/* Random graphs verify, read back as printed, and so do their rewritten copies. */
+static void test_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        lap_ctx *ctx = lap_ctx_new(0);
+        lap_graph *graphs[2] = {test_random_graph(ctx, seed, 10 + (unsigned)seed % 40), NULL};
+        graphs[1] = lap_graph_rewrite(graphs[0], NULL, NULL);
+        for (int i = 0; i < 2; i++) {
+            if (!graphs[i] || !lap_graph_verify(graphs[i])) {
+                lap_errors_print(ctx, stderr);
+                fail_msg("seed %d: the graph is broken", (int)seed);
+            }
+            lap_ctx *other = lap_ctx_new(0);
+            const char *text = lap_graph_text(graphs[i]);
+            assert_string_equal(lap_graph_text(parse(other, "random.lap", text, strlen(text))), text);
+            lap_ctx_free(other);
+        }
+        lap_ctx_free(ctx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),     cmocka_unit_test(test_every_op), cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_odd_names), cmocka_unit_test(test_places),   cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damage),    cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
