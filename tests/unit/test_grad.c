@@ -248,8 +248,8 @@ static bool has_slopes(lap_graph *g)
 {
     for (uint32_t ix = 1; ix <= lap_graph_n_nodes(g); ix++) {
         const lap_node *n = lap_node_at(g, (lap_ref){ix});
-        if (n->op == LAP_OP_CUSTOM || n->op == LAP_OP_LOOP || n->op == LAP_OP_FOREIGN ||
-            n->dtype == LAP_F16 || n->dtype == LAP_BF16) {
+        bool rounds = n->op == LAP_OP_MAP && (n->dtype == LAP_F16 || n->dtype == LAP_BF16);
+        if (n->op == LAP_OP_CUSTOM || n->op == LAP_OP_LOOP || n->op == LAP_OP_FOREIGN || rounds) {
             return false;
         }
     }
