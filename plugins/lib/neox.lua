@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- neox.lua: the GPT-NeoX stack with caches of several segments.
-local nn = require "lib.nn"
+local lap, nn = require "lap", require "lib.nn"
 local neox = {}
 
 local function layer(g, x, pre, s, o)
@@ -41,6 +41,17 @@ function neox.stack(g, x, pre, s, pos, cache, see)
     x = layer(g, x, ("%slayers.%d."):format(pre, i), s, { pos = pos, cache = cache[i], see = see })
   end
   return nn.layernorm(x, pre .. "final_layer_norm", "c", s.eps)
+end
+
+-- The keys ("k") or values ("v") of all segments, [.. l .. m ..]; zero in the first where not live.
+function neox.cached(cache, which, live)
+  local layers = {}
+  for i = 0, #cache do
+    local segments = { lap.where(live, cache[i][1][which], 0.0) }
+    for a = 2, #cache[i] do segments[a] = cache[i][a][which] end
+    layers[i + 1] = lap.cat("m", segments)
+  end
+  return lap.stack("l", layers)
 end
 
 return neox
