@@ -31,6 +31,8 @@ typedef struct lap_plan_node {
     bool has_rows;              /* MAP: reductions are computed per row (axes of `rows`) */
     uint32_t n_homes;           /* 0, 1, 2 = many: stored readers */
     lap_ref home;
+    uint32_t depth, affine_depth;   /* operations between its kernel's result and it; below it, all affine */
+    lap_name fastest; uint32_t fastest_of;  /* of the largest tensor read: its fastest axis as named here, its rank */
     bool is_product;            /* a product that a contraction multiplies out */
     uint32_t cost, n_reads;     /* arithmetic per element; stored operands read */
     lap_ref anchor;             /* CONTRACT: the contraction; attend: the contraction of its score */

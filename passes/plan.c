@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-enum { CHEAP = 3, HEAVY = 12, LARGE = 160 };
+/* An expression deeper than DEEPEST is stored halfway: what computes in place recurses. */
+enum { CHEAP = 3, HEAVY = 12, LARGE = 160, DEEPEST = 400 };
 
 static bool is_pure_scalar(const lap_node *n)
 {
@@ -27,26 +28,58 @@ static uint32_t fn_cost(lap_fn fn)
     }
 }
 
+/* The fastest axis, as `r` names it, of the largest tensor that r's expression reads; none when an
+ * index replaces it. */
+static void learn_fastest(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    if (n->op != LAP_OP_MAP && n->op != LAP_OP_AT && n->op != LAP_OP_RENAME && n->op != LAP_OP_CUSTOM) {
+        p->fastest_of = is_pure_scalar(n) ? 0 : n->n_axes;
+        p->fastest = n->n_axes > 0 ? n->axes[n->n_axes - 1].name : (lap_name){0};
+        return;
+    }
+    uint32_t n_operands = n->op == LAP_OP_MAP ? n->n_args : 1;
+    for (uint32_t i = 0; i < n_operands; i++) {
+        const lap_plan_node *a = lap_plan_of(l, n->args[i]);
+        if (!a->is_affine && a->fastest_of > p->fastest_of) {
+            p->fastest_of = a->fastest_of;
+            p->fastest = a->fastest;
+        }
+    }
+    lap_names from = lap_attr_names(n, n->op == LAP_OP_AT ? LAP_ATTR_SRC : LAP_ATTR_FROM);
+    for (uint32_t i = 0; i < from.n; i++) {
+        if (lap_name_same(from.at[i], p->fastest)) {
+            p->fastest = n->op == LAP_OP_AT ? (lap_name){0} : lap_attr_names(n, LAP_ATTR_TO).at[i];
+            return;
+        }
+    }
+}
+
 /* Forward facts: affine, view, static, may fail, cost. */
 static void learn(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
     lap_plan_node *p = lap_plan_of(l, r);
     bool all_affine = true, all_static = true;
+    uint32_t depth = 0;
     for (uint32_t i = 0; i < n->n_args; i++) {
         const lap_plan_node *a = lap_plan_of(l, n->args[i]);
         all_affine = all_affine && a->is_affine;
         all_static = all_static && a->is_static;
         p->may_fail = p->may_fail || a->may_fail;
         p->cost += a->is_affine ? 0 : a->cost;
+        depth = a->affine_depth > depth ? a->affine_depth : depth;
     }
     for (uint32_t i = 0; i < n->n_axes; i++) {
         if (lap_ref_some(n->axes[i].count)) {
             all_static = all_static && lap_plan_of(l, n->axes[i].count)->is_static;
         }
     }
+    all_affine = all_affine && depth < DEEPEST;
     p->is_affine = is_pure_scalar(n) || (n->op == LAP_OP_MAP && all_affine && n->dtype != LAP_F32) ||
                    (n->op == LAP_OP_RENAME && all_affine);
+    p->affine_depth = p->is_affine ? depth + 1 : 0;
     p->is_static = n->op == LAP_OP_WEIGHT || is_pure_scalar(n) ||
                    (n->op != LAP_OP_INPUT && n->op != LAP_OP_PARAM && n->n_regions == 0 && n->region.ix == 0 && all_static && n->n_args > 0);
     if (n->op == LAP_OP_MAP) {
@@ -69,6 +102,7 @@ static void learn(lap_lowering *l, lap_ref r)
     p->is_view = p->is_view || n->op == LAP_OP_RENAME;
     p->may_fail = p->may_fail && n->op != LAP_OP_REDUCE && n->op != LAP_OP_RESULT && n->op != LAP_OP_SCATTER;
     p->is_contraction = n->op == LAP_OP_REDUCE && lap_contract_roles_ok(l, r);
+    learn_fastest(l, r);
 }
 
 /* Elements of the result do not outnumber the source's: no source element is read twice, as far as
@@ -177,44 +211,15 @@ static bool has_counts(const lap_node *n)
     return false;
 }
 
-/* The fastest axis, as `r` names it, of the largest tensor that r's expression reads; none when an
- * index replaces it. */
-static lap_name fastest_axis(lap_lowering *l, lap_ref r, uint32_t *out_axes)
-{
-    const lap_node *n = lap_node_at(l->g, r);
-    if (n->op != LAP_OP_MAP && n->op != LAP_OP_AT && n->op != LAP_OP_RENAME && n->op != LAP_OP_CUSTOM) {
-        *out_axes = is_pure_scalar(n) ? 0 : n->n_axes;
-        return n->n_axes > 0 ? n->axes[n->n_axes - 1].name : (lap_name){0};
-    }
-    lap_name best = {0};
-    uint32_t n_operands = n->op == LAP_OP_MAP ? n->n_args : 1, most;
-    *out_axes = 0;
-    for (uint32_t i = 0; i < n_operands; i++) {
-        lap_name name = lap_plan_of(l, n->args[i])->is_affine ? (lap_name){0} : fastest_axis(l, n->args[i], &most);
-        if (!lap_plan_of(l, n->args[i])->is_affine && most > *out_axes) {
-            *out_axes = most;
-            best = name;
-        }
-    }
-    lap_names from = lap_attr_names(n, n->op == LAP_OP_AT ? LAP_ATTR_SRC : LAP_ATTR_FROM);
-    for (uint32_t i = 0; i < from.n; i++) {
-        if (lap_name_same(from.at[i], best)) {
-            return n->op == LAP_OP_AT ? (lap_name){0} : lap_attr_names(n, LAP_ATTR_TO).at[i];
-        }
-    }
-    return best;
-}
-
 /* A reduction that runs well inside one row: along the memory of what it reads. */
 static bool reduces_along_memory(lap_lowering *l, const lap_node *n)
 {
     lap_names over = lap_attr_names(n, LAP_ATTR_OVER);
     lap_red red = (lap_red)lap_attr_i(n, LAP_ATTR_RED, 0);
-    uint32_t axes;
     if (n->n_axes == 0 || red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN) {
         return true;
     }
-    return lap_names_has(over, fastest_axis(l, n->args[0], &axes));
+    return lap_names_has(over, lap_plan_of(l, n->args[0])->fastest);
 }
 
 static void force(lap_lowering *l, lap_ref r)
@@ -243,9 +248,12 @@ static void want(lap_lowering *l, lap_ref r, lap_ref home)
 /* Passes the readers of an inlined node on to an operand. */
 static void pass_on(lap_lowering *l, const lap_plan_node *from, lap_ref to)
 {
+    lap_plan_node *p = lap_plan_of(l, to);
+    uint32_t depth = is_stored(from) ? 1 : from->depth + 1;
     want(l, to, from->home);
+    p->depth = depth > p->depth ? depth : p->depth;
     if (from->n_homes > 1) {
-        lap_plan_of(l, to)->n_homes = 2;
+        p->n_homes = 2;
     }
 }
 
@@ -450,6 +458,13 @@ static void decide(lap_lowering *l, lap_ref r)
     } else if (p->kind == LAP_STORE_INLINE && store_map(l, r)) {
         p->kind = LAP_STORE_MAP;
     }
+    if (p->depth > DEEPEST && !p->is_affine && !is_stored(p)) {
+        if (p->is_guarded && p->may_fail) {
+            l->failed = true;
+            (void)lap_error(l->ctx, n->loc, "an expression of more than %d operations under one condition", DEEPEST);
+        }
+        force(l, r);
+    }
     if (is_stored(p)) {
         p->home = r;
         p->n_homes = 1;
@@ -524,5 +539,5 @@ bool lap_plan_make(lap_lowering *l)
     for (uint32_t i = n; i > 0; i--) {
         decide(l, (lap_ref){i});
     }
-    return true;
+    return !l->failed;
 }

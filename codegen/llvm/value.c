@@ -67,7 +67,7 @@ LLVMValueRef lap_iota(lap_emitter *e, LLVMTypeRef scalar, uint32_t lanes, int64_
     LLVMValueRef all[MAX_LANES];
     LAP_ENSURE(lanes <= MAX_LANES);
     for (uint32_t i = 0; i < lanes; i++) {
-        all[i] = LLVMConstInt(scalar, (unsigned long long)(stride * (int64_t)i), true);
+        all[i] = LLVMConstInt(scalar, (unsigned long long)stride * i, true);
     }
     return lanes == 1 ? all[0] : LLVMConstVector(all, lanes);
 }

@@ -24,6 +24,7 @@ static int print_to_stderr(lua_State *L)
     for (int i = 1; i <= n; i++) {
         size_t length;
         const char *text = luaL_tolstring(L, i, &length);
+        lap_lua_charge(L, 10000 + length);      /* a terminal is slow */
         fprintf(stderr, "%s%.*s", i > 1 ? "\t" : "", (int)(length > 65536 ? 65536 : length), text);
         lua_pop(L, 1);
     }
