@@ -223,6 +223,27 @@ static void order_steps(writer *w)
     }
 }
 
+static void put_foreign(writer *w, const lap_foreign_use *use)
+{
+    uint32_t n = use->n_inputs + use->n_outputs, n_words = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        n_words += 2 + use->operands[i].rank;
+    }
+    put_string(w, lap_text(w->ctx, use->name));
+    put_place(w, use->loc);
+    put_word(w, use->n_inputs);
+    put_word(w, use->n_outputs);
+    put_word(w, n_words);
+    for (uint32_t i = 0; i < n; i++) {
+        const lap_foreign_operand *o = &use->operands[i];
+        put_word(w, (uint32_t)(o->buffer + 1));
+        put_word(w, o->rank);
+        for (uint32_t axis = 0; axis < o->rank; axis++) {
+            put_dim(w, o->shape[axis]);
+        }
+    }
+}
+
 static void put_step(writer *w, size_t i)
 {
     const lap_step *s = w->steps[i];
@@ -246,6 +267,9 @@ static void put_step(writer *w, size_t i)
     put_word(w, is_launch ? s->launch.n_buffers : 0);
     for (uint32_t b = 0; is_launch && b < s->launch.n_buffers; b++) {
         put_word(w, s->launch.buffers[b]);
+    }
+    if (s->kind == LAP_STEP_FOREIGN) {
+        put_foreign(w, s->foreign);
     }
 }
 

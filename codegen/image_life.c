@@ -110,6 +110,11 @@ static void collect(walker *w, const lap_step *steps, uint32_t n, int32_t *at)
             use(w, s->from, self);
             use(w, s->to, self);
             break;
+        case LAP_STEP_FOREIGN:
+            for (uint32_t o = 0; o < s->foreign->n_inputs + s->foreign->n_outputs; o++) {
+                use(w, s->foreign->operands[o].buffer, self);
+            }
+            break;
         }
     }
 }

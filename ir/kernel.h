@@ -60,10 +60,14 @@ typedef struct lap_leaf { lap_name name; lap_dtype dtype; uint32_t rank; const l
 
 typedef struct lap_launch { uint32_t kernel; uint32_t n_buffers; const uint32_t *buffers; } lap_launch;
 
+/* A foreign operation's tensors: operands, then results; those that nobody reads have no buffer (-1). */
+typedef struct lap_foreign_operand { int32_t buffer; uint32_t rank; const lap_dim *shape; } lap_foreign_operand;
+typedef struct lap_foreign_use { lap_name name; lap_loc loc; uint32_t n_inputs, n_outputs; const lap_foreign_operand *operands; } lap_foreign_use;
+
 /* LAUNCH: one kernel. LOOP: `limit` rounds of body, the round number in i64 buffer `counter`
  * (counting down from limit-1 when reverse), ended when the bool buffer `test` (-1: none), written by
  * the first n_test steps of the body, is 0. BRANCH: body, or other, by the bool buffer `test`.
- * COPY: buffer `from` to buffer `to`, whole. */
+ * COPY: buffer `from` to buffer `to`, whole. FOREIGN: one call of a C library's operation. */
 typedef struct lap_step {
     lap_step_kind kind;
     bool on_load;                       /* depends on weights and sizes alone: run when they are bound */
@@ -71,6 +75,7 @@ typedef struct lap_step {
     lap_dim limit; int32_t counter, test; bool reverse; uint32_t n_test;
     uint32_t n_body, n_other; const struct lap_step *body, *other;
     uint32_t from, to;
+    const lap_foreign_use *foreign;
 } lap_step;
 
 typedef struct lap_kernel { lap_graph *graph; const char *name; lap_loc loc; } lap_kernel;   /* names are unique in the program */

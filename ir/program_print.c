@@ -51,6 +51,24 @@ static void print_launch(const lap_program *p, const lap_launch *l, FILE *to)
     }
 }
 
+static void print_foreign(const lap_program *p, const lap_foreign_use *use, FILE *to)
+{
+    fprintf(to, "foreign %s", lap_text(p->ctx, use->name));
+    for (uint32_t i = 0; i < use->n_inputs + use->n_outputs; i++) {
+        const lap_foreign_operand *o = &use->operands[i];
+        fputs(i == use->n_inputs ? " ->" : "", to);
+        if (o->buffer < 0) {
+            fputs(" unread", to);
+            continue;
+        }
+        fprintf(to, " b%d[", o->buffer);
+        for (uint32_t k = 0; k < o->rank; k++) {
+            fprintf(to, "%s%s", k ? ", " : "", lap_dim_show(p->ctx, o->shape[k]));
+        }
+        fputs("]", to);
+    }
+}
+
 static void print_step(const lap_program *p, const lap_step *s, unsigned depth, FILE *to)
 {
     switch (s->kind) {
@@ -75,6 +93,9 @@ static void print_step(const lap_program *p, const lap_step *s, unsigned depth, 
         break;
     case LAP_STEP_COPY:
         fprintf(to, "copy b%u b%u", s->from, s->to);
+        break;
+    case LAP_STEP_FOREIGN:
+        print_foreign(p, s->foreign, to);
         break;
     }
 }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "passes/lower_foreign.h"
+
 static void place_at(lap_lowering *l, lap_ref node, const lap_dest *d)
 {
     lap_plan_node *p = lap_plan_of(l, node);
@@ -156,6 +158,10 @@ static void place_results(lap_lowering *l, lap_ref multi)
 static void lower_multi(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
+    if (n->op == LAP_OP_FOREIGN) {
+        lap_lower_foreign(l, r);
+        return;
+    }
     place_results(l, r);
     switch (n->op) {
     case LAP_OP_ATTEND: lap_lower_attend(l, r); break;

@@ -413,7 +413,7 @@ bool lap_exec_bind(lap_exec *exec, const lap_tensor *inputs, lap_fault *fault)
     if (exec->image.n_leaves[LAP_LEAF_WEIGHT] > 0 && !exec->has_weights) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "the model's weights are not given");
     }
-    if (!solve(exec, inputs, fault)) {
+    if (!lap_exec_check_foreign(exec, fault) || !solve(exec, inputs, fault)) {
         return false;
     }
     evaluate_dims(exec);

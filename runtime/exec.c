@@ -20,6 +20,13 @@ static void mark_load_step(const lap_exec *exec, const lap_image_step *s)
         }
     } else if (s->kind == LAP_STEP_LOOP) {
         exec->on_load_dim[s->limit] = true;
+    } else if (s->kind == LAP_STEP_FOREIGN) {
+        const uint32_t *at = s->operands;
+        for (uint32_t i = 0; i < s->n_inputs + s->n_outputs; i++, at += 2 + at[1]) {
+            for (uint32_t axis = 0; axis < at[1]; axis++) {
+                exec->on_load_dim[at[2 + axis]] = true;
+            }
+        }
     }
     for (uint32_t i = 0; i < s->n_body; i++) {
         mark_load_step(exec, &image->steps[s->body + i]);
@@ -411,6 +418,12 @@ bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault)
     exec->pool = pool;
     exec->is_bound = false; /* scratch memory is per thread */
     return true;
+}
+
+void lap_exec_set_foreign(lap_exec *exec, const lap_foreign_table *foreign)
+{
+    exec->foreign = foreign;
+    exec->is_bound = exec->is_loaded = false;
 }
 
 uint32_t lap_exec_threads(const lap_exec *exec) { return lap_pool_threads(exec->pool); }

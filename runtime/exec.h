@@ -7,6 +7,7 @@
 #ifndef LAP_RUNTIME_EXEC_H
 #define LAP_RUNTIME_EXEC_H
 
+#include "runtime/foreign_table.h"
 #include "runtime/program.h"
 #include "runtime/safetensors.h"
 #include "runtime/tensor.h"
@@ -41,6 +42,10 @@ typedef const lap_tensor_view *lap_exec_lookup(void *user, const char *name);
 bool lap_exec_set_weights_by(lap_exec *exec, lap_exec_lookup *find, void *user, lap_fault *fault);
 /* The same from memory that outlives the exec: one tensor per weight, in order; families stacked. */
 bool lap_exec_set_weight_tensors(lap_exec *exec, const lap_tensor *weights, lap_fault *fault);
+
+/* Foreign operations that the program may call; the table outlives the exec. Without one that the
+ * program needs, binding fails with LAP_NO_DEVICE. */
+void lap_exec_set_foreign(lap_exec *exec, const lap_foreign_table *foreign);
 
 /* Solves sizes for these input shapes, checks relations, plans memory, runs the load steps.
  * Called by run when shapes changed. inputs[i].data may be NULL here. */

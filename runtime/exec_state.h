@@ -23,6 +23,7 @@ struct lap_exec {
     lap_kernel_fn *const *kernels;
     size_t max_bytes;
     lap_pool *pool;
+    const lap_foreign_table *foreign;
 
     /* weights */
     bool has_weights;
@@ -62,6 +63,11 @@ void lap_room_free(lap_room *room);
 
 /* Runs steps of the top list: those of the load phase, or the others. */
 bool lap_exec_steps(lap_exec *exec, bool on_load, lap_fault *fault);
+/* exec_foreign.c: whether every foreign operation of the program is there; and one call of one. */
+bool lap_exec_check_foreign(const lap_exec *exec, lap_fault *fault);
+bool lap_exec_foreign(lap_exec *exec, const lap_image_step *s, lap_fault *fault);
+/* Says why a buffer has no memory; false. */
+bool lap_exec_no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault);
 /* Memory of a buffer of one element that the runtime itself reads or writes; NULL with a fault. */
 void *lap_exec_cell(const lap_exec *exec, int32_t buffer, size_t size, lap_fault *fault);
 /* Equations of a tensor's axes, appended at exec->equations[n]; the new n. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/foreign.h"
 #include "runtime/view.h"
 
 typedef struct reader {
@@ -237,10 +238,48 @@ static bool is_writable(const lap_image *image, uint32_t buffer)
     return kind == LAP_BUF_TEMP || kind == LAP_BUF_PACKED || kind == LAP_BUF_OUTPUT;
 }
 
+/* The words of a foreign step's operands and results. */
+static bool is_use(const lap_image *image, const lap_image_step *s, uint32_t n_words)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < s->n_inputs + s->n_outputs; i++) {
+        if (n_words - at < 2) {
+            return false;
+        }
+        uint32_t buffer = s->operands[at], rank = s->operands[at + 1];
+        bool is_input = i < s->n_inputs;
+        if (buffer > image->n_buffers || rank > LAP_MAX_RANK || rank > n_words - at - 2 || (buffer == 0 && is_input)) {
+            return false;
+        }
+        if (buffer > 0 && (image->buffers[buffer - 1].dtype == LAP_I4 ||
+                           !(is_input || is_writable(image, buffer - 1)))) {
+            return false;
+        }
+        for (uint32_t axis = 0; axis < rank; axis++) {
+            if (s->operands[at + 2 + axis] >= image->n_dims) {
+                return false;
+            }
+        }
+        at += 2 + rank;
+    }
+    return at == n_words;
+}
+
+static bool read_foreign(reader *r, lap_image_step *s)
+{
+    s->name = string(r);
+    s->place = string(r);
+    s->n_inputs = word_below(r, LAP_FOREIGN_MAX_OPERANDS + 1);
+    s->n_outputs = word_below(r, LAP_FOREIGN_MAX_OPERANDS + 1);
+    uint32_t n_words = word(r);
+    s->operands = span(r, (size_t)n_words * 4, 4);
+    return r->wrong || is_use(r->image, s, n_words);
+}
+
 static void read_step(reader *r, lap_image_step *s)
 {
     lap_image *image = r->image;
-    s->kind = (lap_step_kind)word_below(r, LAP_STEP_COPY + 1);
+    s->kind = (lap_step_kind)word_below(r, LAP_STEP_FOREIGN + 1);
     s->on_load = word_below(r, 2);
     s->kernel = word(r);
     s->limit = word(r);
@@ -270,6 +309,8 @@ static void read_step(reader *r, lap_image_step *s)
              (s->counter < 0 || is_writable(image, (uint32_t)s->counter));
     } else if (s->kind == LAP_STEP_BRANCH) {
         ok = s->test >= 0;
+    } else if (s->kind == LAP_STEP_FOREIGN) {
+        ok = read_foreign(r, s);
     } else {
         ok = s->from < image->n_buffers && s->to < image->n_buffers && is_writable(image, s->to) &&
              image->buffers[s->from].dtype == image->buffers[s->to].dtype;

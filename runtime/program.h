@@ -35,7 +35,7 @@ typedef enum lap_buffer_kind {
 } lap_buffer_kind;
 /* Tensors that a program has from outside. */
 typedef enum lap_leaf_kind { LAP_LEAF_INPUT, LAP_LEAF_WEIGHT, LAP_LEAF_OUTPUT, LAP_N_LEAF_KINDS } lap_leaf_kind;
-typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LAP_STEP_COPY } lap_step_kind;
+typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LAP_STEP_COPY, LAP_STEP_FOREIGN } lap_step_kind;
 
 /* Image layout. All integers are u32 unless noted; i64 words and byte arrays are aligned to 8 from the
  * image's start; strings are u32 length, bytes, a zero byte, then padding to 4.
@@ -53,7 +53,9 @@ typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LA
  *   kernels:  string name, grid dim, dim scratch bytes per thread, dim cost per iteration in 1/16 ns
  *             (a guess), n_dims, n_dims x dim
  *   steps:    kind, on_load, kernel, dim limit, counter+1, test+1, reverse, n_test, first body step,
- *             n_body, first other step, n_other, from, to, n_buffers, n_buffers x buffer
+ *             n_body, first other step, n_other, from, to, n_buffers, n_buffers x buffer; a foreign
+ *             step then has string name, string place, n_inputs, n_outputs, n_words, n_words words:
+ *             per operand and result buffer + 1 (0: nobody reads it), rank, rank x dim
  *             -- the top list is steps[0 .. n_top); every other step is in one list of one step before
  *             it, and a list is contiguous. on_load counts in the top list.
  *   checks:   dim a, rel, dim b, string message, string place; rel: 0 =, 1 not =, 2 <, 3 <=, 4 >, 5 >=

@@ -27,8 +27,7 @@ static bool kernel_failed(const lap_exec *exec, const lap_image_kernel *k, int32
     return lap_fault_at(fault, LAP_BAD_INPUT, m->place, "%s", m->text);
 }
 
-/* Why a launch cannot be done: an operand without memory. */
-static bool no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault)
+bool lap_exec_no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault)
 {
     const lap_image *image = &exec->image;
     const lap_image_buffer *b = &image->buffers[buffer];
@@ -72,7 +71,7 @@ static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         exec->slots[i] = exec->at[s->buffers[i]];
         if (!exec->slots[i]) {
-            return no_operand(exec, s->buffers[i], fault);
+            return lap_exec_no_operand(exec, s->buffers[i], fault);
         }
     }
     int64_t n = exec->dims[k->grid];
@@ -134,7 +133,7 @@ static bool run_branch(lap_exec *exec, const lap_image_step *s, lap_fault *fault
 static bool run_copy(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
 {
     if (!exec->at[s->from] || !exec->at[s->to]) {
-        return no_operand(exec, exec->at[s->from] ? s->to : s->from, fault);
+        return lap_exec_no_operand(exec, exec->at[s->from] ? s->to : s->from, fault);
     }
     if (exec->n_bytes[s->from] != exec->n_bytes[s->to]) {
         return lap_fault_set(fault, LAP_INTERNAL, "buffers %u and %u of the program differ in size", s->from,
@@ -155,6 +154,8 @@ static bool run_step(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
         return run_branch(exec, s, fault);
     case LAP_STEP_COPY:
         return run_copy(exec, s, fault);
+    case LAP_STEP_FOREIGN:
+        return lap_exec_foreign(exec, s, fault);
     }
     return false;
 }

@@ -118,7 +118,7 @@ static void test_regions(void **state)
          "x f32[1] 0", "o f32[1] 1"},
         {"foreign",
          X "%2 = foreign f32[n=N] %1 {name=\"fft\" outs=\"y\"}\n%3 = result %2 {which=\"y\"}\n" OUT("3"),
-         "x f32[1] 0", "! no operation 'fft' is registered"},
+         "x f32[1] 0", "! no foreign operation 'fft' is loaded"},
         {"require",
          X
          "%2 = const {value=0.0}\n%3 = map %1 %2 {fn=gt}\nrequire %3 {message=\"x must be positive\"}\n" OUT(
