@@ -80,7 +80,7 @@ static void learn(lap_lowering *l, lap_ref r)
     p->is_affine = is_pure_scalar(n) || (n->op == LAP_OP_MAP && all_affine && n->dtype != LAP_F32) ||
                    (n->op == LAP_OP_RENAME && all_affine);
     p->affine_depth = p->is_affine ? depth + 1 : 0;
-    p->is_static = n->op == LAP_OP_WEIGHT || is_pure_scalar(n) ||
+    p->is_static = n->op == LAP_OP_WEIGHT || (is_pure_scalar(n) && all_static) ||
                    (n->op != LAP_OP_INPUT && n->op != LAP_OP_PARAM && n->n_regions == 0 && n->region.ix == 0 && all_static && n->n_args > 0);
     if (n->op == LAP_OP_MAP) {
         p->cost += fn_cost((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0));
