@@ -38,14 +38,15 @@ static bool score_roles(lap_lowering *l, lap_ref contraction, lap_names keys, la
 }
 
 /* Value as the second contraction's B: batch from the score's batch, n new axes, k the keys. */
-static bool value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score, lap_roles *r)
+static bool value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
+                        lap_roles *r)
 {
     lap_ref value = op->args[part->value];
     const lap_node *v = lap_node_at(l->g, value);
     lap_axis *lists = lap_arena_array(l->ctx->arena, 3 * (v->n_axes + 1), sizeof *lists);
     lap_axis *batch = lists, *n = lists + v->n_axes + 1, *k = n + v->n_axes + 1;
     *r = (lap_roles){.b = {1, {value}}, .batch = {0, batch}, .n = {0, n}, .k = {0, k}};
-    for (uint32_t i = 0; i < score->n.n; i++) {         /* keys in the order of the score's panels */
+    for (uint32_t i = 0; i < score->n.n; i++) { /* keys in the order of the score's panels */
         const lap_axis *a = lap_node_axis(v, score->n.at[i].name);
         if (a == NULL) {
             return false;
@@ -73,8 +74,8 @@ static bool within_rows(const lap_node *x, const lap_roles *r)
 {
     for (uint32_t i = 0; i < x->n_axes; i++) {
         lap_name name = x->axes[i].name;
-        if (lap_axis_find(r->batch.at, r->batch.n, name) == NULL && lap_axis_find(r->m.at, r->m.n, name) == NULL &&
-            lap_axis_find(r->n.at, r->n.n, name) == NULL) {
+        if (lap_axis_find(r->batch.at, r->batch.n, name) == NULL &&
+            lap_axis_find(r->m.at, r->m.n, name) == NULL && lap_axis_find(r->n.at, r->n.n, name) == NULL) {
             return false;
         }
     }
@@ -97,14 +98,16 @@ static bool asks_only(lap_lowering *l, lap_ref op)
 bool lap_attend_takes(lap_lowering *l, lap_ref op, lap_ref contraction)
 {
     const lap_node *n = lap_node_at(l->g, op);
-    if (n->op != LAP_OP_ATTEND || lap_ref_some(lap_plan_of(l, op)->anchor) || lap_attr_f(n, LAP_ATTR_EMPTY, 0) != 0) {
+    if (n->op != LAP_OP_ATTEND || lap_ref_some(lap_plan_of(l, op)->anchor) ||
+        lap_attr_f(n, LAP_ATTR_EMPTY, 0) != 0) {
         return false;
     }
     lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
     const lap_part *part = &parts.at[0];
     lap_roles score, value;
-    if (parts.n != 1 || part->after >= 0 || part->value < 0 || !score_roles(l, contraction, part->keys, &score) ||
-        !value_roles(l, n, part, &score, &value) || !asks_only(l, op)) {
+    if (parts.n != 1 || part->after >= 0 || part->value < 0 ||
+        !score_roles(l, contraction, part->keys, &score) || !value_roles(l, n, part, &score, &value) ||
+        !asks_only(l, op)) {
         return false;
     }
     lap_ref score_value = n->args[part->score];
@@ -121,7 +124,7 @@ bool lap_attend_takes(lap_lowering *l, lap_ref op, lap_ref contraction)
     for (uint32_t i = 0; i < lap_node_at(l->g, contraction)->n_axes; i++) {
         lap_plan_trace(l, contraction, score_value, &names);
         if (!lap_name_same(names[i], lap_node_at(l->g, contraction)->axes[i].name)) {
-            return false;       /* renamed on the way: the rows' names would not match */
+            return false; /* renamed on the way: the rows' names would not match */
         }
     }
     lap_plan_of(l, op)->anchor = contraction;
@@ -139,19 +142,25 @@ typedef struct job {
     lap_tiles t;
     lap_roles value;
     lap_panels kp, vp;
-    lap_ref s, acc, max, sum;       /* scratch: block of scores, of results, per row */
+    lap_ref s, acc, max, sum; /* scratch: block of scores, of results, per row */
     uint32_t block_keys;
-    lap_dim n_keys, n_wide, wide;   /* keys, value width, width padded to panels */
-    lap_coord key0, keys;           /* first key of the block, keys in it */
+    lap_dim n_keys, n_wide, wide; /* keys, value width, width padded to panels */
+    lap_coord key0, keys;         /* first key of the block, keys in it */
 } job;
 
 static lap_ref f32(job *j, double v) { return lap_const_f(j->k->k, v); }
 static lap_coord c_int(job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 static lap_dim d_int(job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
 
-static lap_ref row_load(job *j, lap_ref buffer, lap_coord row) { return lap_k_load(j->k->k, buffer, lap_coord_ref(j->k->c, row), LAP_NONE); }
+static lap_ref row_load(job *j, lap_ref buffer, lap_coord row)
+{
+    return lap_k_load(j->k->k, buffer, lap_coord_ref(j->k->c, row), LAP_NONE);
+}
 
-static void row_store(job *j, lap_ref buffer, lap_coord row, lap_ref v) { lap_k_store(j->k->k, buffer, lap_coord_ref(j->k->c, row), v, LAP_NONE); }
+static void row_store(job *j, lap_ref buffer, lap_coord row, lap_ref v)
+{
+    lap_k_store(j->k->k, buffer, lap_coord_ref(j->k->c, row), v, LAP_NONE);
+}
 
 static lap_coord s_at(job *j, lap_coord row, lap_coord key)
 {
@@ -165,13 +174,15 @@ static lap_coord acc_at(job *j, lap_coord row, lap_coord e)
 
 static lap_k_loop rows_loop(job *j, lap_coord *row)
 {
-    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK), lap_coord_ref(j->k->c, j->t.m_rows), 0, NULL, row);
+    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK),
+                        lap_coord_ref(j->k->c, j->t.m_rows), 0, NULL, row);
 }
 
 static void clear(job *j)
 {
     lap_coord row, e;
-    lap_k_loop rows = lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK), LAP_NONE, 0, NULL, &row);
+    lap_k_loop rows = lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK),
+                                   LAP_NONE, 0, NULL, &row);
     row_store(j, j->max, row, f32(j, -__builtin_inf()));
     row_store(j, j->sum, row, f32(j, 0));
     lap_k_loop wide = lap_kctx_for(j->k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
@@ -187,10 +198,13 @@ static void multiply(job *j, lap_coord block)
     lap_coord p, tile;
     lap_coord first = lap_coord_mul(k->c, block, c_int(j, PANELS_PER_BLOCK));
     lap_coord n = lap_coord_clip(k, j->kp.n_panels, first, PANELS_PER_BLOCK);
-    lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, PANELS_PER_BLOCK), lap_coord_ref(k->c, n), 0, NULL, &p);
+    lap_k_loop panels =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, PANELS_PER_BLOCK), lap_coord_ref(k->c, n), 0, NULL, &p);
     lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, lap_coord_add(k->c, first, p));
-    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, TILES_PER_BLOCK), lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_coord at = s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
+    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, TILES_PER_BLOCK),
+                                    lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
+    lap_coord at =
+        s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
     lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->block_keys), lap_kctx_buffer(k, j->kp.buffer), b0);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
@@ -198,7 +212,8 @@ static void multiply(job *j, lap_coord block)
 
 static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *key)
 {
-    return lap_kctx_for(j->k, LAP_LOOP_VECTOR, d_int(j, j->block_keys), lap_coord_ref(j->k->c, j->keys), n, init, key);
+    return lap_kctx_for(j->k, LAP_LOOP_VECTOR, d_int(j, j->block_keys), lap_coord_ref(j->k->c, j->keys), n,
+                        init, key);
 }
 
 /* Score edits and mask of one row, in place; the row's maximum. */
@@ -212,15 +227,19 @@ static lap_ref edit_row(job *j, lap_coord row)
     lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, j->key0, key));
     lap_coord at = s_at(j, row, key);
     k->n_overrides = 1;
-    k->overrides[0] = (lap_override){.node = j->contraction, .buffer = j->s, .index = at,
-                                     .env = lap_env_for(k, j->contraction, j->t.env.n, j->t.axes, j->t.coords)};
+    k->overrides[0] =
+        (lap_override){.node = j->contraction,
+                       .buffer = j->s,
+                       .index = at,
+                       .env = lap_env_for(k, j->contraction, j->t.env.n, j->t.axes, j->t.coords)};
     lap_ref score = j->n->args[j->part->score];
     const lap_node *sn = lap_node_at(j->l->g, score);
     const lap_coord *env = lap_env_for(k, score, j->t.env.n, j->t.axes, j->t.coords);
     lap_ref ok = lap_present(k, sn->n_axes, sn->axes, env, &j->part->keys);
     if (j->part->where >= 0) {
         lap_ref where = j->n->args[j->part->where];
-        ok = lap_mask_both(k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
+        ok = lap_mask_both(
+            k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
     }
     lap_ref s = lap_pull_ref(k, score, env, LAP_NONE);
     k->n_overrides = 0;
@@ -276,15 +295,26 @@ static void accumulate(job *j)
     lap_kctx *k = j->k;
     lap_coord p, tile;
     lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, j->vp.n_panels, LAP_NONE, 0, NULL, &p);
-    lap_coord b0 = lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p), lap_coord_mul(k->c, j->key0, c_int(j, j->vp.cols)));
-    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, TILES_PER_BLOCK), lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
+    lap_coord b0 = lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
+                                 lap_coord_mul(k->c, j->key0, c_int(j, j->vp.cols)));
+    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, TILES_PER_BLOCK),
+                                    lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
-    lap_k_mma(k->k, &(lap_k_mma_args){
-        .acc = j->acc, .acc0 = lap_coord_ref(k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),
-        .ld = lap_dim_node(k->k, j->wide), .a = j->s, .a0 = lap_coord_ref(k->c, s_at(j, row, c_int(j, 0))),
-        .sm = lap_const_i(k->k, j->block_keys), .sk = lap_const_i(k->k, 1), .m = lap_coord_ref(k->c, lap_tiles_rows(&j->t, tile)),
-        .b = lap_kctx_buffer(k, j->vp.buffer), .b0 = lap_coord_ref(k->c, b0), .depth = lap_coord_ref(k->c, j->keys),
-        .rows = j->t.rows, .cols = j->vp.cols, .init = false});
+    lap_k_mma(k->k, &(lap_k_mma_args){.acc = j->acc,
+                                      .acc0 = lap_coord_ref(
+                                          k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),
+                                      .ld = lap_dim_node(k->k, j->wide),
+                                      .a = j->s,
+                                      .a0 = lap_coord_ref(k->c, s_at(j, row, c_int(j, 0))),
+                                      .sm = lap_const_i(k->k, j->block_keys),
+                                      .sk = lap_const_i(k->k, 1),
+                                      .m = lap_coord_ref(k->c, lap_tiles_rows(&j->t, tile)),
+                                      .b = lap_kctx_buffer(k, j->vp.buffer),
+                                      .b0 = lap_coord_ref(k->c, b0),
+                                      .depth = lap_coord_ref(k->c, j->keys),
+                                      .rows = j->t.rows,
+                                      .cols = j->vp.cols,
+                                      .init = false});
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
 }

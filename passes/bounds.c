@@ -10,17 +10,20 @@ static lap_qx expression(lap_lowering *l, lap_quasi *q, lap_ref r);
 static lap_qx map_expression(lap_lowering *l, lap_quasi *q, lap_ref r, const lap_node *n)
 {
     typedef lap_qx binary(lap_quasi *, lap_qx, lap_qx);
-    static const struct { lap_fn fn; binary *make; } rows[] = {
-        {LAP_FN_ADD, lap_quasi_add}, {LAP_FN_SUB, lap_quasi_sub}, {LAP_FN_MUL, lap_quasi_mul},
-        {LAP_FN_IDIV, lap_quasi_floordiv}, {LAP_FN_MOD, lap_quasi_mod}, {LAP_FN_MIN, lap_quasi_min},
-        {LAP_FN_MAX, lap_quasi_max}};
+    static const struct {
+        lap_fn fn;
+        binary *make;
+    } rows[] = {{LAP_FN_ADD, lap_quasi_add},       {LAP_FN_SUB, lap_quasi_sub}, {LAP_FN_MUL, lap_quasi_mul},
+                {LAP_FN_IDIV, lap_quasi_floordiv}, {LAP_FN_MOD, lap_quasi_mod}, {LAP_FN_MIN, lap_quasi_min},
+                {LAP_FN_MAX, lap_quasi_max}};
     lap_fn fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows && n->n_args == 2; i++) {
         if (rows[i].fn == fn) {
             return rows[i].make(q, expression(l, q, n->args[0]), expression(l, q, n->args[1]));
         }
     }
-    return fn == LAP_FN_NEG ? lap_quasi_neg(q, expression(l, q, n->args[0])) : lap_quasi_opaque(q, UINT32_MAX - r.ix);
+    return fn == LAP_FN_NEG ? lap_quasi_neg(q, expression(l, q, n->args[0]))
+                            : lap_quasi_opaque(q, UINT32_MAX - r.ix);
 }
 
 /* Leaves: a coordinate by its axis name; any other value by its node, from the other end. */
@@ -31,16 +34,21 @@ static lap_qx expression(lap_lowering *l, lap_quasi *q, lap_ref r)
         return lap_quasi_opaque(q, UINT32_MAX - r.ix);
     }
     switch (n->op) {
-    case LAP_OP_CONST: return lap_quasi_const(q, lap_node_attr(n, LAP_ATTR_VALUE)->scalar.i);
-    case LAP_OP_DIM: return lap_quasi_dim(q, lap_attr_dim(n, LAP_ATTR_DIM));
-    case LAP_OP_INDEX: return lap_quasi_var(q, n->axes[0].name.ix, n->axes[0].size);
-    case LAP_OP_MAP: return map_expression(l, q, r, n);
+    case LAP_OP_CONST:
+        return lap_quasi_const(q, lap_node_attr(n, LAP_ATTR_VALUE)->scalar.i);
+    case LAP_OP_DIM:
+        return lap_quasi_dim(q, lap_attr_dim(n, LAP_ATTR_DIM));
+    case LAP_OP_INDEX:
+        return lap_quasi_var(q, n->axes[0].name.ix, n->axes[0].size);
+    case LAP_OP_MAP:
+        return map_expression(l, q, r, n);
     case LAP_OP_RENAME:
         if (lap_node_at(l->g, n->args[0])->op == LAP_OP_INDEX) {
             return lap_quasi_var(q, n->axes[0].name.ix, n->axes[0].size);
         }
         break;
-    default: break;
+    default:
+        break;
     }
     return lap_quasi_opaque(q, UINT32_MAX - r.ix);
 }

@@ -175,7 +175,7 @@ bool lap_contract_roles(lap_lowering *l, lap_ref reduce, lap_roles *out)
         return false;
     }
     if (lap_factors_static(l, &out->a) && !lap_factors_static(l, &out->b)) {
-        lap_roles_swap(out);        /* weights are packed once */
+        lap_roles_swap(out); /* weights are packed once */
     }
     return is_worth_it(l, out);
 }
@@ -186,7 +186,8 @@ bool lap_contract_roles_ok(lap_lowering *l, lap_ref reduce)
     return lap_contract_roles(l, reduce, &r);
 }
 
-bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t *out_buffer, lap_coord *out_address)
+bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t *out_buffer,
+                      lap_coord *out_address)
 {
     lap_lowering *l = k->l;
     const lap_node *n = lap_node_at(l->g, node);
@@ -216,7 +217,8 @@ bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t 
             }
             sub[i] = lap_pull(k, arg, lap_env_for(k, arg, n->n_axes, n->axes, env), LAP_NONE).coord;
             if (lap_coord_compare(k->c, sub[i], LAP_REL_GE, lap_coord_const(k->c, 0)) != LAP_YES ||
-                lap_coord_compare(k->c, sub[i], LAP_REL_LT, lap_coord_dim(k->c, x->axes[i].size)) != LAP_YES) {
+                lap_coord_compare(k->c, sub[i], LAP_REL_LT, lap_coord_dim(k->c, x->axes[i].size)) !=
+                    LAP_YES) {
                 return false;
             }
             continue;
@@ -229,7 +231,8 @@ bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t 
     return lap_view_address(k, n->args[0], sub, out_buffer, out_address);
 }
 
-lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask, bool zero_absent)
+lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask,
+                          bool zero_absent)
 {
     lap_ref product = LAP_NONE, present = LAP_NONE;
     for (uint32_t i = 0; i < f->n; i++) {
@@ -270,7 +273,8 @@ lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list 
     for (uint32_t i = 0; i < p->batch.n; i++) {
         const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
         LAP_ENSURE(a != NULL);
-        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)), env->coords[a - env->axes]);
+        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)),
+                             env->coords[a - env->axes]);
     }
     flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->n_panels)), panel);
     lap_dim size = lap_dim_mul(k->l->ctx, p->k_total, lap_dim_const(k->l->ctx, p->cols));
@@ -290,7 +294,8 @@ static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p
     memcpy(sizes, list_sizes(l, p->batch), nb * sizeof *sizes);
     sizes[nb] = p->n_panels;
     lap_kctx *k = lap_kctx_new(l, loc);
-    lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, nb + 1, sizes)), *outer = lap_arena_array(l->ctx->arena, nb + 1, sizeof *outer);
+    lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, nb + 1, sizes)),
+              *outer = lap_arena_array(l->ctx->arena, nb + 1, sizeof *outer);
     lap_coord_split(k, flat, nb + 1, sizes, outer);
     memcpy(coords, outer, nb * sizeof *coords);
     lap_coord panel = outer[nb], depth, lane;
@@ -307,7 +312,8 @@ static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p
     }
     lap_coord_split(k, column, r->n.n, list_sizes(l, r->n), coords + nb);
     lap_ref v = lap_factors_value(k, &r->b, &env, mask, r->has_ragged_k);
-    lap_coord at = lap_coord_add(k->c, lap_coord_add(k->c, base, lap_coord_mul(k->c, depth, lap_coord_dim(k->c, cols))), lane);
+    lap_coord at = lap_coord_add(
+        k->c, lap_coord_add(k->c, base, lap_coord_mul(k->c, depth, lap_coord_dim(k->c, cols))), lane);
     lap_k_store(k->k, lap_kctx_buffer(k, p->buffer), lap_coord_ref(k->c, at), v, LAP_NONE);
     lap_kctx_end(k, &lanes, NULL, NULL);
     lap_kctx_end(k, &loop, NULL, NULL);
@@ -323,12 +329,16 @@ lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, l
             batch[nb++] = r->batch.at[i];
         }
     }
-    lap_panels p = {.batch = {nb, batch}, .n_total = list_product(l, r->n), .k_total = list_product(l, r->k), .cols = cols};
+    lap_panels p = {.batch = {nb, batch},
+                    .n_total = list_product(l, r->n),
+                    .k_total = list_product(l, r->k),
+                    .cols = cols};
     p.n_panels = lap_dim_ceildiv(l->ctx, p.n_total, lap_dim_const(l->ctx, cols));
     lap_dim count = lap_dim_mul(l->ctx, lap_dim_mul(l->ctx, list_product(l, p.batch), p.n_panels),
                                 lap_dim_mul(l->ctx, p.k_total, lap_dim_const(l->ctx, cols)));
     bool once = lap_factors_static(l, &r->b);
-    p.buffer = lap_program_buffer(l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});
+    p.buffer = lap_program_buffer(
+        l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});
     bool was = l->is_static;
     l->is_static = once;
     pack_kernel(l, r, &p, loc);

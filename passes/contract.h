@@ -10,8 +10,14 @@
 
 enum { LAP_MAX_FACTORS = 16 };
 
-typedef struct lap_factors { uint32_t n; lap_ref at[LAP_MAX_FACTORS]; } lap_factors;
-typedef struct lap_axis_list { uint32_t n; const lap_axis *at; } lap_axis_list;
+typedef struct lap_factors {
+    uint32_t n;
+    lap_ref at[LAP_MAX_FACTORS];
+} lap_factors;
+typedef struct lap_axis_list {
+    uint32_t n;
+    const lap_axis *at;
+} lap_axis_list;
 
 typedef struct lap_roles {
     lap_factors a, b;
@@ -27,13 +33,24 @@ bool lap_factors_static(lap_lowering *l, const lap_factors *f);
 void lap_roles_swap(lap_roles *r);
 
 /* The flat address of a value that is a view of one stored f32 tensor, without conditions. */
-bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t *out_buffer, lap_coord *out_address);
+bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t *out_buffer,
+                      lap_coord *out_address);
 /* Product of the factors at coordinates given for axes by name; 0 where an axis of `k` is absent. */
-typedef struct lap_env_list { uint32_t n; const lap_axis *axes; const lap_coord *coords; } lap_env_list;
-lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask, bool zero_absent);
+typedef struct lap_env_list {
+    uint32_t n;
+    const lap_axis *axes;
+    const lap_coord *coords;
+} lap_env_list;
+lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask,
+                          bool zero_absent);
 
 /* Writes B's panels: [batch that B has][panel of n][k][cols], zero beyond n. Returns the buffer. */
-typedef struct lap_panels { uint32_t buffer; lap_axis_list batch; lap_dim n_total, k_total, n_panels; uint32_t cols; } lap_panels;
+typedef struct lap_panels {
+    uint32_t buffer;
+    lap_axis_list batch;
+    lap_dim n_total, k_total, n_panels;
+    uint32_t cols;
+} lap_panels;
 lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc);
 /* Element offset of panel p for the batch coordinates in env. */
 lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel);

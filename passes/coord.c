@@ -25,7 +25,10 @@ static void take_leaf(void *user, uint32_t id) { *(uint32_t *)user = id; }
 
 lap_coord lap_coord_const(lap_coords *c, int64_t value) { return out(lap_quasi_const(c->q, value)); }
 lap_coord lap_coord_dim(lap_coords *c, lap_dim d) { return out(lap_quasi_dim(c->q, d)); }
-lap_coord lap_coord_var(lap_coords *c, lap_ref index, lap_dim extent) { return out(lap_quasi_var(c->q, index.ix, extent)); }
+lap_coord lap_coord_var(lap_coords *c, lap_ref index, lap_dim extent)
+{
+    return out(lap_quasi_var(c->q, index.ix, extent));
+}
 
 lap_coord lap_coord_opaque(lap_coords *c, lap_ref value)
 {
@@ -39,15 +42,39 @@ lap_coord lap_coord_opaque(lap_coords *c, lap_ref value)
     return out(lap_quasi_opaque(c->q, value.ix));
 }
 
-lap_coord lap_coord_add(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_add(c->q, in(a), in(b))); }
-lap_coord lap_coord_sub(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_sub(c->q, in(a), in(b))); }
-lap_coord lap_coord_mul(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_mul(c->q, in(a), in(b))); }
-lap_coord lap_coord_floordiv(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_floordiv(c->q, in(a), in(b))); }
-lap_coord lap_coord_mod(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_mod(c->q, in(a), in(b))); }
-lap_coord lap_coord_min(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_min(c->q, in(a), in(b))); }
-lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b) { return out(lap_quasi_max(c->q, in(a), in(b))); }
+lap_coord lap_coord_add(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_add(c->q, in(a), in(b)));
+}
+lap_coord lap_coord_sub(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_sub(c->q, in(a), in(b)));
+}
+lap_coord lap_coord_mul(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_mul(c->q, in(a), in(b)));
+}
+lap_coord lap_coord_floordiv(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_floordiv(c->q, in(a), in(b)));
+}
+lap_coord lap_coord_mod(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_mod(c->q, in(a), in(b)));
+}
+lap_coord lap_coord_min(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_min(c->q, in(a), in(b)));
+}
+lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b)
+{
+    return out(lap_quasi_max(c->q, in(a), in(b)));
+}
 
-lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b) { return lap_quasi_compare(c->q, in(a), rel, in(b)); }
+lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b)
+{
+    return lap_quasi_compare(c->q, in(a), rel, in(b));
+}
 
 bool lap_coord_divides(lap_coords *c, lap_coord divisor)
 {
@@ -64,7 +91,7 @@ bool lap_coord_affine(lap_coords *c, lap_coord e, lap_coord var, lap_dim *out_st
     uint32_t id = 0;
     lap_quasi_leaves(c->q, in(var), take_leaf, &id);
     lap_qx rest;
-    if (id == 0) {                  /* an extent of 1: the variable is the constant 0 */
+    if (id == 0) { /* an extent of 1: the variable is the constant 0 */
         *out_stride = lap_dim_const(lap_graph_ctx(c->kernel), 0);
         *out_rest = e;
         return true;
@@ -79,15 +106,16 @@ static uint32_t make_dim(void *user, lap_dim d) { return lap_dim_node(((lap_coor
 static uint32_t make_leaf(void *user, uint32_t id)
 {
     (void)user;
-    LAP_ENSURE(id < UINT32_MAX - 4096);     /* stand-ins are never emitted */
+    LAP_ENSURE(id < UINT32_MAX - 4096); /* stand-ins are never emitted */
     return id;
 }
 
 static uint32_t make_binary(void *user, lap_quasi_op op, uint32_t a, uint32_t b)
 {
-    static const lap_fn fns[] = {[LAP_QUASI_ADD] = LAP_FN_ADD, [LAP_QUASI_SUB] = LAP_FN_SUB, [LAP_QUASI_MUL] = LAP_FN_MUL,
-                                 [LAP_QUASI_FLOORDIV] = LAP_FN_IDIV, [LAP_QUASI_MOD] = LAP_FN_MOD, [LAP_QUASI_MIN] = LAP_FN_MIN,
-                                 [LAP_QUASI_MAX] = LAP_FN_MAX};
+    static const lap_fn fns[] = {
+        [LAP_QUASI_ADD] = LAP_FN_ADD,       [LAP_QUASI_SUB] = LAP_FN_SUB, [LAP_QUASI_MUL] = LAP_FN_MUL,
+        [LAP_QUASI_FLOORDIV] = LAP_FN_IDIV, [LAP_QUASI_MOD] = LAP_FN_MOD, [LAP_QUASI_MIN] = LAP_FN_MIN,
+        [LAP_QUASI_MAX] = LAP_FN_MAX};
     return lap_map2(((lap_coords *)user)->kernel, fns[op], (lap_ref){a}, (lap_ref){b}).ix;
 }
 

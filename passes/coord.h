@@ -8,7 +8,9 @@
 
 #include "ir/kernel.h"
 
-typedef struct lap_coord { uint32_t ix; } lap_coord;
+typedef struct lap_coord {
+    uint32_t ix;
+} lap_coord;
 typedef struct lap_coords lap_coords;
 
 lap_coords *lap_coords_new(lap_graph *kernel);

@@ -4,7 +4,9 @@
 
 #include <string.h>
 
-typedef struct inlined { const lap_ref **results; } inlined;
+typedef struct inlined {
+    const lap_ref **results;
+} inlined;
 
 static lap_ref outer_value(void *user, lap_ref outer)
 {
@@ -17,10 +19,11 @@ static lap_ref inline_call(lap_rewrite *rw, const lap_node *old, lap_ref old_ref
     inlined *done = rw->user;
     if (old->op == LAP_OP_CALL) {
         const lap_region *body = lap_region_at(rw->from, old->regions[0]);
-        lap_ref *results = lap_arena_array(lap_graph_ctx(rw->to)->arena, body->n_results + 1, sizeof *results);
+        lap_ref *results =
+            lap_arena_array(lap_graph_ctx(rw->to)->arena, body->n_results + 1, sizeof *results);
         lap_region_inline(rw->to, rw->from, old->regions[0], new_args, outer_value, rw, results);
         done->results[old_ref.ix] = results;
-        return lap_const_b(rw->to, true);       /* nothing reads it: its results are replaced */
+        return lap_const_b(rw->to, true); /* nothing reads it: its results are replaced */
     }
     if (old->op == LAP_OP_RESULT && lap_node_at(rw->from, old->args[0])->op == LAP_OP_CALL) {
         const lap_node *call = lap_node_at(rw->from, old->args[0]);
@@ -47,7 +50,8 @@ static bool has_calls(const lap_graph *g)
 lap_graph *lap_inline_calls(lap_graph *g)
 {
     do {
-        inlined done = {lap_arena_array(lap_graph_ctx(g)->arena, lap_graph_n_nodes(g) + 1, sizeof(lap_ref *))};
+        inlined done = {
+            lap_arena_array(lap_graph_ctx(g)->arena, lap_graph_n_nodes(g) + 1, sizeof(lap_ref *))};
         g = lap_graph_rewrite(g, inline_call, &done);
     } while (g != NULL && has_calls(g));
     return g;

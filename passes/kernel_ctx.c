@@ -46,7 +46,8 @@ lap_ref lap_kctx_buffer(lap_kctx *k, uint32_t buffer)
         slot++;
     }
     if (slot == k->n_slots) {
-        lap_arena_grow(k->l->ctx->arena, &k->slot_buffers, k->n_slots, 1, &k->slot_capacity, sizeof(uint32_t));
+        lap_arena_grow(k->l->ctx->arena, &k->slot_buffers, k->n_slots, 1, &k->slot_capacity,
+                       sizeof(uint32_t));
         k->slot_buffers[k->n_slots++] = buffer;
     }
     return lap_k_global(k->k, slot, k->l->buffers[buffer].elem);
@@ -57,8 +58,8 @@ lap_ref lap_kctx_scratch(lap_kctx *k, lap_dtype elem, lap_dim count)
     return lap_k_scratch(k->k, k->n_scratch++, elem, count);
 }
 
-lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref extent, uint32_t n, const lap_ref *init,
-                        lap_coord *out_index)
+lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref extent, uint32_t n,
+                        const lap_ref *init, lap_coord *out_index)
 {
     LAP_ENSURE(k->depth < sizeof k->stack / sizeof *k->stack);
     lap_ref e = lap_ref_some(extent) ? extent : lap_dim_node(k->k, bound);
@@ -100,7 +101,8 @@ const char *lap_axes_text(lap_lowering *l, uint32_t n, const lap_axis *axes)
 {
     const char *text = "";
     for (uint32_t i = 0; i < n; i++) {
-        text = lap_arena_printf(l->ctx->arena, "%s%s%s", text, i > 0 ? " " : "", lap_text(l->ctx, axes[i].name));
+        text =
+            lap_arena_printf(l->ctx->arena, "%s%s%s", text, i > 0 ? " " : "", lap_text(l->ctx, axes[i].name));
     }
     return text;
 }
@@ -127,8 +129,12 @@ void lap_kctx_launch(lap_kctx *k, const char *what)
         fprintf(l->dump, "%-4s %-9s %-44s %s\n", lap_arena_printf(l->ctx->arena, "k%u", number), what,
                 k->roles != NULL ? k->roles : "", lap_loc_show(l->ctx, k->loc));
     }
-    lap_program_step(l, (lap_step){.kind = LAP_STEP_LAUNCH, .on_load = l->is_static, .counter = -1, .test = -1,
-                                   .launch = {.kernel = number, .n_buffers = k->n_slots, .buffers = k->slot_buffers}});
+    lap_program_step(
+        l, (lap_step){.kind = LAP_STEP_LAUNCH,
+                      .on_load = l->is_static,
+                      .counter = -1,
+                      .test = -1,
+                      .launch = {.kernel = number, .n_buffers = k->n_slots, .buffers = k->slot_buffers}});
 }
 
 lap_dim lap_dims_product(lap_ctx *ctx, uint32_t n, const lap_dim *sizes)

@@ -7,8 +7,16 @@
 
 #include <string.h>
 
-typedef struct row_part { const lap_part *p; uint32_t n_axes; lap_axis *axes; lap_coord *env; uint32_t n_keys; lap_names keys;
-                          lap_coord base; lap_dim size; } row_part;
+typedef struct row_part {
+    const lap_part *p;
+    uint32_t n_axes;
+    lap_axis *axes;
+    lap_coord *env;
+    uint32_t n_keys;
+    lap_names keys;
+    lap_coord base;
+    lap_dim size;
+} row_part;
 
 typedef struct row_job {
     lap_lowering *l;
@@ -18,8 +26,10 @@ typedef struct row_job {
     lap_norm norm;
     uint32_t n_parts;
     row_part *parts;
-    uint32_t n_rows; lap_axis *rows; lap_coord *row_env;
-    lap_ref scores;             /* scratch: all parts' keys, in a row */
+    uint32_t n_rows;
+    lap_axis *rows;
+    lap_coord *row_env;
+    lap_ref scores; /* scratch: all parts' keys, in a row */
     lap_ref max, safe, sum, scale, any;
 } row_job;
 
@@ -57,7 +67,8 @@ static lap_names order_keys(row_job *j, const row_part *part)
             bool waits = lap_names_has((lap_names){n, out}, keys.at[i]);
             const lap_node *count = lap_ref_some(a->count) ? lap_node_at(j->l->g, a->count) : NULL;
             for (uint32_t o = 0; count != NULL && o < keys.n && !waits; o++) {
-                waits = o != i && lap_node_axis(count, keys.at[o]) != NULL && !lap_names_has((lap_names){n, out}, keys.at[o]);
+                waits = o != i && lap_node_axis(count, keys.at[o]) != NULL &&
+                        !lap_names_has((lap_names){n, out}, keys.at[o]);
             }
             if (!waits) {
                 out[n++] = keys.at[i];
@@ -89,7 +100,7 @@ static void collect(row_job *j)
             }
         }
         add_axes(j->rows, &j->n_rows, p->axes, p->n_axes, &p->p->keys);
-        if (p->p->value >= 0) {         /* keys that only the value has still count */
+        if (p->p->value >= 0) { /* keys that only the value has still count */
             const lap_node *x = lap_node_at(l->g, j->n->args[p->p->value]);
             for (uint32_t a = 0; a < x->n_axes; a++) {
                 if (lap_names_has(p->p->keys, x->axes[a].name)) {
@@ -105,7 +116,11 @@ static const lap_coord *env_of(row_job *j, const row_part *p, lap_ref node)
     return lap_env_for(j->k, node, p->n_axes, p->axes, p->env);
 }
 
-typedef struct key_loops { uint32_t n; lap_k_loop at[64]; lap_coord flat; } key_loops;
+typedef struct key_loops {
+    uint32_t n;
+    lap_k_loop at[64];
+    lap_coord flat;
+} key_loops;
 
 /* Loops over a part's keys, the last in lanes where asked; acc is carried through. */
 static key_loops enter_keys(row_job *j, row_part *p, bool lanes, uint32_t n_acc, lap_ref *acc)
@@ -120,17 +135,20 @@ static key_loops enter_keys(row_job *j, row_part *p, bool lanes, uint32_t n_acc,
         lap_ref extent = LAP_NONE;
         if (lap_ref_some(a->count)) {
             lap_coord count = lap_pull(k, a->count, env_of(j, p, a->count), LAP_NONE).coord;
-            count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)), lap_coord_dim(k->c, a->size));
+            count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)),
+                                  lap_coord_dim(k->c, a->size));
             extent = lap_coord_ref(k->c, count);
         }
         lap_coord index;
         bool is_last = i + 1 == p->keys.n;
-        loops.at[i] = lap_kctx_for(k, is_last && lanes ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent, n_acc, carried, &index);
+        loops.at[i] = lap_kctx_for(k, is_last && lanes ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent,
+                                   n_acc, carried, &index);
         for (uint32_t c = 0; c < n_acc; c++) {
             carried[c] = loops.at[i].carried[c];
         }
         p->env[a - p->axes] = index;
-        loops.flat = lap_coord_add(k->c, lap_coord_mul(k->c, loops.flat, lap_coord_dim(k->c, a->size)), index);
+        loops.flat =
+            lap_coord_add(k->c, lap_coord_mul(k->c, loops.flat, lap_coord_dim(k->c, a->size)), index);
     }
     loops.n = p->keys.n;
     loops.flat = lap_coord_add(k->c, p->base, loops.flat);
@@ -147,7 +165,10 @@ static void leave_keys(row_job *j, key_loops *loops, lap_ref *acc)
     }
 }
 
-static lap_ref to_float(lap_kctx *k, lap_ref v) { return lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v); }
+static lap_ref to_float(lap_kctx *k, lap_ref v)
+{
+    return lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v);
+}
 
 static void score_part(row_job *j, row_part *p)
 {
@@ -198,7 +219,7 @@ static void statistics(row_job *j)
         score_part(j, &j->parts[i]);
     }
     lap_ref zero = lap_const_f(g, 0);
-    if (j->norm == LAP_NORM_SOFTMAX) {      /* scores of -inf alone count as no key */
+    if (j->norm == LAP_NORM_SOFTMAX) { /* scores of -inf alone count as no key */
         j->any = lap_map2(g, LAP_FN_NE, j->max, lap_const_f(g, -__builtin_inf()));
     }
     lap_ref finite = lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, j->max, lap_const_f(g, -__builtin_inf())),
@@ -230,7 +251,8 @@ static void store_row(row_job *j, lap_ref result, lap_ref value)
 static lap_ref weight_at(row_job *j, row_part *p, lap_coord flat)
 {
     lap_kctx *k = j->k;
-    lap_ref w = lap_map2(k->k, LAP_FN_MUL, lap_k_load(k->k, j->scores, lap_coord_ref(k->c, flat), LAP_NONE), j->scale);
+    lap_ref w = lap_map2(k->k, LAP_FN_MUL, lap_k_load(k->k, j->scores, lap_coord_ref(k->c, flat), LAP_NONE),
+                         j->scale);
     if (p->p->after >= 0) {
         lap_ref after = j->n->args[p->p->after];
         w = lap_map2(k->k, LAP_FN_MUL, w, to_float(k, lap_pull_ref(k, after, env_of(j, p, after), LAP_NONE)));
@@ -247,8 +269,10 @@ static void write_weights(row_job *j, row_part *p, lap_ref result)
     lap_coord flat = lap_coord_const(k->c, 0);
     for (uint32_t i = 0; i < p->keys.n; i++) {
         const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
-        loops[n] = lap_kctx_for(k, i + 1 == p->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &p->env[a - p->axes]);
-        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), p->env[a - p->axes]);
+        loops[n] = lap_kctx_for(k, i + 1 == p->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE,
+                                0, NULL, &p->env[a - p->axes]);
+        flat =
+            lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), p->env[a - p->axes]);
         n++;
     }
     lap_ref live = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
@@ -257,7 +281,7 @@ static void write_weights(row_job *j, row_part *p, lap_ref result)
         w = lap_map3(k->k, LAP_FN_SELECT, live, w, lap_const_f(k->k, 0));
     }
     lap_coord *env = lap_arena_array(j->l->ctx->arena, out->n_axes + 1, sizeof *env);
-    for (uint32_t i = 0; i < out->n_axes; i++) {        /* rows of all parts, keys of this one */
+    for (uint32_t i = 0; i < out->n_axes; i++) { /* rows of all parts, keys of this one */
         const lap_axis *row = lap_axis_find(j->rows, j->n_rows, out->axes[i].name);
         env[i] = row != NULL ? j->row_env[row - j->rows]
                              : p->env[lap_axis_find(p->axes, p->n_axes, out->axes[i].name) - p->axes];
@@ -283,13 +307,15 @@ static void write_out(row_job *j, lap_ref result)
         n_wide += lap_axis_find(j->rows, j->n_rows, plan->order[i]) == NULL;
     }
     for (uint32_t i = 0; i < plan->n_order; i++) {
-        const lap_axis *a = lap_node_axis(out, plan->order[i]), *row = lap_axis_find(j->rows, j->n_rows, plan->order[i]);
+        const lap_axis *a = lap_node_axis(out, plan->order[i]),
+                       *row = lap_axis_find(j->rows, j->n_rows, plan->order[i]);
         if (row != NULL) {
             env[a - out->axes] = j->row_env[row - j->rows];
             continue;
         }
         bool is_last = ++seen == n_wide;
-        loops[n++] = lap_kctx_for(k, is_last ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &env[a - out->axes]);
+        loops[n++] = lap_kctx_for(k, is_last ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL,
+                                  &env[a - out->axes]);
     }
     lap_ref acc = lap_const_f(k->k, 0);
     for (uint32_t i = 0; i < j->n_parts; i++) {
@@ -302,12 +328,17 @@ static void write_out(row_job *j, lap_ref result)
         const lap_node *v = lap_node_at(l->g, value);
         lap_coord *sub = lap_arena_array(l->ctx->arena, v->n_axes + 1, sizeof *sub);
         for (uint32_t a = 0; a < v->n_axes; a++) {
-            const lap_axis *key = lap_names_has(p->p->keys, v->axes[a].name) ? lap_axis_find(p->axes, p->n_axes, v->axes[a].name) : NULL;
-            sub[a] = key != NULL ? p->env[key - p->axes] : env[lap_node_axis(out, v->axes[a].name) - out->axes];
+            const lap_axis *key = lap_names_has(p->p->keys, v->axes[a].name)
+                                      ? lap_axis_find(p->axes, p->n_axes, v->axes[a].name)
+                                      : NULL;
+            sub[a] =
+                key != NULL ? p->env[key - p->axes] : env[lap_node_axis(out, v->axes[a].name) - out->axes];
         }
         /* keys that count nothing are not read: their place may not exist */
         lap_ref weight = lap_k_load(k->k, j->scores, lap_coord_ref(k->c, keys.flat), LAP_NONE);
-        lap_ref live = lap_plan_of(l, value)->may_fail || p->p->where >= 0 ? lap_map2(k->k, LAP_FN_NE, weight, lap_const_f(k->k, 0)) : LAP_NONE;
+        lap_ref live = lap_plan_of(l, value)->may_fail || p->p->where >= 0
+                           ? lap_map2(k->k, LAP_FN_NE, weight, lap_const_f(k->k, 0))
+                           : LAP_NONE;
         lap_ref x = to_float(k, lap_pull_ref(k, value, sub, live));
         lap_ref term = lap_map2(k->k, LAP_FN_MUL, weight_at(j, p, keys.flat), x);
         if (lap_ref_some(live)) {
@@ -332,7 +363,8 @@ static void start_rows(row_job *j)
 {
     lap_lowering *l = j->l;
     lap_kctx *k = j->k;
-    lap_dim *sizes = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *sizes), total = lap_dim_const(l->ctx, 0);
+    lap_dim *sizes = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *sizes),
+            total = lap_dim_const(l->ctx, 0);
     for (uint32_t i = 0; i < j->n_rows; i++) {
         sizes[i] = j->rows[i].size;
     }
@@ -364,7 +396,8 @@ static void attend_rows(lap_lowering *l, lap_ref op)
     j.k = lap_kctx_new(l, j.n->loc);
     start_rows(&j);
     statistics(&j);
-    store_row(&j, lap_result_named(l, op, "max"), j.norm == LAP_NORM_SOFTMAX ? j.max : lap_const_f(j.k->k, 0));
+    store_row(&j, lap_result_named(l, op, "max"),
+              j.norm == LAP_NORM_SOFTMAX ? j.max : lap_const_f(j.k->k, 0));
     store_row(&j, lap_result_named(l, op, "sum"), j.sum);
     lap_ref lse = lap_result_named(l, op, "lse");
     if (lap_ref_some(lse)) {

@@ -18,7 +18,7 @@ typedef struct job {
     lap_tiles t;
     lap_panels b;
     lap_ref acc;
-    uint32_t panels;                /* of a group */
+    uint32_t panels; /* of a group */
 } job;
 
 /* Rows of the tile: the result at (row, column), reading the contraction from acc. */
@@ -29,9 +29,11 @@ static void epilogue(job *j, lap_coord m, lap_coord rows, lap_coord n0, lap_ref 
     const lap_node *node = lap_node_at(l->g, j->node), *reduce = lap_node_at(l->g, j->reduce);
     const lap_plan_node *plan = lap_plan_of(l, j->node);
     lap_coord row, column;
-    lap_k_loop over_rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(l->ctx, j->t.rows), lap_coord_ref(k->c, rows), 0, NULL, &row);
+    lap_k_loop over_rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(l->ctx, j->t.rows),
+                                        lap_coord_ref(k->c, rows), 0, NULL, &row);
     lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, m, row));
-    lap_k_loop over_cols = lap_kctx_for(k, LAP_LOOP_VECTOR, lap_dim_const(l->ctx, j->t.cols), n_cols, 0, NULL, &column);
+    lap_k_loop over_cols =
+        lap_kctx_for(k, LAP_LOOP_VECTOR, lap_dim_const(l->ctx, j->t.cols), n_cols, 0, NULL, &column);
     lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, n0, column));
     lap_coord *inner = lap_arena_array(l->ctx->arena, reduce->n_axes + 1, sizeof *inner);
     lap_coord *env = lap_arena_array(l->ctx->arena, node->n_axes + 1, sizeof *env);
@@ -62,11 +64,14 @@ static void panels(job *j, lap_coord group)
     lap_coord p, tile;
     lap_coord first = lap_coord_mul(k->c, group, lap_coord_const(k->c, j->panels));
     lap_coord n_panels = lap_coord_clip(k, j->b.n_panels, first, j->panels);
-    lap_k_loop over_panels = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->panels), lap_coord_ref(k->c, n_panels), 0, NULL, &p);
+    lap_k_loop over_panels = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->panels),
+                                          lap_coord_ref(k->c, n_panels), 0, NULL, &p);
     lap_coord panel = lap_coord_add(k->c, first, p);
     lap_coord b0 = lap_panel_offset(k, &j->b, &j->t.env, panel);
-    lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, TILES_PER_BLOCK), lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols), lap_kctx_buffer(k, j->b.buffer), b0);
+    lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, TILES_PER_BLOCK),
+                                         lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
+    lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols),
+                  lap_kctx_buffer(k, j->b.buffer), b0);
     lap_coord n0 = lap_coord_mul(k->c, panel, lap_coord_const(k->c, j->t.cols));
     lap_ref n_cols = LAP_NONE;
     lap_dim all = lap_dim_mul(ctx, j->b.n_panels, lap_dim_const(ctx, j->t.cols));
@@ -89,7 +94,8 @@ static void choose_sides(job *j, lap_roles *r)
     }
     lap_name fastest = plan->order[plan->n_order - 1];
     for (uint32_t i = 0; i < reduce->n_axes; i++) {
-        if (lap_name_same(plan->anchor_names[i], fastest) && lap_axis_find(r->m.at, r->m.n, reduce->axes[i].name) != NULL) {
+        if (lap_name_same(plan->anchor_names[i], fastest) &&
+            lap_axis_find(r->m.at, r->m.n, reduce->axes[i].name) != NULL) {
             lap_roles_swap(r);
             return;
         }

@@ -80,7 +80,10 @@ void lap_lower_topk(lap_lowering *l, lap_ref node)
     }
     lap_coord count = lap_coord_dim(k->c, along->size);
     if (lap_ref_some(along->count)) {
-        count = clamp(k, lap_pull(k, along->count, lap_env_for(k, along->count, x->n_axes, x->axes, env), LAP_NONE).coord, along->size);
+        count = clamp(
+            k,
+            lap_pull(k, along->count, lap_env_for(k, along->count, x->n_axes, x->axes, env), LAP_NONE).coord,
+            along->size);
     }
     bool is_float = lap_dtype_compute(x->dtype) == LAP_F32;
     lap_ref keys = lap_kctx_scratch(k, is_float ? LAP_F32 : LAP_I64, along->size);
@@ -100,7 +103,8 @@ void lap_lower_topk(lap_lowering *l, lap_ref node)
         kept = lap_coord_min(k->c, lap_coord_max(k->c, asked, lap_coord_const(k->c, 0)), kept);
     }
     lap_ref zero = lap_const_i(k->k, 0);
-    lap_k_sort(k->k, keys, zero, lap_coord_ref(k->c, count), order, zero, lap_coord_ref(k->c, kept), lap_attr_i(n, LAP_ATTR_SMALLEST, 0) != 0);
+    lap_k_sort(k->k, keys, zero, lap_coord_ref(k->c, count), order, zero, lap_coord_ref(k->c, kept),
+               lap_attr_i(n, LAP_ATTR_SMALLEST, 0) != 0);
     for (uint32_t r = 0; r < n_results; r++) {
         topk_write(k, node, results[r], keys, order, kept, n_rows, rows, coords);
     }
@@ -109,8 +113,16 @@ void lap_lower_topk(lap_lowering *l, lap_ref node)
 
 /* ---- scatter ---- */
 
-typedef struct scatter_job { lap_lowering *l; lap_kctx *k; lap_ref node; const lap_node *n; lap_names over, target;
-    uint32_t n_src; lap_axis *src; lap_coord *at; } scatter_job;
+typedef struct scatter_job {
+    lap_lowering *l;
+    lap_kctx *k;
+    lap_ref node;
+    const lap_node *n;
+    lap_names over, target;
+    uint32_t n_src;
+    lap_axis *src;
+    lap_coord *at;
+} scatter_job;
 
 static void scatter_axes(scatter_job *j)
 {
@@ -139,7 +151,9 @@ static lap_ref base_value(lap_kctx *k, const lap_node *n)
     const lap_scalar s = lap_node_attr(n, LAP_ATTR_BASE)->scalar;
     lap_dtype t = lap_dtype_compute(n->dtype);
     double v = s.dtype == LAP_F32 ? s.f : (double)s.i;
-    return t == LAP_F32 ? lap_const_f(k->k, v) : t == LAP_I64 ? lap_const_i(k->k, s.dtype == LAP_F32 ? (int64_t)s.f : s.i) : lap_const_b(k->k, v != 0);
+    return t == LAP_F32   ? lap_const_f(k->k, v)
+           : t == LAP_I64 ? lap_const_i(k->k, s.dtype == LAP_F32 ? (int64_t)s.f : s.i)
+                          : lap_const_b(k->k, v != 0);
 }
 
 /* Fills the targets of this grid point with the base. */
@@ -152,7 +166,8 @@ static void scatter_fill(scatter_job *j, lap_coord *env)
         loops[n++] = lap_kctx_for(j->k, LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &env[a - j->n->axes]);
     }
     lap_ref at = lap_coord_ref(j->k->c, lap_address(j->k, j->node, env));
-    lap_k_store(j->k->k, lap_kctx_buffer(j->k, lap_plan_of(j->l, j->node)->buffer), at, base_value(j->k, j->n), LAP_NONE);
+    lap_k_store(j->k->k, lap_kctx_buffer(j->k, lap_plan_of(j->l, j->node)->buffer), at,
+                base_value(j->k, j->n), LAP_NONE);
     while (n > 0) {
         lap_kctx_end(j->k, &loops[--n], NULL, NULL);
     }
@@ -167,7 +182,8 @@ static void scatter_update(scatter_job *j, lap_coord *env)
         const lap_axis *a = lap_node_axis(j->n, j->target.at[t]);
         lap_ref arg = j->n->args[1 + t];
         lap_val v = lap_pull(k, arg, lap_env_for(k, arg, j->n_src, j->src, j->at), live);
-        env[a - j->n->axes] = v.is_coord ? v.coord : lap_coord_opaque(k->c, lap_map1(k->k, LAP_FN_INT, v.ref));
+        env[a - j->n->axes] =
+            v.is_coord ? v.coord : lap_coord_opaque(k->c, lap_map1(k->k, LAP_FN_INT, v.ref));
     }
     lap_ref inside = live;
     for (uint32_t t = 0; t < j->target.n; t++) {

@@ -12,13 +12,15 @@ enum { LANES_ENOUGH = 16 };
 lap_dest lap_dest_of(lap_lowering *l, lap_ref node)
 {
     const lap_plan_node *p = lap_plan_of(l, node);
-    return (lap_dest){.buffer = p->buffer, .n = p->n_order, .order = p->order, .size = p->size, .stride = p->stride};
+    return (lap_dest){
+        .buffer = p->buffer, .n = p->n_order, .order = p->order, .size = p->size, .stride = p->stride};
 }
 
 lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t n, const lap_name *order)
 {
     const lap_node *x = lap_node_at(l->g, node);
-    lap_dim *size = lap_arena_array(l->ctx->arena, n + 1, sizeof *size), *stride = lap_arena_array(l->ctx->arena, n + 1, sizeof *stride);
+    lap_dim *size = lap_arena_array(l->ctx->arena, n + 1, sizeof *size),
+            *stride = lap_arena_array(l->ctx->arena, n + 1, sizeof *stride);
     lap_dim below = lap_dim_const(l->ctx, 1);
     for (uint32_t i = n; i-- > 0;) {
         const lap_axis *a = lap_node_axis(x, order[i]);
@@ -32,7 +34,12 @@ lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t 
 
 /* Splits the destination's axes: the first `n_grid` of `order` run in the grid, then serial loops,
  * then the last n_lanes together in lanes. */
-typedef struct map_shape { uint32_t n; lap_name *order; lap_dim *size, *stride; uint32_t n_grid, n_lanes; } map_shape;
+typedef struct map_shape {
+    uint32_t n;
+    lap_name *order;
+    lap_dim *size, *stride;
+    uint32_t n_grid, n_lanes;
+} map_shape;
 
 static map_shape choose_shape(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own)
 {
@@ -56,13 +63,14 @@ static map_shape choose_shape(lap_lowering *l, lap_ref node, const lap_dest *des
         int64_t lanes = 1, size;
         while (s.n_grid > 0 && lanes < LANES_ENOUGH) {
             s.n_grid--;
-            lanes = lap_dim_is_const(l->ctx, s.size[s.n_grid], &size) && size < LANES_ENOUGH ? lanes * size : LANES_ENOUGH;
+            lanes = lap_dim_is_const(l->ctx, s.size[s.n_grid], &size) && size < LANES_ENOUGH ? lanes * size
+                                                                                             : LANES_ENOUGH;
         }
         s.n_lanes = s.n - s.n_grid;
     } else {
         s.n_lanes = s.n > s.n_grid ? 1 : 0;
     }
-    if (l->buffers[dest->buffer].elem == LAP_I4) {      /* packed pairs: one iteration writes all, in order */
+    if (l->buffers[dest->buffer].elem == LAP_I4) { /* packed pairs: one iteration writes all, in order */
         s.n_grid = s.n_lanes = 0;
     }
     return s;
@@ -77,8 +85,9 @@ static void enter_row(lap_kctx *k, lap_ref node, const map_shape *s, const lap_c
         const lap_node *n = lap_node_at(l->g, r);
         const lap_plan_node *p = lap_plan_of(l, r);
         const lap_name *names;
-        if (n->op != LAP_OP_REDUCE || p->kind != LAP_STORE_INLINE || !p->is_live || !lap_ref_same(p->home, node) || p->n_homes != 1 ||
-            p->is_contraction || !lap_plan_trace(l, r, node, &names)) {
+        if (n->op != LAP_OP_REDUCE || p->kind != LAP_STORE_INLINE || !p->is_live ||
+            !lap_ref_same(p->home, node) || p->n_homes != 1 || p->is_contraction ||
+            !lap_plan_trace(l, r, node, &names)) {
             continue;
         }
         lap_coord *env = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *env);
@@ -97,14 +106,15 @@ static void enter_row(lap_kctx *k, lap_ref node, const map_shape *s, const lap_c
     }
 }
 
-static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool own, const map_shape *s, const lap_coord *coords)
+static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool own, const map_shape *s,
+                          const lap_coord *coords)
 {
     const lap_node *n = lap_node_at(k->l->g, node);
     lap_coord *env = lap_arena_array(k->l->ctx->arena, n->n_axes + 1, sizeof *env);
     lap_coord address = lap_coord_const(k->c, 0);
     for (uint32_t i = 0; i < s->n; i++) {
         const lap_axis *a = lap_node_axis(n, s->order[i]);
-        if (a != NULL) {        /* else the value is the same all along the axis */
+        if (a != NULL) { /* else the value is the same all along the axis */
             env[a - n->axes] = coords[i];
         }
         lap_coord step = lap_coord_mul(k->c, coords[i], lap_coord_dim(k->c, s->stride[i]));
@@ -117,7 +127,9 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
     lap_ref mask = present;
     if (dest->zero_absent && lap_ref_some(present)) {
         lap_dtype t = lap_node_at(k->k, value)->dtype;
-        lap_ref zero = t == LAP_F32 ? lap_const_f(k->k, 0) : t == LAP_I64 ? lap_const_i(k->k, 0) : lap_const_b(k->k, false);
+        lap_ref zero = t == LAP_F32   ? lap_const_f(k->k, 0)
+                       : t == LAP_I64 ? lap_const_i(k->k, 0)
+                                      : lap_const_b(k->k, false);
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
         mask = LAP_NONE;
     }

@@ -39,7 +39,8 @@ static int32_t crop_cell(lap_lowering *l, const lap_output *o, lap_names group)
     if (!is_cut) {
         return -1;
     }
-    uint32_t cell = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = LAP_I64, .count = lap_dim_const(l->ctx, 1)});
+    uint32_t cell = lap_program_buffer(
+        l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = LAP_I64, .count = lap_dim_const(l->ctx, 1)});
     lap_kctx *k = lap_kctx_new(l, o->loc);
     lap_kctx_grid(k, lap_dim_const(l->ctx, 1));
     lap_coord total = lap_coord_const(k->c, 1);
@@ -56,10 +57,11 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
 {
     const lap_node *v = lap_node_at(l->g, o->value);
     lap_kctx *k = lap_kctx_new(l, o->loc);
-    bool is_packed = l->buffers[d->buffer].elem == LAP_I4;      /* pairs share a byte: in order */
+    bool is_packed = l->buffers[d->buffer].elem == LAP_I4; /* pairs share a byte: in order */
     lap_dim total = lap_dims_product(l->ctx, d->n, d->size), one = lap_dim_const(l->ctx, 1);
     lap_coord flat = lap_kctx_grid(k, is_packed ? one : total);
-    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_SERIAL, is_packed ? total : one, LAP_NONE, 0, NULL, is_packed ? &flat : &(lap_coord){0});
+    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_SERIAL, is_packed ? total : one, LAP_NONE, 0, NULL,
+                                   is_packed ? &flat : &(lap_coord){0});
     lap_coord *coords = lap_arena_array(l->ctx->arena, d->n + 1, sizeof *coords);
     lap_coord *env = lap_arena_array(l->ctx->arena, d->n + 1, sizeof *env);
     lap_coord_split(k, flat, d->n, d->size, coords);
@@ -74,7 +76,8 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
             stride = lap_coord_dim(k->c, d->stride[i]);
             env[axis - v->axes] = coords[i];
             if (lap_ref_some(crop_count(o, axis->name))) {
-                lap_ref below = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, coords[i]), lap_coord_ref(k->c, extent));
+                lap_ref below =
+                    lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, coords[i]), lap_coord_ref(k->c, extent));
                 kept = lap_mask_both(k, kept, below);
             }
         }
@@ -84,7 +87,9 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
     lap_ref value = lap_pull_ref(k, o->value, env, present);
     if (lap_ref_some(present)) {
         lap_dtype t = lap_node_at(k->k, value)->dtype;
-        lap_ref zero = t == LAP_F32 ? lap_const_f(k->k, 0) : t == LAP_I64 ? lap_const_i(k->k, 0) : lap_const_b(k->k, false);
+        lap_ref zero = t == LAP_F32   ? lap_const_f(k->k, 0)
+                       : t == LAP_I64 ? lap_const_i(k->k, 0)
+                                      : lap_const_b(k->k, false);
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
     }
     lap_k_store(k->k, lap_kctx_buffer(k, d->buffer), lap_coord_ref(k->c, address), value, kept);
@@ -102,18 +107,23 @@ static void lower_output(lap_lowering *l, uint32_t number)
         crop[a] = crop_cell(l, o, o->layout.groups[a]);
         has_cut_group = has_cut_group || (crop[a] >= 0 && o->layout.groups[a].n > 1);
     }
-    l->outputs[number] = (lap_leaf){.name = o->name, .dtype = v->dtype, .rank = o->layout.n,
-                                    .shape = lap_layout_shape(l, o->layout, v), .loc = o->loc, .crop = crop};
+    l->outputs[number] = (lap_leaf){.name = o->name,
+                                    .dtype = v->dtype,
+                                    .rank = o->layout.n,
+                                    .shape = lap_layout_shape(l, o->layout, v),
+                                    .loc = o->loc,
+                                    .crop = crop};
     const lap_plan_node *p = lap_plan_of(l, o->value);
-    if (p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_LEAF && l->buffers[p->buffer].kind == LAP_BUF_OUTPUT &&
-        l->buffers[p->buffer].leaf == number) {
-        return;         /* written in place */
+    if (p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_LEAF &&
+        l->buffers[p->buffer].kind == LAP_BUF_OUTPUT && l->buffers[p->buffer].leaf == number) {
+        return; /* written in place */
     }
     const lap_name *order;
     uint32_t rank = lap_layout_order(l, o->layout, &order);
     lap_dest d = lap_dest_make(l, o->value, 0, rank, order);
     lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
-    d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_OUTPUT, .elem = v->dtype, .count = count, .leaf = number});
+    d.buffer = lap_program_buffer(
+        l, (lap_buffer){.kind = LAP_BUF_OUTPUT, .elem = v->dtype, .count = count, .leaf = number});
     d.zero_absent = true;
     if (has_cut_group) {
         copy_cut(l, o, &d);

@@ -18,7 +18,8 @@ static bool is_safe_source(lap_lowering *l, lap_ref value, lap_region_id region)
 {
     const lap_node *n = lap_node_at(l->g, value);
     const lap_plan_node *p = lap_plan_of(l, value);
-    return n->op != LAP_OP_PARAM && n->region.ix == region.ix && (p->kind == LAP_STORE_MAP || p->kind == LAP_STORE_CONTRACT || p->kind == LAP_STORE_ROOT);
+    return n->op != LAP_OP_PARAM && n->region.ix == region.ix &&
+           (p->kind == LAP_STORE_MAP || p->kind == LAP_STORE_CONTRACT || p->kind == LAP_STORE_ROOT);
 }
 
 /* New states into the buffers of the parameters. */
@@ -43,14 +44,17 @@ static void replace_states(lap_lowering *l, lap_region_id region, uint32_t n_sta
             copy_into(l, body->results[i], body->params[i]);
         } else {
             uint32_t to = lap_plan_of(l, body->params[i])->buffer;
-            lap_program_step(l, (lap_step){.kind = LAP_STEP_COPY, .counter = -1, .test = -1, .from = second[i].buffer, .to = to});
+            lap_program_step(
+                l, (lap_step){
+                       .kind = LAP_STEP_COPY, .counter = -1, .test = -1, .from = second[i].buffer, .to = to});
         }
     }
 }
 
 static uint32_t scalar_buffer(lap_lowering *l, lap_dtype t)
 {
-    return lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = t, .count = lap_dim_const(l->ctx, 1)});
+    return lap_program_buffer(
+        l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = t, .count = lap_dim_const(l->ctx, 1)});
 }
 
 static void start_states(lap_lowering *l, const lap_node *n, const lap_region *body, uint32_t n_states)
@@ -59,7 +63,7 @@ static void start_states(lap_lowering *l, const lap_node *n, const lap_region *b
         lap_plan_of(l, body->params[i])->kind = LAP_STORE_ROOT;
         lap_place_node(l, body->params[i]);
         lap_buffer *state = &l->buffers[lap_plan_of(l, body->params[i])->buffer];
-        state->elem = lap_dtype_compute(state->elem);       /* only the start is rounded */
+        state->elem = lap_dtype_compute(state->elem); /* only the start is rounded */
         copy_into(l, n->args[i], body->params[i]);
     }
 }
@@ -69,7 +73,8 @@ static void write_emitted(lap_lowering *l, lap_ref value, lap_ref result, lap_na
 {
     lap_dest d = lap_dest_of(l, result);
     lap_name *order = lap_arena_array(l->ctx->arena, d.n + 1, sizeof *order);
-    lap_dim *size = lap_arena_array(l->ctx->arena, d.n + 1, sizeof *size), *stride = lap_arena_array(l->ctx->arena, d.n + 1, sizeof *stride);
+    lap_dim *size = lap_arena_array(l->ctx->arena, d.n + 1, sizeof *size),
+            *stride = lap_arena_array(l->ctx->arena, d.n + 1, sizeof *stride);
     uint32_t n = 0;
     for (uint32_t i = 0; i < d.n; i++) {
         if (lap_name_same(d.order[i], along)) {
@@ -80,8 +85,14 @@ static void write_emitted(lap_lowering *l, lap_ref value, lap_ref result, lap_na
         size[n] = d.size[i];
         stride[n++] = d.stride[i];
     }
-    d = (lap_dest){.buffer = d.buffer, .n = n, .order = order, .size = size, .stride = stride, .has_counter = true,
-                   .counter = counter, .counter_stride = d.counter_stride};
+    d = (lap_dest){.buffer = d.buffer,
+                   .n = n,
+                   .order = order,
+                   .size = size,
+                   .stride = stride,
+                   .has_counter = true,
+                   .counter = counter,
+                   .counter_stride = d.counter_stride};
     lap_lower_map(l, value, &d, false);
 }
 
@@ -95,7 +106,8 @@ static void finish(lap_lowering *l, lap_ref op, lap_steps *outer, lap_step s, co
     lap_program_step(l, s);
 }
 
-static void copy_last(lap_lowering *l, lap_ref op, const lap_region *body, lap_names states, const char *prefix)
+static void copy_last(lap_lowering *l, lap_ref op, const lap_region *body, lap_names states,
+                      const char *prefix)
 {
     for (uint32_t i = 0; i < states.n; i++) {
         const char *name = lap_arena_printf(l->ctx->arena, "%s%s", prefix, lap_text(l->ctx, states.at[i]));
@@ -137,8 +149,12 @@ static void lower_scan(lap_lowering *l, lap_ref op)
         }
     }
     replace_states(l, n->regions[0], states.n);
-    finish(l, op, outer, (lap_step){.limit = lap_attr_dim(n, LAP_ATTR_STEPS), .counter = (int32_t)counter, .test = -1,
-                                    .reverse = lap_attr_i(n, LAP_ATTR_REVERSE, 0) != 0}, &inner);
+    finish(l, op, outer,
+           (lap_step){.limit = lap_attr_dim(n, LAP_ATTR_STEPS),
+                      .counter = (int32_t)counter,
+                      .test = -1,
+                      .reverse = lap_attr_i(n, LAP_ATTR_REVERSE, 0) != 0},
+           &inner);
     copy_last(l, op, body, states, "last_");
 }
 
@@ -156,7 +172,12 @@ static void lower_loop(lap_lowering *l, lap_ref op)
     lap_lower_map(l, body->results[states.n], &d, false);
     uint32_t n_test = inner.n;
     replace_states(l, n->regions[0], states.n);
-    finish(l, op, outer, (lap_step){.limit = lap_attr_dim(n, LAP_ATTR_LIMIT), .counter = (int32_t)counter, .test = (int32_t)test, .n_test = n_test}, &inner);
+    finish(l, op, outer,
+           (lap_step){.limit = lap_attr_dim(n, LAP_ATTR_LIMIT),
+                      .counter = (int32_t)counter,
+                      .test = (int32_t)test,
+                      .n_test = n_test},
+           &inner);
     copy_last(l, op, body, states, "");
 }
 
@@ -184,15 +205,26 @@ static void lower_branch(lap_lowering *l, lap_ref op)
     lap_dest d = lap_dest_make(l, n->args[0], test, 0, NULL);
     lap_lower_map(l, n->args[0], &d, false);
     lap_steps yes = lower_arm(l, op, n->regions[0]), no = lower_arm(l, op, n->regions[1]);
-    lap_program_step(l, (lap_step){.kind = LAP_STEP_BRANCH, .counter = -1, .test = (int32_t)test, .n_body = yes.n, .body = yes.at,
-                                   .n_other = no.n, .other = no.at});
+    lap_program_step(l, (lap_step){.kind = LAP_STEP_BRANCH,
+                                   .counter = -1,
+                                   .test = (int32_t)test,
+                                   .n_body = yes.n,
+                                   .body = yes.at,
+                                   .n_other = no.n,
+                                   .other = no.at});
 }
 
 void lap_lower_region_op(lap_lowering *l, lap_ref op)
 {
     switch (lap_node_at(l->g, op)->op) {
-    case LAP_OP_SCAN: lower_scan(l, op); break;
-    case LAP_OP_LOOP: lower_loop(l, op); break;
-    default: lower_branch(l, op); break;
+    case LAP_OP_SCAN:
+        lower_scan(l, op);
+        break;
+    case LAP_OP_LOOP:
+        lower_loop(l, op);
+        break;
+    default:
+        lower_branch(l, op);
+        break;
     }
 }

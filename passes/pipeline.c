@@ -10,7 +10,10 @@
 
 typedef lap_graph *graph_pass(lap_graph *g);
 
-static const struct { const char *name; graph_pass *run; } graph_passes[] = {
+static const struct {
+    const char *name;
+    graph_pass *run;
+} graph_passes[] = {
     {"inline-calls", lap_inline_calls},
 };
 

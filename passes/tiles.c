@@ -64,7 +64,8 @@ static bool a_is_affine(lap_tiles *t)
     const lap_coord *env = lap_env_for(t->k, t->r.a.at[0], t->env.n, t->axes, t->coords);
     lap_coord address, rest;
     return lap_view_address(t->k, t->r.a.at[0], env, &t->a_buffer, &address) &&
-           lap_coord_affine(t->k->c, address, m, &t->a_sm, &rest) && lap_coord_affine(t->k->c, rest, k, &t->a_sk, &t->a_rest);
+           lap_coord_affine(t->k->c, address, m, &t->a_sm, &rest) &&
+           lap_coord_affine(t->k->c, rest, k, &t->a_sk, &t->a_rest);
 }
 
 /* Orders k so that A's fastest axis comes last: packing then reads along memory. */
@@ -101,7 +102,8 @@ static void collect_axes(lap_tiles *t)
     t->coords = lap_arena_array(t->l->ctx->arena, total + 1, sizeof *t->coords);
     for (int i = 0; i < 4; i++) {
         for (uint32_t a = 0; a < lists[i].n; a++) {
-            t->coords[t->env.n] = lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 8 - t->env.n}, lists[i].at[a].size);
+            t->coords[t->env.n] =
+                lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 8 - t->env.n}, lists[i].at[a].size);
             t->axes[t->env.n++] = lists[i].at[a];
         }
     }
@@ -142,18 +144,23 @@ void lap_tiles_plan(lap_tiles *t)
         t->outer[t->n_outer++] = t->r.m.at[i];
     }
     LAP_ENSURE(t->n_outer <= 60);
-    t->k->roles = lap_arena_printf(t->l->ctx->arena, "batch=(%s) m=(%s) n=(%s) k=(%s)%s", lap_axes_text(t->l, t->n_outer, t->outer),
-                                   lap_axes_text(t->l, t->m.n, t->m.at), lap_axes_text(t->l, t->r.n.n, t->r.n.at),
-                                   lap_axes_text(t->l, t->r.k.n, t->r.k.at), t->a_direct ? "" : " packed");
+    t->k->roles = lap_arena_printf(
+        t->l->ctx->arena, "batch=(%s) m=(%s) n=(%s) k=(%s)%s", lap_axes_text(t->l, t->n_outer, t->outer),
+        lap_axes_text(t->l, t->m.n, t->m.at), lap_axes_text(t->l, t->r.n.n, t->r.n.at),
+        lap_axes_text(t->l, t->r.k.n, t->r.k.at), t->a_direct ? "" : " packed");
 }
 
-static lap_dim block_rows(const lap_tiles *t) { return lap_dim_const(t->l->ctx, (int64_t)t->rows * t->tiles_per_block); }
+static lap_dim block_rows(const lap_tiles *t)
+{
+    return lap_dim_const(t->l->ctx, (int64_t)t->rows * t->tiles_per_block);
+}
 
 static void pack_a(lap_tiles *t)
 {
     lap_kctx *k = t->k;
     lap_coord row;
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, block_rows(t), lap_coord_ref(k->c, t->m_rows), 0, NULL, &row);
+    lap_k_loop rows =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, block_rows(t), lap_coord_ref(k->c, t->m_rows), 0, NULL, &row);
     lap_tiles_split(t, t->m, lap_coord_add(k->c, t->m0, row));
     lap_k_loop loops[64];
     uint32_t n = t->r.k.n;
@@ -161,7 +168,8 @@ static void pack_a(lap_tiles *t)
     lap_coord flat = lap_coord_mul(k->c, row, lap_coord_dim(k->c, t->k_total)), at = lap_coord_const(k->c, 0);
     for (uint32_t i = 0; i < n; i++) {
         lap_coord c;
-        loops[i] = lap_kctx_for(k, i + 1 == n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, t->r.k.at[i].size, LAP_NONE, 0, NULL, &c);
+        loops[i] = lap_kctx_for(k, i + 1 == n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, t->r.k.at[i].size,
+                                LAP_NONE, 0, NULL, &c);
         *lap_tiles_coord(t, t->r.k.at[i].name) = c;
         at = lap_coord_add(k->c, lap_coord_mul(k->c, at, lap_coord_dim(k->c, t->r.k.at[i].size)), c);
     }
@@ -191,7 +199,7 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
     t->m_rows = lap_coord_clip(t->k, t->m_total, t->m0, (int64_t)t->rows * t->tiles_per_block);
     *out_extra = at[t->n_outer + 1];
     if (t->a_direct) {
-        LAP_ENSURE(a_is_affine(t));     /* now at the grid's coordinates */
+        LAP_ENSURE(a_is_affine(t)); /* now at the grid's coordinates */
         return;
     }
     t->a_scratch = lap_kctx_scratch(t->k, LAP_F32, lap_dim_mul(t->l->ctx, block_rows(t), t->k_total));
@@ -201,7 +209,8 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
 lap_coord lap_tiles_n(lap_tiles *t)
 {
     lap_coords *c = t->k->c;
-    return lap_coord_floordiv(c, lap_coord_add(c, t->m_rows, lap_coord_const(c, t->rows - 1)), lap_coord_const(c, t->rows));
+    return lap_coord_floordiv(c, lap_coord_add(c, t->m_rows, lap_coord_const(c, t->rows - 1)),
+                              lap_coord_const(c, t->rows));
 }
 
 lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile)
@@ -211,7 +220,8 @@ lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile)
     return lap_coord_min(c, lap_coord_sub(c, t->m_rows, inside), lap_coord_const(c, t->rows));
 }
 
-void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, lap_ref b, lap_coord b0)
+void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, lap_ref b,
+                   lap_coord b0)
 {
     lap_kctx *k = t->k;
     lap_coords *c = k->c;
@@ -219,11 +229,19 @@ void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, la
     lap_coord row = lap_coord_add(c, t->m0, inside);
     lap_coord a0 = t->a_direct ? lap_coord_add(c, t->a_rest, lap_coord_mul(c, row, lap_coord_dim(c, t->a_sm)))
                                : lap_coord_mul(c, inside, lap_coord_dim(c, t->k_total));
-    lap_k_mma(k->k, &(lap_k_mma_args){
-        .acc = acc, .acc0 = lap_coord_ref(c, acc0), .ld = lap_dim_node(k->k, ld),
-        .a = t->a_direct ? lap_kctx_buffer(k, t->a_buffer) : t->a_scratch, .a0 = lap_coord_ref(c, a0),
-        .sm = lap_dim_node(k->k, t->a_direct ? t->a_sm : t->k_total),
-        .sk = lap_dim_node(k->k, t->a_direct ? t->a_sk : lap_dim_const(t->l->ctx, 1)),
-        .m = lap_coord_ref(c, lap_tiles_rows(t, tile)), .b = b, .b0 = lap_coord_ref(c, b0),
-        .depth = lap_dim_node(k->k, t->k_total), .rows = t->rows, .cols = t->cols, .init = true});
+    lap_k_mma(k->k,
+              &(lap_k_mma_args){.acc = acc,
+                                .acc0 = lap_coord_ref(c, acc0),
+                                .ld = lap_dim_node(k->k, ld),
+                                .a = t->a_direct ? lap_kctx_buffer(k, t->a_buffer) : t->a_scratch,
+                                .a0 = lap_coord_ref(c, a0),
+                                .sm = lap_dim_node(k->k, t->a_direct ? t->a_sm : t->k_total),
+                                .sk = lap_dim_node(k->k, t->a_direct ? t->a_sk : lap_dim_const(t->l->ctx, 1)),
+                                .m = lap_coord_ref(c, lap_tiles_rows(t, tile)),
+                                .b = b,
+                                .b0 = lap_coord_ref(c, b0),
+                                .depth = lap_dim_node(k->k, t->k_total),
+                                .rows = t->rows,
+                                .cols = t->cols,
+                                .init = true});
 }

@@ -10,8 +10,9 @@ typedef struct lap_tiles {
     lap_lowering *l;
     lap_kctx *k;
     lap_roles r;
-    lap_axis_list m;                /* the part of m that tiles run over; the rest joins the grid */
-    uint32_t n_outer; lap_axis outer[64];       /* grid axes: batch, then the rest of m */
+    lap_axis_list m; /* the part of m that tiles run over; the rest joins the grid */
+    uint32_t n_outer;
+    lap_axis outer[64]; /* grid axes: batch, then the rest of m */
     bool a_direct;
     uint32_t a_buffer;
     lap_dim a_sm, a_sk;
@@ -19,10 +20,10 @@ typedef struct lap_tiles {
     lap_ref a_scratch;
     uint32_t rows, cols, tiles_per_block;
     lap_dim m_total, k_total;
-    lap_env_list env;               /* coordinates of all axes of both factors */
+    lap_env_list env; /* coordinates of all axes of both factors */
     lap_axis *axes;
     lap_coord *coords;
-    lap_coord m0, m_rows;           /* first row of the block, rows in it */
+    lap_coord m0, m_rows; /* first row of the block, rows in it */
 } lap_tiles;
 
 /* Chooses how A is read and which axes join the grid. k, r, rows, cols, tiles_per_block are set. */
@@ -33,9 +34,10 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra);
 void lap_tiles_split(lap_tiles *t, lap_axis_list axes, lap_coord flat);
 lap_coord *lap_tiles_coord(lap_tiles *t, lap_name name);
 /* acc[acc0 + i*ld + j] for tile number `tile` of the block against the panel at b0. */
-void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, lap_ref b, lap_coord b0);
-lap_coord lap_tiles_n(lap_tiles *t);        /* tiles in this block */
-lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile);     /* valid rows of a tile */
+void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, lap_ref b,
+                   lap_coord b0);
+lap_coord lap_tiles_n(lap_tiles *t);                    /* tiles in this block */
+lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile); /* valid rows of a tile */
 lap_dim lap_axes_product(lap_lowering *l, lap_axis_list axes);
 /* min(total - start, most) */
 lap_coord lap_coord_clip(lap_kctx *k, lap_dim total, lap_coord start, int64_t most);

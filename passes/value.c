@@ -59,12 +59,16 @@ static void memo_add(lap_kctx *k, lap_ref node, uint32_t n, const lap_coord *env
         return;
     }
     lap_arena_grow(arena, &k->memo, k->n_memo, 1, &k->memo_capacity, sizeof *k->memo);
-    k->memo[k->n_memo++] = (lap_memo){.node = node, .mask = mask, .n_env = n, .val = val,
+    k->memo[k->n_memo++] = (lap_memo){.node = node,
+                                      .mask = mask,
+                                      .n_env = n,
+                                      .val = val,
                                       .env = lap_arena_copy(arena, env, n * sizeof *env),
                                       .region = k->stack[k->depth - 1]};
 }
 
-const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes, const lap_coord *env)
+const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes,
+                             const lap_coord *env)
 {
     const lap_node *n = lap_node_at(k->l->g, to);
     lap_coord *out = lap_arena_array(k->l->ctx->arena, n->n_axes + 1, sizeof *out);
@@ -82,7 +86,8 @@ const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap
     return out;
 }
 
-lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env, const lap_names *only)
+lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env,
+                    const lap_names *only)
 {
     lap_ref all = LAP_NONE;
     for (uint32_t i = 0; i < n_axes; i++) {
@@ -106,7 +111,8 @@ lap_coord lap_dest_base(lap_kctx *k, const lap_dest *d)
     return lap_coord_mul(k->c, lap_coord_opaque(k->c, t), lap_coord_dim(k->c, d->counter_stride));
 }
 
-lap_coord lap_dest_address(lap_kctx *k, const lap_dest *d, uint32_t n_axes, const lap_axis *axes, const lap_coord *env)
+lap_coord lap_dest_address(lap_kctx *k, const lap_dest *d, uint32_t n_axes, const lap_axis *axes,
+                           const lap_coord *env)
 {
     lap_coord address = lap_coord_const(k->c, 0);
     for (uint32_t i = 0; i < d->n; i++) {
@@ -140,7 +146,8 @@ static lap_val pull_alias(lap_kctx *k, lap_ref node, const lap_coord *env, lap_r
     lap_coord *sub = lap_arena_array(k->l->ctx->arena, outer->n_axes + 1, sizeof *sub);
     for (uint32_t i = 0; i < outer->n_axes; i++) {
         if (p->has_counter && lap_name_same(outer->axes[i].name, p->alias_axis)) {
-            lap_ref t = lap_k_load(k->k, lap_kctx_buffer(k, p->alias_counter), lap_const_i(k->k, 0), LAP_NONE);
+            lap_ref t =
+                lap_k_load(k->k, lap_kctx_buffer(k, p->alias_counter), lap_const_i(k->k, 0), LAP_NONE);
             sub[i] = lap_coord_opaque(k->c, t);
             continue;
         }
@@ -153,9 +160,11 @@ static lap_val pull_alias(lap_kctx *k, lap_ref node, const lap_coord *env, lap_r
 
 static lap_rel rel_of(lap_fn fn, bool *out_is_rel)
 {
-    static const struct { lap_fn fn; lap_rel rel; } rows[] = {
-        {LAP_FN_LT, LAP_REL_LT}, {LAP_FN_LE, LAP_REL_LE}, {LAP_FN_GT, LAP_REL_GT},
-        {LAP_FN_GE, LAP_REL_GE}, {LAP_FN_EQ, LAP_REL_EQ}, {LAP_FN_NE, LAP_REL_NE}};
+    static const struct {
+        lap_fn fn;
+        lap_rel rel;
+    } rows[] = {{LAP_FN_LT, LAP_REL_LT}, {LAP_FN_LE, LAP_REL_LE}, {LAP_FN_GT, LAP_REL_GT},
+                {LAP_FN_GE, LAP_REL_GE}, {LAP_FN_EQ, LAP_REL_EQ}, {LAP_FN_NE, LAP_REL_NE}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].fn == fn) {
             *out_is_rel = true;
@@ -170,17 +179,19 @@ static lap_rel rel_of(lap_fn fn, bool *out_is_rel)
 static bool map_coord(lap_kctx *k, lap_fn fn, const lap_val *v, lap_val *out)
 {
     typedef lap_coord binary(lap_coords *, lap_coord, lap_coord);
-    static const struct { lap_fn fn; binary *make; } rows[] = {
-        {LAP_FN_ADD, lap_coord_add}, {LAP_FN_SUB, lap_coord_sub}, {LAP_FN_MUL, lap_coord_mul},
-        {LAP_FN_IDIV, lap_coord_floordiv}, {LAP_FN_MOD, lap_coord_mod}, {LAP_FN_MIN, lap_coord_min},
-        {LAP_FN_MAX, lap_coord_max}};
+    static const struct {
+        lap_fn fn;
+        binary *make;
+    } rows[] = {{LAP_FN_ADD, lap_coord_add},       {LAP_FN_SUB, lap_coord_sub}, {LAP_FN_MUL, lap_coord_mul},
+                {LAP_FN_IDIV, lap_coord_floordiv}, {LAP_FN_MOD, lap_coord_mod}, {LAP_FN_MIN, lap_coord_min},
+                {LAP_FN_MAX, lap_coord_max}};
     out->is_coord = true;
     if (fn == LAP_FN_NEG) {
         out->coord = lap_coord_sub(k->c, lap_coord_const(k->c, 0), v[0].coord);
         return true;
     }
     if ((fn == LAP_FN_IDIV || fn == LAP_FN_MOD) && !lap_coord_divides(k->c, v[1].coord)) {
-        return false;           /* data may be zero or negative: the function's own rules */
+        return false; /* data may be zero or negative: the function's own rules */
     }
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].fn == fn) {
@@ -213,9 +224,11 @@ static lap_val map_vals(lap_kctx *k, lap_fn fn, uint32_t n, const lap_val *v)
     for (uint32_t i = 0; i < n; i++) {
         r[i] = lap_val_ref(k, v[i]);
     }
-    lap_ref made = n == 1 ? lap_map1(k->k, fn, r[0]) : n == 2 ? lap_map2(k->k, fn, r[0], r[1]) : lap_map3(k->k, fn, r[0], r[1], r[2]);
+    lap_ref made = n == 1   ? lap_map1(k->k, fn, r[0])
+                   : n == 2 ? lap_map2(k->k, fn, r[0], r[1])
+                            : lap_map3(k->k, fn, r[0], r[1], r[2]);
     lap_dtype type = lap_node_at(k->k, made)->dtype;
-    if (type != lap_dtype_compute(type)) {      /* rounded to a storage type, computed with as before */
+    if (type != lap_dtype_compute(type)) { /* rounded to a storage type, computed with as before */
         made = lap_map1(k->k, lap_dtype_compute(type) == LAP_F32 ? LAP_FN_FLOAT : LAP_FN_INT, made);
     }
     return lap_val_of(k, made);
@@ -245,14 +258,17 @@ static lap_ref in_range(lap_kctx *k, lap_coord e, lap_dim size)
         ok = lap_map2(k->k, LAP_FN_GE, lap_coord_ref(k->c, e), lap_const_i(k->k, 0));
     }
     if (lap_coord_compare(k->c, e, LAP_REL_LT, end) != LAP_YES) {
-        ok = lap_mask_both(k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, e), lap_dim_node(k->k, size)));
+        ok =
+            lap_mask_both(k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, e), lap_dim_node(k->k, size)));
     }
     return ok;
 }
 
 static lap_ref scalar_node(lap_graph *k, lap_scalar s)
 {
-    return s.dtype == LAP_F32 ? lap_const_f(k, s.f) : s.dtype == LAP_I64 ? lap_const_i(k, s.i) : lap_const_b(k, s.i != 0);
+    return s.dtype == LAP_F32   ? lap_const_f(k, s.f)
+           : s.dtype == LAP_I64 ? lap_const_i(k, s.i)
+                                : lap_const_b(k, s.i != 0);
 }
 
 /* A constant in the compute type of `dtype`. */
@@ -263,7 +279,9 @@ static lap_ref scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype)
     if (want == s.dtype) {
         return scalar_node(k, s);
     }
-    return want == LAP_F32 ? lap_const_f(k, value) : want == LAP_I64 ? lap_const_i(k, (int64_t)value) : lap_const_b(k, value != 0);
+    return want == LAP_F32   ? lap_const_f(k, value)
+           : want == LAP_I64 ? lap_const_i(k, (int64_t)value)
+                             : lap_const_b(k, value != 0);
 }
 
 static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
@@ -292,8 +310,9 @@ static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref 
         if (lap_ref_some(ok) && fill == NULL) {
             lap_set_loc(k->k, n->loc);
             lap_ref bad = lap_mask_both(k, mask, lap_map1(k->k, LAP_FN_NOT, ok));
-            const char *text = lap_arena_printf(l->ctx->arena, "index outside axis '%s' of %s",
-                                                lap_text(l->ctx, x->axes[i].name), lap_dim_show(l->ctx, x->axes[i].size));
+            const char *text =
+                lap_arena_printf(l->ctx->arena, "index outside axis '%s' of %s",
+                                 lap_text(l->ctx, x->axes[i].name), lap_dim_show(l->ctx, x->axes[i].size));
             lap_k_fail(k->k, bad, text);
             lap_set_loc(k->k, k->loc);
         }
@@ -328,19 +347,37 @@ static lap_val pull_rename(lap_kctx *k, lap_ref node, const lap_coord *env, lap_
 
 /* ---- reductions in place ---- */
 
-typedef struct fold { lap_red red; lap_fn fn; bool is_arg; lap_ref x; const lap_axis *axes; uint32_t n_axes; lap_coord *env;
-                      lap_names over; lap_ref mask; } fold;
+typedef struct fold {
+    lap_red red;
+    lap_fn fn;
+    bool is_arg;
+    lap_ref x;
+    const lap_axis *axes;
+    uint32_t n_axes;
+    lap_coord *env;
+    lap_names over;
+    lap_ref mask;
+} fold;
 
 static lap_ref fold_neutral(lap_kctx *k, lap_red red, lap_dtype dtype)
 {
     bool f = lap_dtype_compute(dtype) == LAP_F32;
     switch (red) {
-    case LAP_RED_SUM: return f ? lap_const_f(k->k, 0) : lap_const_i(k->k, 0);
-    case LAP_RED_PROD: return f ? lap_const_f(k->k, 1) : lap_const_i(k->k, 1);
-    case LAP_RED_MAX: case LAP_RED_ARGMAX: return f ? lap_const_f(k->k, -__builtin_inf()) : lap_const_i(k->k, INT64_MIN);
-    case LAP_RED_MIN: case LAP_RED_ARGMIN: return f ? lap_const_f(k->k, __builtin_inf()) : lap_const_i(k->k, INT64_MAX);
-    case LAP_RED_ANY: return lap_const_b(k->k, false);
-    case LAP_RED_ALL: case LAP_N_REDS: break;
+    case LAP_RED_SUM:
+        return f ? lap_const_f(k->k, 0) : lap_const_i(k->k, 0);
+    case LAP_RED_PROD:
+        return f ? lap_const_f(k->k, 1) : lap_const_i(k->k, 1);
+    case LAP_RED_MAX:
+    case LAP_RED_ARGMAX:
+        return f ? lap_const_f(k->k, -__builtin_inf()) : lap_const_i(k->k, INT64_MIN);
+    case LAP_RED_MIN:
+    case LAP_RED_ARGMIN:
+        return f ? lap_const_f(k->k, __builtin_inf()) : lap_const_i(k->k, INT64_MAX);
+    case LAP_RED_ANY:
+        return lap_const_b(k->k, false);
+    case LAP_RED_ALL:
+    case LAP_N_REDS:
+        break;
     }
     return lap_const_b(k->k, true);
 }
@@ -374,12 +411,14 @@ static void fold_loops(lap_kctx *k, fold *f, uint32_t i, lap_coord flat, uint32_
     if (lap_ref_some(a->count)) {
         const lap_coord *sub = lap_env_for(k, a->count, f->n_axes, f->axes, f->env);
         lap_coord count = lap_pull(k, a->count, sub, f->mask).coord;
-        count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)), lap_coord_dim(k->c, a->size));
+        count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)),
+                              lap_coord_dim(k->c, a->size));
         extent = lap_coord_ref(k->c, count);
     }
     bool is_vector = i + 1 == f->over.n && !k->in_vector && !f->is_arg;
     lap_coord index;
-    lap_k_loop loop = lap_kctx_for(k, is_vector ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent, n_acc, acc, &index);
+    lap_k_loop loop =
+        lap_kctx_for(k, is_vector ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent, n_acc, acc, &index);
     f->env[a - f->axes] = index;
     lap_ref inner[2] = {loop.carried[0], n_acc > 1 ? loop.carried[1] : LAP_NONE};
     lap_coord below = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), index);
@@ -398,7 +437,8 @@ static lap_names fold_order(lap_kctx *k, lap_names over, const lap_node *x)
         for (uint32_t i = 0; i < over.n; i++) {
             const lap_axis *a = lap_axis_find(x->axes, x->n_axes, over.at[i]);
             bool waits = done[i];
-            const lap_node *count = a != NULL && lap_ref_some(a->count) ? lap_node_at(k->l->g, a->count) : NULL;
+            const lap_node *count =
+                a != NULL && lap_ref_some(a->count) ? lap_node_at(k->l->g, a->count) : NULL;
             for (uint32_t j = 0; count != NULL && j < over.n && !waits; j++) {
                 waits = !done[j] && j != i && lap_axis_find(count->axes, count->n_axes, over.at[j]) != NULL;
             }
@@ -414,11 +454,18 @@ static lap_names fold_order(lap_kctx *k, lap_names over, const lap_node *x)
 
 static lap_val pull_reduce(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
 {
-    static const lap_fn fns[LAP_N_REDS] = {LAP_FN_ADD, LAP_FN_MAX, LAP_FN_MIN, LAP_FN_MUL, LAP_FN_OR, LAP_FN_AND, LAP_FN_MAX, LAP_FN_MIN};
+    static const lap_fn fns[LAP_N_REDS] = {LAP_FN_ADD, LAP_FN_MAX, LAP_FN_MIN, LAP_FN_MUL,
+                                           LAP_FN_OR,  LAP_FN_AND, LAP_FN_MAX, LAP_FN_MIN};
     const lap_node *n = lap_node_at(k->l->g, node), *x = lap_node_at(k->l->g, n->args[0]);
     lap_red red = (lap_red)lap_attr_i(n, LAP_ATTR_RED, 0);
-    fold f = {.red = red, .fn = fns[red], .is_arg = red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN, .x = n->args[0],
-              .axes = x->axes, .n_axes = x->n_axes, .mask = mask, .over = fold_order(k, lap_attr_names(n, LAP_ATTR_OVER), x)};
+    fold f = {.red = red,
+              .fn = fns[red],
+              .is_arg = red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN,
+              .x = n->args[0],
+              .axes = x->axes,
+              .n_axes = x->n_axes,
+              .mask = mask,
+              .over = fold_order(k, lap_attr_names(n, LAP_ATTR_OVER), x)};
     f.env = lap_arena_array(k->l->ctx->arena, x->n_axes + 1, sizeof *f.env);
     for (uint32_t i = 0; i < x->n_axes; i++) {
         const lap_axis *a = lap_axis_find(n->axes, n->n_axes, x->axes[i].name);
@@ -439,14 +486,22 @@ lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref m
     case LAP_OP_CONST:
     case LAP_OP_FULL:
         return lap_val_of(k, scalar_node(k->k, lap_node_attr(n, LAP_ATTR_VALUE)->scalar));
-    case LAP_OP_DIM: return (lap_val){.coord = lap_coord_dim(k->c, lap_attr_dim(n, LAP_ATTR_DIM)), .is_coord = true};
-    case LAP_OP_INDEX: return (lap_val){.coord = env[0], .is_coord = true};
-    case LAP_OP_MAP: return pull_map(k, node, env, mask);
-    case LAP_OP_AT: return pull_at(k, node, env, mask);
-    case LAP_OP_RENAME: return pull_rename(k, node, env, mask);
-    case LAP_OP_CUSTOM: return lap_pull(k, n->args[0], lap_env_for(k, n->args[0], n->n_axes, n->axes, env), mask);
-    case LAP_OP_REDUCE: return pull_reduce(k, node, env, mask);
-    default: LAP_BUG("'%s' cannot be computed in place", lap_op_text(n->op));
+    case LAP_OP_DIM:
+        return (lap_val){.coord = lap_coord_dim(k->c, lap_attr_dim(n, LAP_ATTR_DIM)), .is_coord = true};
+    case LAP_OP_INDEX:
+        return (lap_val){.coord = env[0], .is_coord = true};
+    case LAP_OP_MAP:
+        return pull_map(k, node, env, mask);
+    case LAP_OP_AT:
+        return pull_at(k, node, env, mask);
+    case LAP_OP_RENAME:
+        return pull_rename(k, node, env, mask);
+    case LAP_OP_CUSTOM:
+        return lap_pull(k, n->args[0], lap_env_for(k, n->args[0], n->n_axes, n->axes, env), mask);
+    case LAP_OP_REDUCE:
+        return pull_reduce(k, node, env, mask);
+    default:
+        LAP_BUG("'%s' cannot be computed in place", lap_op_text(n->op));
     }
 }
 
@@ -465,9 +520,9 @@ lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
         return found->val;
     }
     lap_store_kind kind = lap_plan_of(k->l, node)->kind;
-    lap_val v = kind == LAP_STORE_INLINE ? lap_pull_expr(k, node, env, mask)
-              : kind == LAP_STORE_ALIAS  ? pull_alias(k, node, env, mask)
-                                         : pull_stored(k, node, env, mask);
+    lap_val v = kind == LAP_STORE_INLINE  ? lap_pull_expr(k, node, env, mask)
+                : kind == LAP_STORE_ALIAS ? pull_alias(k, node, env, mask)
+                                          : pull_stored(k, node, env, mask);
     memo_add(k, node, n->n_axes, env, mask, v);
     return v;
 }
