@@ -43,6 +43,12 @@ static bool follow_at(lap_graph *g, lap_axis *axis, lap_names src, const lap_ref
     if (n > 0) {
         lap_scalar none = lap_scalar_i(0); /* where the value has a fill, a row outside is empty */
         axis->count = lap_at(g, axis->count, (lap_names){n, names}, at, filled ? &none : NULL);
+        if (lap_ref_some(axis->count) && lap_node_axis(lap_node_at(g, axis->count), axis->name) != NULL) {
+            const char *name = lap_text(lap_graph_ctx(g), axis->name);
+            return lap_error(lap_graph_ctx(g), lap_get_loc(g),
+                             "the extent of axis '%s' would vary along the axis itself\n"
+                             "hint: rename it in the index with :as('%s -> ...')", name, name);
+        }
     }
     return lap_ref_some(axis->count);
 }
