@@ -23,6 +23,7 @@ uint64_t lap_machine_needs(const lap_machine *machine)
 bool lap_machine_runs_here(const lap_machine *machine, lap_fault *fault)
 {
     uint64_t lacking = lap_machine_needs(machine) & ~lap_cpu_features();
-    return lacking == 0 || lap_fault_set(fault, LAP_NO_DEVICE, "this processor lacks %s, which code for '%s' needs",
-                                         lap_cpu_text(lacking), lap_machine_cpu(machine));
+    return lacking == 0 ||
+           lap_fault_set(fault, LAP_NO_DEVICE, "this processor lacks %s, which code for '%s' needs",
+                         lap_cpu_text(lacking), lap_machine_cpu(machine));
 }

@@ -5,16 +5,15 @@
  * an attend's score marks what is computed per pair, which the density of its pattern scales. */
 #include "passes/cost.h"
 
-
 typedef struct census {
     lap_graph *g;
     lap_dim_value *value;
     void *user;
     uint32_t n_nodes;
-    bool *live, *varies;        /* read by an output; depends on an input */
-    bool *absorbed;             /* counted by its reader: products of contractions, maps of scores */
-    double *density;            /* part of the node's elements that a pattern needs */
-    double *times;              /* per region: how often it runs */
+    bool *live, *varies; /* read by an output; depends on an input */
+    bool *absorbed;      /* counted by its reader: products of contractions, maps of scores */
+    double *density;     /* part of the node's elements that a pattern needs */
+    double *times;       /* per region: how often it runs */
     bool is_known;
     lap_cost cost;
     double all_pairs;
@@ -44,11 +43,16 @@ static double elements(census *c, const lap_node *n)
 static double runs_of_body(census *c, const lap_node *owner)
 {
     switch (owner->op) {
-    case LAP_OP_SCAN: return extent(c, lap_attr_dim(owner, LAP_ATTR_STEPS));
-    case LAP_OP_LOOP: return extent(c, lap_attr_dim(owner, LAP_ATTR_LIMIT));
-    case LAP_OP_BRANCH: return 0.5;
-    case LAP_OP_CUSTOM: return 0.0;
-    default: return 1.0;
+    case LAP_OP_SCAN:
+        return extent(c, lap_attr_dim(owner, LAP_ATTR_STEPS));
+    case LAP_OP_LOOP:
+        return extent(c, lap_attr_dim(owner, LAP_ATTR_LIMIT));
+    case LAP_OP_BRANCH:
+        return 0.5;
+    case LAP_OP_CUSTOM:
+        return 0.0;
+    default:
+        return 1.0;
     }
 }
 
@@ -71,7 +75,7 @@ static void mark_live(census *c)
         c->live[lap_graph_output(c->g, i)->value.ix] = true;
     }
     for (uint32_t i = c->n_nodes; i > 0; i--) {
-        const lap_node *n = lap_node_at(c->g, (lap_ref){ i });
+        const lap_node *n = lap_node_at(c->g, (lap_ref){i});
         if (!c->live[i]) {
             continue;
         }
@@ -85,7 +89,7 @@ static void mark_live(census *c)
 static void mark_varying(census *c)
 {
     for (uint32_t i = 1; i <= c->n_nodes; i++) {
-        const lap_node *n = lap_node_at(c->g, (lap_ref){ i });
+        const lap_node *n = lap_node_at(c->g, (lap_ref){i});
         bool varies = n->op == LAP_OP_INPUT || n->op == LAP_OP_PARAM;
         for (uint32_t k = 0; k < n->n_args && !varies; k++) {
             varies = c->varies[n->args[k].ix];
@@ -159,8 +163,9 @@ static const lap_node *operand(census *c, const lap_node *n, int32_t i)
 static void count_part(census *c, const lap_node *attend, const lap_part *part)
 {
     const lap_node *score = operand(c, attend, part->score), *where = operand(c, attend, part->where);
-    const lap_node *nodes[] = { score, where, operand(c, attend, part->value) };
-    double density = where != NULL ? lap_cost_density(c->g, attend->args[part->where], c->value, c->user) : 1.0;
+    const lap_node *nodes[] = {score, where, operand(c, attend, part->value)};
+    double density =
+        where != NULL ? lap_cost_density(c->g, attend->args[part->where], c->value, c->user) : 1.0;
     double times = c->times[attend->region.ix];
     double pairs = union_elements(c, nodes, 2);
     c->all_pairs += times * pairs;
@@ -236,7 +241,8 @@ static void count_node(census *c, lap_ref ref)
             c->cost.flops += elements(c, n) * c->times[n->region.ix];
         }
         break;
-    case LAP_OP_TOPK: case LAP_OP_SCATTER:
+    case LAP_OP_TOPK:
+    case LAP_OP_SCATTER:
         c->cost.flops += elements(c, lap_node_at(c->g, n->args[0])) * c->times[n->region.ix];
         break;
     default:
@@ -248,7 +254,7 @@ bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out)
 {
     lap_arena *arena = lap_graph_ctx(g)->arena;
     uint32_t n = lap_graph_n_nodes(g);
-    census c = { .g = g, .value = value, .user = user, .n_nodes = n, .is_known = true };
+    census c = {.g = g, .value = value, .user = user, .n_nodes = n, .is_known = true};
     c.live = lap_arena_array(arena, n + 1u, sizeof *c.live);
     c.varies = lap_arena_array(arena, n + 1u, sizeof *c.varies);
     c.absorbed = lap_arena_array(arena, n + 1u, sizeof *c.absorbed);
@@ -260,7 +266,7 @@ bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out)
     mark_live(&c);
     mark_varying(&c);
     for (uint32_t i = n; i > 0; i--) {
-        count_node(&c, (lap_ref){ i });
+        count_node(&c, (lap_ref){i});
     }
     *out = c.cost;
     out->density = c.all_pairs > 0.0 ? c.cost.pairs / c.all_pairs : 1.0;

@@ -6,9 +6,9 @@
 #include "ir/graph.h"
 
 typedef struct lap_cost {
-    double flops;       /* multiply and add count one each; attention counts pairs inside the pattern only */
-    double pairs;       /* (query, key) pairs inside the patterns, over batches and heads */
-    double density;     /* those by all pairs; 1 where there is no attend */
+    double flops;   /* multiply and add count one each; attention counts pairs inside the pattern only */
+    double pairs;   /* (query, key) pairs inside the patterns, over batches and heads */
+    double density; /* those by all pairs; 1 where there is no attend */
 } lap_cost;
 
 /* Contractions count 2 per product, attends 2 per pair and feature in scores and values, other f32

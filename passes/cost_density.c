@@ -11,10 +11,20 @@ enum { MAX_STEPS = 512, MAX_AXES = 12, LANES = 512, MAX_BINDINGS = 48, MAX_DEPTH
 #define MAX_POINTS ((double)(1 << 27))
 
 typedef enum step_kind { CONSTANT, COORDINATE, FUNCTION } step_kind;
-typedef struct step { step_kind kind; lap_fn fn; uint32_t arg[3]; double value; uint32_t axis; } step;
+typedef struct step {
+    step_kind kind;
+    lap_fn fn;
+    uint32_t arg[3];
+    double value;
+    uint32_t axis;
+} step;
 
 /* Names of axes in scope and the step that gives each coordinate. */
-typedef struct scope { uint32_t n; lap_name names[MAX_BINDINGS]; uint32_t steps[MAX_BINDINGS]; } scope;
+typedef struct scope {
+    uint32_t n;
+    lap_name names[MAX_BINDINGS];
+    uint32_t steps[MAX_BINDINGS];
+} scope;
 
 typedef struct counter {
     lap_graph *g;
@@ -61,7 +71,7 @@ static bool flatten(counter *c, lap_ref ref, const scope *s, unsigned depth, uin
 
 static bool flatten_map(counter *c, const lap_node *n, const scope *s, unsigned depth, uint32_t *out)
 {
-    step made = { .kind = FUNCTION, .fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0) };
+    step made = {.kind = FUNCTION, .fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)};
     for (uint32_t i = 0; i < n->n_args; i++) {
         if (!flatten(c, n->args[i], s, depth + 1, &made.arg[i])) {
             return false;
@@ -85,23 +95,20 @@ static bool flatten_rename(counter *c, const lap_node *n, const scope *s, unsign
 
 static bool function(counter *c, lap_fn fn, uint32_t a, uint32_t b, uint32_t third, uint32_t *out)
 {
-    return add_step(c, (step){ .kind = FUNCTION, .fn = fn, .arg = { a, b, third } }, out);
+    return add_step(c, (step){.kind = FUNCTION, .fn = fn, .arg = {a, b, third}}, out);
 }
 
 /* inside = inside and 0 <= index < size */
 static bool guard(counter *c, uint32_t index, double size, uint32_t *inside)
 {
     uint32_t zero, limit, low, high, both;
-    return add_step(c, (step){ .kind = CONSTANT }, &zero) &&
-           add_step(c, (step){ .kind = CONSTANT, .value = size }, &limit) &&
+    return add_step(c, (step){.kind = CONSTANT}, &zero) &&
+           add_step(c, (step){.kind = CONSTANT, .value = size}, &limit) &&
            function(c, LAP_FN_GE, index, zero, 0, &low) && function(c, LAP_FN_LT, index, limit, 0, &high) &&
            function(c, LAP_FN_AND, low, high, 0, &both) && function(c, LAP_FN_AND, *inside, both, 0, inside);
 }
 
-static double scalar_value(lap_scalar v)
-{
-    return v.dtype == LAP_F32 ? v.f : (double)v.i;
-}
+static double scalar_value(lap_scalar v) { return v.dtype == LAP_F32 ? v.f : (double)v.i; }
 
 static bool flatten_at(counter *c, const lap_node *n, const scope *s, unsigned depth, uint32_t *out)
 {
@@ -110,13 +117,14 @@ static bool flatten_at(counter *c, const lap_node *n, const scope *s, unsigned d
     lap_names src = lap_attr_names(n, LAP_ATTR_SRC);
     scope inner = *s;
     uint32_t inside, index, value, other;
-    if (!add_step(c, (step){ .kind = CONSTANT, .value = 1.0 }, &inside)) {
+    if (!add_step(c, (step){.kind = CONSTANT, .value = 1.0}, &inside)) {
         return false;
     }
     for (uint32_t i = 0; i < src.n; i++) {
         int64_t size;
         if (!flatten(c, n->args[i + 1], s, depth + 1, &index) || !bind(&inner, src.at[i], index) ||
-            !lap_dim_eval(lap_graph_ctx(c->g), lap_node_axis(source, src.at[i])->size, c->value, c->user, &size) ||
+            !lap_dim_eval(lap_graph_ctx(c->g), lap_node_axis(source, src.at[i])->size, c->value, c->user,
+                          &size) ||
             !guard(c, index, (double)size, &inside)) {
             return false;
         }
@@ -125,7 +133,7 @@ static bool flatten_at(counter *c, const lap_node *n, const scope *s, unsigned d
         return false;
     }
     double filled = fill != NULL ? scalar_value(fill->scalar) : 0.0;
-    return add_step(c, (step){ .kind = CONSTANT, .value = filled }, &other) &&
+    return add_step(c, (step){.kind = CONSTANT, .value = filled}, &other) &&
            function(c, LAP_FN_SELECT, inside, value, other, out);
 }
 
@@ -137,16 +145,24 @@ static bool flatten(counter *c, lap_ref ref, const scope *s, unsigned depth, uin
         return false;
     }
     switch (n->op) {
-    case LAP_OP_CONST: case LAP_OP_FULL:
-        return add_step(c, (step){ .kind = CONSTANT, .value = scalar_value(lap_node_attr(n, LAP_ATTR_VALUE)->scalar) }, out);
+    case LAP_OP_CONST:
+    case LAP_OP_FULL:
+        return add_step(
+            c, (step){.kind = CONSTANT, .value = scalar_value(lap_node_attr(n, LAP_ATTR_VALUE)->scalar)},
+            out);
     case LAP_OP_DIM:
         return lap_dim_eval(lap_graph_ctx(c->g), lap_attr_dim(n, LAP_ATTR_DIM), c->value, c->user, &extent) &&
-               add_step(c, (step){ .kind = CONSTANT, .value = (double)extent }, out);
-    case LAP_OP_INDEX: return look_up(s, n->axes[0].name, out);
-    case LAP_OP_MAP: return flatten_map(c, n, s, depth, out);
-    case LAP_OP_RENAME: return flatten_rename(c, n, s, depth, out);
-    case LAP_OP_AT: return flatten_at(c, n, s, depth, out);
-    default: return false;
+               add_step(c, (step){.kind = CONSTANT, .value = (double)extent}, out);
+    case LAP_OP_INDEX:
+        return look_up(s, n->axes[0].name, out);
+    case LAP_OP_MAP:
+        return flatten_map(c, n, s, depth, out);
+    case LAP_OP_RENAME:
+        return flatten_rename(c, n, s, depth, out);
+    case LAP_OP_AT:
+        return flatten_at(c, n, s, depth, out);
+    default:
+        return false;
     }
 }
 
@@ -155,32 +171,58 @@ static bool flatten(counter *c, lap_ref ref, const scope *s, unsigned depth, uin
 static double apply(lap_fn fn, double a, double b, double third)
 {
     switch (fn) {
-    case LAP_FN_ADD: return a + b;
-    case LAP_FN_SUB: return a - b;
-    case LAP_FN_MUL: return a * b;
-    case LAP_FN_DIV: return a / b;
-    case LAP_FN_IDIV: return b == 0.0 ? 0.0 : floor(a / b);
-    case LAP_FN_MOD: return b == 0.0 ? 0.0 : a - floor(a / b) * b;
-    case LAP_FN_MIN: return a < b ? a : b;
-    case LAP_FN_MAX: return a > b ? a : b;
-    case LAP_FN_LT: return a < b;
-    case LAP_FN_LE: return a <= b;
-    case LAP_FN_GT: return a > b;
-    case LAP_FN_GE: return a >= b;
-    case LAP_FN_EQ: return a == b;
-    case LAP_FN_NE: return a != b;
-    case LAP_FN_AND: return a != 0.0 && b != 0.0;
-    case LAP_FN_OR: return a != 0.0 || b != 0.0;
-    case LAP_FN_NOT: return a == 0.0;
-    case LAP_FN_SELECT: return a != 0.0 ? b : third;
-    case LAP_FN_NEG: return -a;
-    case LAP_FN_ABS: return fabs(a);
-    case LAP_FN_SQRT: return sqrt(a);
-    case LAP_FN_FLOOR: return floor(a);
-    case LAP_FN_ROUND: return nearbyint(a);
-    case LAP_FN_INT: return trunc(a);
-    case LAP_FN_FLOAT: return a;
-    default: return NAN;
+    case LAP_FN_ADD:
+        return a + b;
+    case LAP_FN_SUB:
+        return a - b;
+    case LAP_FN_MUL:
+        return a * b;
+    case LAP_FN_DIV:
+        return a / b;
+    case LAP_FN_IDIV:
+        return b == 0.0 ? 0.0 : floor(a / b);
+    case LAP_FN_MOD:
+        return b == 0.0 ? 0.0 : a - floor(a / b) * b;
+    case LAP_FN_MIN:
+        return a < b ? a : b;
+    case LAP_FN_MAX:
+        return a > b ? a : b;
+    case LAP_FN_LT:
+        return a < b;
+    case LAP_FN_LE:
+        return a <= b;
+    case LAP_FN_GT:
+        return a > b;
+    case LAP_FN_GE:
+        return a >= b;
+    case LAP_FN_EQ:
+        return a == b;
+    case LAP_FN_NE:
+        return a != b;
+    case LAP_FN_AND:
+        return a != 0.0 && b != 0.0;
+    case LAP_FN_OR:
+        return a != 0.0 || b != 0.0;
+    case LAP_FN_NOT:
+        return a == 0.0;
+    case LAP_FN_SELECT:
+        return a != 0.0 ? b : third;
+    case LAP_FN_NEG:
+        return -a;
+    case LAP_FN_ABS:
+        return fabs(a);
+    case LAP_FN_SQRT:
+        return sqrt(a);
+    case LAP_FN_FLOOR:
+        return floor(a);
+    case LAP_FN_ROUND:
+        return nearbyint(a);
+    case LAP_FN_INT:
+        return trunc(a);
+    case LAP_FN_FLOAT:
+        return a;
+    default:
+        return NAN;
     }
 }
 
@@ -258,7 +300,8 @@ static bool open_axes(counter *c, const lap_node *n, scope *s)
     for (uint32_t i = 0; i < n->n_axes; i++) {
         uint32_t axis = i == longest ? 0 : i == 0 ? longest : i, made;
         c->extent[axis] = extent[i];
-        if (!add_step(c, (step){ .kind = COORDINATE, .axis = axis }, &made) || !bind(s, n->axes[i].name, made)) {
+        if (!add_step(c, (step){.kind = COORDINATE, .axis = axis}, &made) ||
+            !bind(s, n->axes[i].name, made)) {
             return false;
         }
     }
@@ -268,8 +311,8 @@ static bool open_axes(counter *c, const lap_node *n, scope *s)
 double lap_cost_density(lap_graph *g, lap_ref predicate, lap_dim_value *value, void *user)
 {
     counter *c = lap_arena_alloc(lap_graph_ctx(g)->arena, sizeof *c);
-    *c = (counter){ .g = g, .value = value, .user = user };
-    scope s = { 0 };
+    *c = (counter){.g = g, .value = value, .user = user};
+    scope s = {0};
     uint32_t result;
     if (!open_axes(c, lap_node_at(g, predicate), &s) || !flatten(c, predicate, &s, 0, &result)) {
         return 1.0;

@@ -10,14 +10,17 @@
 #include <sys/auxv.h>
 #endif
 
-typedef struct row { const char *name; int arch, where, bit, level; } row;
+typedef struct row {
+    const char *name;
+    int arch, where, bit, level;
+} row;
 
 enum { X86, AARCH64 };
 /* Words of what the processor says of itself. */
 enum { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX, LEAF71_EAX, HWCAP, HWCAP2, N_WORDS };
 
 static const row rows[] = {
-#define LAP_CPU(enum_, name_, arch_, where_, bit_, level_, doc_) { name_, arch_, where_, bit_, level_ },
+#define LAP_CPU(enum_, name_, arch_, where_, bit_, level_, doc_) {name_, arch_, where_, bit_, level_},
 #include "runtime/cpus.def"
 #undef LAP_CPU
 };
@@ -81,10 +84,7 @@ static uint64_t usable(uint64_t features, const uint32_t word[N_WORDS])
 #else
 static const int here = -1;
 
-static void ask(uint32_t word[N_WORDS])
-{
-    (void)word;
-}
+static void ask(uint32_t word[N_WORDS]) { (void)word; }
 
 static uint64_t usable(uint64_t features, const uint32_t word[N_WORDS])
 {
@@ -95,7 +95,7 @@ static uint64_t usable(uint64_t features, const uint32_t word[N_WORDS])
 
 uint64_t lap_cpu_features(void)
 {
-    uint32_t word[N_WORDS] = { 0 };
+    uint32_t word[N_WORDS] = {0};
     ask(word);
     uint64_t features = 0;
     for (int i = 0; i < LAP_N_CPU_FEATURES; i++) {

@@ -8,7 +8,7 @@
 
 #include "codegen/aot/parts.h"
 
-#define MAGIC "!<arch>\n"
+#define MAGIC  "!<arch>\n"
 #define HEADER 60u
 
 static void put_header(char *at, const char *name, size_t size)
@@ -25,13 +25,10 @@ static void put_big_endian(unsigned char *at, uint32_t value)
     }
 }
 
-static size_t even(size_t n)
-{
-    return n + n % 2;
-}
+static size_t even(size_t n) { return n + n % 2; }
 
-bool lap_aot_archive(const char *member, const void *bytes, size_t n, uint32_t n_symbols, const char *const *symbols,
-                     char **out_bytes, size_t *out_size, lap_fault *fault)
+bool lap_aot_archive(const char *member, const void *bytes, size_t n, uint32_t n_symbols,
+                     const char *const *symbols, char **out_bytes, size_t *out_size, lap_fault *fault)
 {
     size_t index = 4 + 4 * (size_t)n_symbols;
     for (uint32_t i = 0; i < n_symbols; i++) {
@@ -41,7 +38,8 @@ bool lap_aot_archive(const char *member, const void *bytes, size_t n, uint32_t n
     size_t total = object_at + HEADER + even(n);
     char *out = total < UINT32_MAX ? calloc(1, total + 1) : NULL;
     if (out == NULL) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "the archive is too large\nhint: do not embed the weights");
+        return lap_fault_set(fault, LAP_BAD_INPUT,
+                             "the archive is too large\nhint: do not embed the weights");
     }
     memcpy(out, MAGIC, strlen(MAGIC));
     put_header(out + strlen(MAGIC), "/", even(index));

@@ -12,12 +12,21 @@
 static const char *c_type(lap_dtype t)
 {
     switch (t) {
-    case LAP_F32: return "float";
-    case LAP_F16: case LAP_BF16: return "uint16_t";
-    case LAP_I64: return "int64_t";
-    case LAP_I32: return "int32_t";
-    case LAP_I8: return "int8_t";
-    case LAP_I4: case LAP_BOOL: case LAP_N_DTYPES: return "uint8_t";
+    case LAP_F32:
+        return "float";
+    case LAP_F16:
+    case LAP_BF16:
+        return "uint16_t";
+    case LAP_I64:
+        return "int64_t";
+    case LAP_I32:
+        return "int32_t";
+    case LAP_I8:
+        return "int8_t";
+    case LAP_I4:
+    case LAP_BOOL:
+    case LAP_N_DTYPES:
+        return "uint8_t";
     }
     return "void";
 }
@@ -25,12 +34,15 @@ static const char *c_type(lap_dtype t)
 static bool is_keyword(const char *text)
 {
     static const char *const words[] = {
-        "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "const",
-        "constexpr", "continue", "default", "delete", "do", "double", "else", "enum", "explicit", "export", "extern",
-        "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "not",
-        "operator", "or", "private", "protected", "public", "register", "restrict", "return", "short", "signed",
-        "sizeof", "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef", "typeid",
-        "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "while", "xor",
+        "alignas", "alignof",   "and",      "asm",      "auto",      "bool",     "break",   "case",
+        "catch",   "char",      "class",    "const",    "constexpr", "continue", "default", "delete",
+        "do",      "double",    "else",     "enum",     "explicit",  "export",   "extern",  "false",
+        "float",   "for",       "friend",   "goto",     "if",        "inline",   "int",     "long",
+        "mutable", "namespace", "new",      "not",      "operator",  "or",       "private", "protected",
+        "public",  "register",  "restrict", "return",   "short",     "signed",   "sizeof",  "static",
+        "struct",  "switch",    "template", "this",     "throw",     "true",     "try",     "typedef",
+        "typeid",  "typename",  "union",    "unsigned", "using",     "virtual",  "void",    "volatile",
+        "while",   "xor",
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (strcmp(words[i], text) == 0) {
@@ -72,7 +84,8 @@ static const char *shape_text(lap_ctx *ctx, const lap_leaf *leaf)
 {
     const char *text = "[";
     for (uint32_t i = 0; i < leaf->rank; i++) {
-        text = lap_arena_printf(ctx->arena, "%s%s%s", text, i > 0 ? ", " : "", lap_dim_show(ctx, leaf->shape[i]));
+        text = lap_arena_printf(ctx->arena, "%s%s%s", text, i > 0 ? ", " : "",
+                                lap_dim_show(ctx, leaf->shape[i]));
     }
     return lap_arena_printf(ctx->arena, "%s]", text);
 }
@@ -122,14 +135,17 @@ static void write_head(const lap_aot_options *o, const char *guard, FILE *to)
     fprintf(to, "/* %s.h - ", n);
     put_safely(o->doc != NULL && *o->doc != '\0' ? o->doc : "a model", to);
     fprintf(to, "\n * Made by lappet %s.\n *\n", LAP_VERSION);
-    fprintf(to, " *   %s *model = %s_open(%s);\n", n, n, o->weights != NULL ? "NULL" : "\"weights.safetensors\"");
+    fprintf(to, " *   %s *model = %s_open(%s);\n", n, n,
+            o->weights != NULL ? "NULL" : "\"weights.safetensors\"");
     fprintf(to, " *   %s_inputs in = { ... };\n *   %s_outputs out = { 0 };\n", n, n);
-    fprintf(to, " *   if (model == NULL || %s_run(model, &in, &out) != 0) { puts(%s_error(model)); }\n", n, n);
+    fprintf(to, " *   if (model == NULL || %s_run(model, &in, &out) != 0) { puts(%s_error(model)); }\n", n,
+            n);
     fprintf(to, " *   %s_close(model);\n *\n", n);
     fputs(" * Tensors are dense and row-major. Sizes named by a letter or word are free, and are found\n"
           " * from the dims of the inputs; shapes that do not fit are an error, never undefined.\n"
           " * A handle serves one thread at a time; different handles are independent.\n"
-          " * Link with -lm -lpthread.\n", to);
+          " * Link with -lm -lpthread.\n",
+          to);
     write_weights(p->ctx, p, o->weights != NULL, to);
     fprintf(to, " */\n#ifndef %s\n#define %s\n\n#include <stdint.h>\n\n", guard, guard);
 }
@@ -150,7 +166,8 @@ static void write_functions(const char *n, bool is_embedded, FILE *to)
             "void %s_threads(%s *model, uint32_t n);\n"
             "/* The API version of the library, to be compared with the header's. */\n"
             "int %s_version(void);\n",
-            n, n, is_embedded ? "; NULL takes the\n * embedded weights" : "", n, n, n, n, n, n, n, n, n, n, n, n, n, n);
+            n, n, is_embedded ? "; NULL takes the\n * embedded weights" : "", n, n, n, n, n, n, n, n, n, n, n,
+            n, n, n);
 }
 
 void lap_aot_header(const lap_aot_options *o, FILE *to)
@@ -162,12 +179,14 @@ void lap_aot_header(const lap_aot_options *o, FILE *to)
         *c = (char)toupper((unsigned char)*c);
     }
     write_head(o, lap_arena_printf(ctx->arena, "LAPPET_%s_H", upper), to);
-    fprintf(to, "#define %s_VERSION %d\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", upper, LAP_API_VERSION);
+    fprintf(to, "#define %s_VERSION %d\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", upper,
+            LAP_API_VERSION);
     fprintf(to, "typedef struct %s_inputs {\n", o->name);
     write_fields(ctx, p->n_inputs, p->inputs, "const ", to);
     fprintf(to, "} %s_inputs;\n\n", o->name);
     fputs("/* A pointer that is NULL is set to memory of the model, valid until its next call; else results\n"
-          " * go where it points, which must have room for the largest shape. dims are always set. */\n", to);
+          " * go where it points, which must have room for the largest shape. dims are always set. */\n",
+          to);
     fprintf(to, "typedef struct %s_outputs {\n", o->name);
     write_fields(ctx, p->n_outputs, p->outputs, "", to);
     fprintf(to, "} %s_outputs;\n\n", o->name);

@@ -9,11 +9,14 @@
 
 #include "codegen/aot/parts.h"
 
-const char *const lap_aot_functions[] = { "open", "run", "close", "error", "threads", "version" };
+const char *const lap_aot_functions[] = {"open", "run", "close", "error", "threads", "version"};
 const uint32_t lap_aot_n_functions = sizeof lap_aot_functions / sizeof lap_aot_functions[0];
 
 enum { MAX_ARGS = 48 };
-typedef struct arg_list { const char *at[MAX_ARGS]; uint32_t n; } arg_list;
+typedef struct arg_list {
+    const char *at[MAX_ARGS];
+    uint32_t n;
+} arg_list;
 
 static void add(arg_list *a, const char *arg)
 {
@@ -35,8 +38,9 @@ static bool is_host(const char *arch)
 
 static bool join(lap_ctx *ctx, const lap_aot_link *l, const char *out, lap_fault *fault)
 {
-    const char *tools = is_host(l->arch) ? "%s-linux-gnu-ld ld ld.lld-19 ld.lld" : "%s-linux-gnu-ld ld.lld-19 ld.lld";
-    arg_list a = { 0 };
+    const char *tools =
+        is_host(l->arch) ? "%s-linux-gnu-ld ld ld.lld-19 ld.lld" : "%s-linux-gnu-ld ld.lld-19 ld.lld";
+    arg_list a = {0};
     add(&a, "-r");
     add(&a, "-o");
     add(&a, out);
@@ -56,11 +60,12 @@ static bool name_symbols(lap_ctx *ctx, const lap_aot_link *l, const char *object
 {
     const char *tools = is_host(l->arch) ? "%s-linux-gnu-objcopy objcopy llvm-objcopy-19 llvm-objcopy"
                                          : "%s-linux-gnu-objcopy llvm-objcopy-19 llvm-objcopy";
-    arg_list keep = { 0 }, rename = { 0 };
+    arg_list keep = {0}, rename = {0};
     for (uint32_t i = 0; i < lap_aot_n_functions; i++) {
         const char *f = lap_aot_functions[i];
         add(&keep, lap_arena_printf(ctx->arena, "--keep-global-symbol=lap_model_%s", f));
-        add(&rename, lap_arena_printf(ctx->arena, "--redefine-sym=lap_model_%s=%s_%s", f, l->options->name, f));
+        add(&rename,
+            lap_arena_printf(ctx->arena, "--redefine-sym=lap_model_%s=%s_%s", f, l->options->name, f));
     }
     add(&keep, object);
     add(&rename, object);
@@ -70,27 +75,32 @@ static bool name_symbols(lap_ctx *ctx, const lap_aot_link *l, const char *object
 
 static bool drive(const lap_aot_link *l, const char *const *args, lap_fault *fault)
 {
-    const char *tools = is_host(l->arch) ? "cc gcc clang clang-19 %s-linux-gnu-gcc" : "%s-linux-gnu-gcc %s-linux-gnu-clang";
+    const char *tools =
+        is_host(l->arch) ? "cc gcc clang clang-19 %s-linux-gnu-gcc" : "%s-linux-gnu-gcc %s-linux-gnu-clang";
     return lap_aot_tool("C compiler driver (for linking)", tools, l->arch, args, fault);
 }
 
-static bool link_shared(lap_ctx *ctx, const lap_aot_link *l, const char *object, const char *out, lap_fault *fault)
+static bool link_shared(lap_ctx *ctx, const lap_aot_link *l, const char *object, const char *out,
+                        lap_fault *fault)
 {
     const char *soname = lap_arena_printf(ctx->arena, "-Wl,-soname,lib%s.so", l->options->name);
-    const char *args[] = { "-shared", "-o", out, soname, "-Wl,--no-undefined", "-Wl,--as-needed", object, "-lm",
-                           "-lpthread", NULL };
+    const char *args[] = {"-shared",         "-o",   out,   soname,      "-Wl,--no-undefined",
+                          "-Wl,--as-needed", object, "-lm", "-lpthread", NULL};
     return drive(l, args, fault);
 }
 
-static bool link_exe(lap_ctx *ctx, const lap_aot_link *l, const char *object, const char *out, lap_fault *fault)
+static bool link_exe(lap_ctx *ctx, const lap_aot_link *l, const char *object, const char *out,
+                     lap_fault *fault)
 {
     const char *start = lap_arena_printf(ctx->arena, "%s/lappet_main.o", l->runtime);
     const char *archive = lap_arena_printf(ctx->arena, "%s/liblappet_rt.a", l->runtime);
-    const char *args[] = { "-pie", "-o", out, "-Wl,--as-needed", start, object, archive, "-lm", "-lpthread", NULL };
+    const char *args[] = {"-pie", "-o",    out,   "-Wl,--as-needed", start,
+                          object, archive, "-lm", "-lpthread",       NULL};
     return drive(l, args, fault);
 }
 
-static bool make_archive(lap_ctx *ctx, const lap_aot_link *l, const char *object, const char *out, lap_fault *fault)
+static bool make_archive(lap_ctx *ctx, const lap_aot_link *l, const char *object, const char *out,
+                         lap_fault *fault)
 {
     const char **symbols = lap_arena_array(ctx->arena, lap_aot_n_functions, sizeof *symbols);
     for (uint32_t i = 0; i < lap_aot_n_functions; i++) {
@@ -99,9 +109,10 @@ static bool make_archive(lap_ctx *ctx, const lap_aot_link *l, const char *object
     char *bytes = NULL, *archive = NULL;
     size_t n, n_archive;
     const char *member = lap_arena_printf(ctx->arena, "%.10s.o", l->options->name);
-    bool good = lap_scratch_read(object, &bytes, &n, fault) &&
-                lap_aot_archive(member, bytes, n, lap_aot_n_functions, symbols, &archive, &n_archive, fault) &&
-                lap_scratch_write(out, archive, n_archive, fault);
+    bool good =
+        lap_scratch_read(object, &bytes, &n, fault) &&
+        lap_aot_archive(member, bytes, n, lap_aot_n_functions, symbols, &archive, &n_archive, fault) &&
+        lap_scratch_write(out, archive, n_archive, fault);
     free(bytes);
     free(archive);
     return good;
@@ -110,7 +121,8 @@ static bool make_archive(lap_ctx *ctx, const lap_aot_link *l, const char *object
 bool lap_aot_link_artefact(lap_ctx *ctx, const lap_aot_link *l, const char *out_path, lap_fault *fault)
 {
     lap_aot_kind kind = l->options->kind;
-    const char *object = kind == LAP_AOT_OBJECT ? out_path : lap_arena_printf(ctx->arena, "%s/joined.o", l->scratch);
+    const char *object =
+        kind == LAP_AOT_OBJECT ? out_path : lap_arena_printf(ctx->arena, "%s/joined.o", l->scratch);
     if (!join(ctx, l, object, fault)) {
         return false;
     }
@@ -121,8 +133,11 @@ bool lap_aot_link_artefact(lap_ctx *ctx, const lap_aot_link *l, const char *out_
         return false;
     }
     switch (kind) {
-    case LAP_AOT_SHARED: return link_shared(ctx, l, object, out_path, fault);
-    case LAP_AOT_STATIC: return make_archive(ctx, l, object, out_path, fault);
-    default: return true;
+    case LAP_AOT_SHARED:
+        return link_shared(ctx, l, object, out_path, fault);
+    case LAP_AOT_STATIC:
+        return make_archive(ctx, l, object, out_path, fault);
+    default:
+        return true;
     }
 }

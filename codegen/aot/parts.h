@@ -20,19 +20,21 @@ void lap_aot_prefix(uint32_t level, char out[32]);
 bool lap_aot_table(const lap_aot_options *o, char **out_bytes, size_t *out_size, lap_fault *fault);
 
 /* archive.c: an ar file with one member that defines `symbols`. Result by malloc. */
-bool lap_aot_archive(const char *member, const void *bytes, size_t n, uint32_t n_symbols, const char *const *symbols,
-                     char **out_bytes, size_t *out_size, lap_fault *fault);
+bool lap_aot_archive(const char *member, const void *bytes, size_t n, uint32_t n_symbols,
+                     const char *const *symbols, char **out_bytes, size_t *out_size, lap_fault *fault);
 
 /* tool.c: programs of the system. `list` names candidates, separated by spaces, "%s" standing for the
  * architecture; the first one on the path is run with `args` (its name is put before them, NULL ends
  * them) and must succeed. */
-bool lap_aot_tool(const char *what, const char *list, const char *arch, const char *const *args, lap_fault *fault);
+bool lap_aot_tool(const char *what, const char *list, const char *arch, const char *const *args,
+                  lap_fault *fault);
 
 /* link.c: the object of everything, and what is made of it, inside the folder `scratch`. */
 typedef struct lap_aot_link {
     const lap_aot_options *options;
     const char *arch, *scratch, *runtime;
-    uint32_t n_objects; const char *const *objects;
+    uint32_t n_objects;
+    const char *const *objects;
 } lap_aot_link;
 bool lap_aot_link_artefact(lap_ctx *ctx, const lap_aot_link *link, const char *out_path, lap_fault *fault);
 

@@ -12,12 +12,13 @@
 #include "codegen/llvm/machine.h"
 #include "codegen/needs.h"
 
-typedef struct writer { LLVMContextRef llvm; LLVMModuleRef module; LLVMTypeRef pointer, word; } writer;
+typedef struct writer {
+    LLVMContextRef llvm;
+    LLVMModuleRef module;
+    LLVMTypeRef pointer, word;
+} writer;
 
-void lap_aot_prefix(uint32_t level, char out[32])
-{
-    snprintf(out, 32, "lap_level_%u", level);
-}
+void lap_aot_prefix(uint32_t level, char out[32]) { snprintf(out, 32, "lap_level_%u", level); }
 
 static LLVMValueRef external(const writer *w, const char *prefix, const char *suffix, LLVMTypeRef type)
 {
@@ -66,7 +67,7 @@ static LLVMValueRef level_entry(const writer *w, const lap_aot_level *level, uin
 static LLVMValueRef last_entry(const writer *w)
 {
     LLVMValueRef null = LLVMConstNull(w->pointer), zero = LLVMConstInt(w->word, 0, false);
-    LLVMValueRef fields[] = { null, zero, null, zero, null };
+    LLVMValueRef fields[] = {null, zero, null, zero, null};
     return LLVMConstStructInContext(w->llvm, fields, 5, false);
 }
 
@@ -79,11 +80,13 @@ static void write_tables(const writer *w, const lap_aot_options *o, LLVMValueRef
     LLVMTypeRef type = LLVMTypeOf(entries[0]);
     define(w, "lap_model_levels", LLVMConstArray2(type, entries, o->n_levels + 1), 8);
     const char *bytes = o->weights != NULL ? o->weights : "";
-    define(w, "lap_model_weights", LLVMConstStringInContext2(w->llvm, bytes, o->n_weights, o->weights != NULL), 64);
+    define(w, "lap_model_weights",
+           LLVMConstStringInContext2(w->llvm, bytes, o->n_weights, o->weights != NULL), 64);
     define(w, "lap_model_weights_size", LLVMConstInt(w->word, o->n_weights, false), 8);
 }
 
-static bool emit(LLVMModuleRef module, const lap_machine *machine, char **out_bytes, size_t *out_size, lap_fault *fault)
+static bool emit(LLVMModuleRef module, const lap_machine *machine, char **out_bytes, size_t *out_size,
+                 lap_fault *fault)
 {
     char *error = NULL;
     LLVMMemoryBufferRef buffer = NULL;
@@ -104,7 +107,7 @@ static bool emit(LLVMModuleRef module, const lap_machine *machine, char **out_by
 bool lap_aot_table(const lap_aot_options *o, char **out_bytes, size_t *out_size, lap_fault *fault)
 {
     const lap_machine *machine = o->levels[o->n_levels - 1].machine;
-    writer w = { .llvm = LLVMContextCreate() };
+    writer w = {.llvm = LLVMContextCreate()};
     w.module = LLVMModuleCreateWithNameInContext("table", w.llvm);
     w.pointer = LLVMPointerTypeInContext(w.llvm, 0);
     w.word = LLVMInt64TypeInContext(w.llvm);

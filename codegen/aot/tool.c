@@ -82,7 +82,8 @@ static bool report_failure(FILE *report, const char *name, lap_fault *fault)
     return lap_fault_set(fault, LAP_BAD_INPUT, "%s failed%s%s", name, n > 0 ? ":\n" : "", said);
 }
 
-bool lap_aot_tool(const char *what, const char *list, const char *arch, const char *const *args, lap_fault *fault)
+bool lap_aot_tool(const char *what, const char *list, const char *arch, const char *const *args,
+                  lap_fault *fault)
 {
     char name[MAX_NAME], path[LAP_AOT_PATH], tried[512] = "";
     for (unsigned i = 0; candidate(list, i, arch, name); i++) {
@@ -91,7 +92,7 @@ bool lap_aot_tool(const char *what, const char *list, const char *arch, const ch
             snprintf(tried + n, sizeof tried - n, "%s%s", n > 0 ? ", " : "", name);
             continue;
         }
-        char *argv[MAX_ARGS + 2] = { name };
+        char *argv[MAX_ARGS + 2] = {name};
         unsigned n_args = 0;
         while (args[n_args] != NULL && n_args < MAX_ARGS) {
             argv[n_args + 1] = (char *)(uintptr_t)args[n_args];

@@ -23,14 +23,14 @@ typedef struct lap_args {
     const lap_command *command;
     uint32_t n_operands;
     const char **operands;
-    uint32_t n[LAP_N_OPTIONS];                  /* how often each option was given */
-    const char **values[LAP_N_OPTIONS];         /* their values, in order; "" for a switch */
+    uint32_t n[LAP_N_OPTIONS];          /* how often each option was given */
+    const char **values[LAP_N_OPTIONS]; /* their values, in order; "" for a switch */
 } lap_args;
 
 struct lap_command {
     const char *name, *operands;
     int min, max;
-    const char *options;                        /* names that it takes, separated by spaces */
+    const char *options; /* names that it takes, separated by spaces */
     const char *doc;
     lap_code (*run)(const lap_args *args);
 };
@@ -50,8 +50,10 @@ void lap_args_help(FILE *to);
 const char *lap_args_get(const lap_args *args, lap_option option, const char *missing);
 static inline bool lap_args_has(const lap_args *args, lap_option option) { return args->n[option] > 0; }
 /* Numbers in a range; a mistake is said on stderr. */
-bool lap_args_int(const lap_args *args, lap_option option, int64_t min, int64_t max, int64_t missing, int64_t *out);
-bool lap_args_number(const lap_args *args, lap_option option, double min, double max, double missing, double *out);
+bool lap_args_int(const lap_args *args, lap_option option, int64_t min, int64_t max, int64_t missing,
+                  int64_t *out);
+bool lap_args_number(const lap_args *args, lap_option option, double min, double max, double missing,
+                     double *out);
 /* Splits NAME=VALUE: *out_value follows the first '='; false (said on stderr) without one. */
 bool lap_args_pair(lap_option option, const char *text, size_t *out_n_name, const char **out_value);
 

@@ -27,7 +27,7 @@ static int by_value(const void *a, const void *b)
 static bool time_runs(lap_setup *s, const lap_tensors *inputs, double seconds, figures *f)
 {
     double *times = lap_arena_array(lap_session_ctx(s->session)->arena, MAX_RUNS, sizeof *times);
-    lap_tensors out = { 0 };
+    lap_tensors out = {0};
     if (!lap_session_run(s->session, inputs, &out)) {
         return false;
     }
@@ -52,7 +52,7 @@ static bool time_runs(lap_setup *s, const lap_tensors *inputs, double seconds, f
 static bool measure(lap_setup *s, figures *f)
 {
     double seconds;
-    lap_tensors inputs = { 0 }, weights = { 0 };
+    lap_tensors inputs = {0}, weights = {0};
     if (!lap_args_number(s->args, LAP_OPT_SECONDS, 0.0, 3600.0, 1.0, &seconds) || !lap_setup_load(s) ||
         !lap_setup_fill(s, &inputs, &weights)) {
         return false;
@@ -67,14 +67,14 @@ static bool measure(lap_setup *s, figures *f)
     }
     lap_sizes *sizes = lap_session_sizes(session);
     if (!lap_cost_of(lap_session_graph(session), lap_sizes_value, sizes, &f->cost)) {
-        f->cost = (lap_cost){ 0 };
+        f->cost = (lap_cost){0};
     }
     f->gflops = f->cost.flops / f->median * 1e-9;
     f->threads = 1;
     if (s->compile.engine == LAP_ENGINE_CPU) {
         f->threads = lap_exec_threads(lap_session_exec(session));
         f->workspace = lap_exec_workspace(lap_session_exec(session));
-        lap_fault fault = { 0 };
+        lap_fault fault = {0};
         if (!lap_measure_peak(lap_session_machine(session), LAP_F32, f->threads, &f->peak_gflops, &fault)) {
             f->peak_gflops = 0.0;
         }
@@ -127,7 +127,7 @@ static void print(const lap_setup *s, const figures *f)
 lap_code lap_cmd_bench(const lap_args *args)
 {
     lap_setup s;
-    figures f = { 0 };
+    figures f = {0};
     lap_code code = LAP_BAD_INPUT;
     if (lap_setup_init(&s, args)) {
         if (s.compile.engine == LAP_ENGINE_AOT) {

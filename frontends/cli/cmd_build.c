@@ -35,7 +35,7 @@ static lap_code add_level(levels *l, const lap_args *args, const char *cpu)
         !lap_session_lower(s->session, &s->compile)) {
         return lap_setup_failure(s);
     }
-    l->at[l->n - 1] = (lap_aot_level){ lap_session_program(s->session), lap_session_machine(s->session) };
+    l->at[l->n - 1] = (lap_aot_level){lap_session_program(s->session), lap_session_machine(s->session)};
     return LAP_OK;
 }
 
@@ -44,7 +44,8 @@ static int by_demand(const void *a, const void *b)
 {
     const lap_target *x = lap_machine_target(((const lap_aot_level *)a)->machine);
     const lap_target *y = lap_machine_target(((const lap_aot_level *)b)->machine);
-    return x->vector_f32 != y->vector_f32 ? (x->vector_f32 < y->vector_f32 ? 1 : -1) : strcmp(y->name, x->name);
+    return x->vector_f32 != y->vector_f32 ? (x->vector_f32 < y->vector_f32 ? 1 : -1)
+                                          : strcmp(y->name, x->name);
 }
 
 static lap_code add_levels(levels *l, const lap_args *args)
@@ -116,8 +117,8 @@ static bool build_interruptibly(lap_aot_options *o, lap_aot_result *out, lap_fau
 
 static lap_code build(levels *l, const lap_args *args, lap_aot_options *o)
 {
-    lap_fault fault = { 0 };
-    lap_mapping weights = { 0 };
+    lap_fault fault = {0};
+    lap_mapping weights = {0};
     lap_session *s = l->setups[0].session;
     const char *path = lap_args_get(args, LAP_OPT_WEIGHTS, NULL);
     if (lap_args_has(args, LAP_OPT_EMBED)) {
@@ -145,7 +146,7 @@ static lap_code build(levels *l, const lap_args *args, lap_aot_options *o)
 
 lap_code lap_cmd_build(const lap_args *args)
 {
-    lap_aot_options o = { .folder = lap_args_get(args, LAP_OPT_OUTPUT, NULL) };
+    lap_aot_options o = {.folder = lap_args_get(args, LAP_OPT_OUTPUT, NULL)};
     const char *kind = lap_args_get(args, LAP_OPT_KIND, "shared");
     if (o.folder == NULL) {
         lap_cli_error("'build' needs -o DIR, the folder to write to");
@@ -155,7 +156,7 @@ lap_code lap_cmd_build(const lap_args *args)
         lap_cli_error("--kind is exe, shared, static or object, not '%s'", kind);
         return LAP_BAD_INPUT;
     }
-    levels l = { 0 };
+    levels l = {0};
     lap_code code = add_levels(&l, args);
     if (code == LAP_OK) {
         lap_session *s = l.setups[0].session;

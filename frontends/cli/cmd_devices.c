@@ -11,7 +11,7 @@ typedef struct device {
     lap_machine *machine;
     uint32_t threads;
     bool is_measured;
-    double peak_f32, peak_bf16, bandwidth;      /* GFLOP/s, GB/s; 0 where there is none */
+    double peak_f32, peak_bf16, bandwidth; /* GFLOP/s, GB/s; 0 where there is none */
 } device;
 
 static uint32_t n_processors(void)
@@ -22,7 +22,7 @@ static uint32_t n_processors(void)
 
 static void measure(device *d)
 {
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     d->is_measured = true;
     if (!lap_measure_peak(d->machine, LAP_F32, d->threads, &d->peak_f32, &fault)) {
         d->peak_f32 = 0.0;
@@ -89,9 +89,9 @@ static void document(const device *d)
 
 lap_code lap_cmd_devices(const lap_args *args)
 {
-    device d = { 0 };
+    device d = {0};
     int64_t threads;
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     if (!lap_args_int(args, LAP_OPT_THREADS, 1, 4096, n_processors(), &threads)) {
         return LAP_BAD_INPUT;
     }

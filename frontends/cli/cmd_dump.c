@@ -20,10 +20,7 @@ static lap_code dump_graph(lap_setup *s, FILE *to)
     return LAP_OK;
 }
 
-static lap_code dump_fused(lap_setup *s, FILE *to)
-{
-    return lower(s, to);
-}
+static lap_code dump_fused(lap_setup *s, FILE *to) { return lower(s, to); }
 
 static lap_code dump_loop(lap_setup *s, FILE *to)
 {
@@ -42,9 +39,9 @@ static lap_code dump_code(lap_setup *s, lap_emit_form form, FILE *to)
     }
     char *bytes = NULL;
     size_t n;
-    lap_fault fault = { 0 };
-    if (!lap_llvm_emit(lap_session_program(s->session), lap_session_machine(s->session), "lap_model", form, &bytes, &n,
-                       &fault)) {
+    lap_fault fault = {0};
+    if (!lap_llvm_emit(lap_session_program(s->session), lap_session_machine(s->session), "lap_model", form,
+                       &bytes, &n, &fault)) {
         lap_session_fault(s->session, &fault);
         return lap_setup_failure(s);
     }
@@ -53,15 +50,9 @@ static lap_code dump_code(lap_setup *s, lap_emit_form form, FILE *to)
     return LAP_OK;
 }
 
-static lap_code dump_llvm(lap_setup *s, FILE *to)
-{
-    return dump_code(s, LAP_EMIT_LLVM, to);
-}
+static lap_code dump_llvm(lap_setup *s, FILE *to) { return dump_code(s, LAP_EMIT_LLVM, to); }
 
-static lap_code dump_asm(lap_setup *s, FILE *to)
-{
-    return dump_code(s, LAP_EMIT_ASM, to);
-}
+static lap_code dump_asm(lap_setup *s, FILE *to) { return dump_code(s, LAP_EMIT_ASM, to); }
 
 static lap_code dump_vulkan(lap_setup *s, FILE *to)
 {
@@ -71,12 +62,16 @@ static lap_code dump_vulkan(lap_setup *s, FILE *to)
     return LAP_NO_DEVICE;
 }
 
-typedef struct stage { const char *name; stage_fn *dump; bool loads; } stage;
+typedef struct stage {
+    const char *name;
+    stage_fn *dump;
+    bool loads;
+} stage;
 
 static const stage stages[] = {
-    { "graph", dump_graph, true }, { "fused", dump_fused, true }, { "loop", dump_loop, true },
-    { "llvm", dump_llvm, true },   { "asm", dump_asm, true },     { "glsl", dump_vulkan, false },
-    { "spirv", dump_vulkan, false },
+    {"graph", dump_graph, true},   {"fused", dump_fused, true}, {"loop", dump_loop, true},
+    {"llvm", dump_llvm, true},     {"asm", dump_asm, true},     {"glsl", dump_vulkan, false},
+    {"spirv", dump_vulkan, false},
 };
 enum { N_STAGES = sizeof stages / sizeof stages[0] };
 
@@ -106,15 +101,15 @@ static lap_code dump(lap_setup *s, const stage *what)
         lap_cli_error("out of memory");
         return LAP_BAD_INPUT;
     }
-    lap_code code = what->loads && !lap_session_load(s->session, &s->load) ? lap_setup_failure(s)
-                                                                            : what->dump(s, memory);
+    lap_code code =
+        what->loads && !lap_session_load(s->session, &s->load) ? lap_setup_failure(s) : what->dump(s, memory);
     fclose(memory);
     const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, "-");
     if (code == LAP_OK && strcmp(path, "-") == 0) {
         fwrite(text, 1, n, stdout);
     } else if (code == LAP_OK) {
         lap_file_writer w;
-        lap_fault fault = { 0 };
+        lap_fault fault = {0};
         bool written = lap_file_begin(&w, path, &fault);
         if (written && !(lap_file_put(&w, text, n, &fault) && lap_file_commit(&w, &fault))) {
             lap_file_abandon(&w);

@@ -17,7 +17,9 @@ static void print_params(const lap_model *m)
     printf("\nparameters\n");
     for (uint32_t i = 0; i < lap_model_n_params(m); i++) {
         const lap_model_param *p = lap_model_param_at(m, i);
-        const char *value = p->is_required ? "required" : p->default_json != NULL ? p->default_json : "optional";
+        const char *value = p->is_required            ? "required"
+                            : p->default_json != NULL ? p->default_json
+                                                      : "optional";
         printf("  %-20s %-10s %-16s %s\n", p->name, p->type, value, p->doc != NULL ? p->doc : "");
     }
 }

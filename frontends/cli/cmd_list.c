@@ -6,13 +6,10 @@
 #include "frontends/cli/setup.h"
 #include "frontends/compiler/plugin_path.h"
 
-static const char *const targets[] = { "cpu", "aot", "ref" };
+static const char *const targets[] = {"cpu", "aot", "ref"};
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 
-static const char *or_dash(const char *text)
-{
-    return text != NULL && *text != '\0' ? text : "-";
-}
+static const char *or_dash(const char *text) { return text != NULL && *text != '\0' ? text : "-"; }
 
 static void list_row(const lap_model *m, const char *slug)
 {
@@ -67,7 +64,8 @@ lap_code lap_cmd_list(const lap_args *args)
         return LAP_BAD_INPUT;
     }
     uint32_t n;
-    const char **slugs = lap_plugin_slugs(lap_session_ctx(s.session), s.load.plugin_path, s.load.n_plugin_path, &n);
+    const char **slugs =
+        lap_plugin_slugs(lap_session_ctx(s.session), s.load.plugin_path, s.load.n_plugin_path, &n);
     cJSON *list = lap_args_has(args, LAP_OPT_JSON) ? cJSON_CreateArray() : NULL;
     lap_code code = LAP_OK;
     for (uint32_t i = 0; i < n; i++) {

@@ -7,11 +7,14 @@
 #include "frontends/cli/document.h"
 #include "frontends/cli/setup.h"
 
-typedef struct summary { double least, most, mean; size_t n, n_nan; } summary;
+typedef struct summary {
+    double least, most, mean;
+    size_t n, n_nan;
+} summary;
 
 static summary summarise(const lap_tensor *t)
 {
-    summary s = { INFINITY, -INFINITY, 0.0, 0, 0 };
+    summary s = {INFINITY, -INFINITY, 0.0, 0, 0};
     if (!lap_tensor_count(t, &s.n)) {
         return s;
     }
@@ -70,9 +73,10 @@ static bool is_npy(const char *path)
 
 static lap_code write_outputs(lap_setup *s, const char *path, const lap_tensors *out)
 {
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     if (is_npy(path) && out->n != 1) {
-        lap_cli_error("the model has %u outputs, and %s holds one\nhint: write a .safetensors file", out->n, path);
+        lap_cli_error("the model has %u outputs, and %s holds one\nhint: write a .safetensors file", out->n,
+                      path);
         return LAP_BAD_INPUT;
     }
     bool written = is_npy(path) ? lap_npy_write(path, &out->at[0], &fault)
@@ -86,7 +90,7 @@ static lap_code write_outputs(lap_setup *s, const char *path, const lap_tensors 
 
 static lap_code run(lap_setup *s)
 {
-    lap_tensors inputs = { 0 }, weights = { 0 }, out = { 0 };
+    lap_tensors inputs = {0}, weights = {0}, out = {0};
     if (s->compile.engine == LAP_ENGINE_AOT) {
         lap_cli_error("'run' compiles in memory\nhint: use --target cpu, or 'lappet build'");
         return LAP_BAD_INPUT;

@@ -13,7 +13,7 @@ static void interrupt(int signal)
 
 const volatile sig_atomic_t *lap_interrupts_catch(lap_interrupts *old)
 {
-    struct sigaction catch = { .sa_handler = interrupt };
+    struct sigaction catch = {.sa_handler = interrupt};
     sigaction(SIGINT, &catch, &old->on_int);
     sigaction(SIGTERM, &catch, &old->on_term);
     return &interrupted;

@@ -5,7 +5,9 @@
 
 #include <signal.h>
 
-typedef struct lap_interrupts { struct sigaction on_int, on_term; } lap_interrupts;
+typedef struct lap_interrupts {
+    struct sigaction on_int, on_term;
+} lap_interrupts;
 
 /* From here on SIGINT and SIGTERM set the result to 1 instead of ending the process. */
 const volatile sig_atomic_t *lap_interrupts_catch(lap_interrupts *old);

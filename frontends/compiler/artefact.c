@@ -43,10 +43,14 @@ static bool find(lap_artefact *a, const char *name, void *out_function, lap_faul
 static bool build(lap_artefact *a, const volatile sig_atomic_t *interrupted, lap_fault *fault)
 {
     lap_ctx *ctx = lap_session_ctx(a->session);
-    lap_aot_level level = { lap_session_program(a->session), lap_session_machine(a->session) };
-    lap_aot_options options = { .name = NAME, .kind = LAP_AOT_SHARED, .folder = a->folder,
-                                .runtime = lap_runtime_folder(ctx), .n_levels = 1, .levels = &level,
-                                .interrupted = interrupted };
+    lap_aot_level level = {lap_session_program(a->session), lap_session_machine(a->session)};
+    lap_aot_options options = {.name = NAME,
+                               .kind = LAP_AOT_SHARED,
+                               .folder = a->folder,
+                               .runtime = lap_runtime_folder(ctx),
+                               .n_levels = 1,
+                               .levels = &level,
+                               .interrupted = interrupted};
     return lap_aot_build(&options, &a->files, fault);
 }
 
@@ -100,8 +104,8 @@ static void remove_files(const lap_artefact *a)
     rmdir(a->folder);
 }
 
-lap_artefact *lap_artefact_build(lap_session *s, const lap_views *weights, const volatile sig_atomic_t *interrupted,
-                                 lap_fault *fault)
+lap_artefact *lap_artefact_build(lap_session *s, const lap_views *weights,
+                                 const volatile sig_atomic_t *interrupted, lap_fault *fault)
 {
     lap_artefact *a = calloc(1, sizeof *a);
     if (a == NULL) {
@@ -159,7 +163,8 @@ static bool pack_inputs(lap_artefact *a, const lap_tensors *inputs, int64_t *fie
         const char *name = lap_text(p->ctx, leaf->name);
         const lap_tensor *t = lap_tensors_find(inputs, name);
         if (t != NULL && t->rank != leaf->rank) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' has %u axes, expected %u", name, t->rank, leaf->rank);
+            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' has %u axes, expected %u", name, t->rank,
+                                 leaf->rank);
         }
         *field++ = t != NULL ? (int64_t)(intptr_t)t->data : 0;
         for (uint32_t k = 0; k < leaf->rank; k++) {
@@ -175,7 +180,7 @@ static bool unpack_outputs(lap_artefact *a, const int64_t *field, lap_tensors *o
     out->n = 0;
     for (uint32_t i = 0; i < p->n_outputs; i++) {
         const lap_leaf *leaf = &p->outputs[i];
-        lap_tensor t = { .dtype = leaf->dtype, .rank = leaf->rank, .data = (void *)(intptr_t)*field++ };
+        lap_tensor t = {.dtype = leaf->dtype, .rank = leaf->rank, .data = (void *)(intptr_t)*field++};
         for (uint32_t k = 0; k < leaf->rank; k++) {
             t.shape[k] = *field++;
         }

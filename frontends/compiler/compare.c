@@ -21,7 +21,10 @@ static const char *place(lap_ctx *ctx, const lap_tensor *t, size_t i)
     return lap_shape_show(ctx, t->rank, index);
 }
 
-typedef struct finding { size_t n_wrong, worst; double excess; } finding;
+typedef struct finding {
+    size_t n_wrong, worst;
+    double excess;
+} finding;
 
 static void note(finding *f, size_t i, double excess)
 {
@@ -33,7 +36,7 @@ static void note(finding *f, size_t i, double excess)
 
 static finding compare_integers(const lap_tensor *got, const lap_tensor *want, size_t n)
 {
-    finding f = { 0 };
+    finding f = {0};
     for (size_t i = 0; i < n; i++) {
         int64_t a = lap_tensor_get_int(got, i), b = lap_tensor_get_int(want, i);
         if (a != b) {
@@ -45,7 +48,7 @@ static finding compare_integers(const lap_tensor *got, const lap_tensor *want, s
 
 static finding compare_floats(const lap_tensor *got, const lap_tensor *want, size_t n, lap_tolerance t)
 {
-    finding f = { 0 };
+    finding f = {0};
     for (size_t i = 0; i < n; i++) {
         double a = lap_tensor_get(got, i), b = lap_tensor_get(want, i);
         if (!is_close(a, b, t)) {
@@ -56,8 +59,8 @@ static finding compare_floats(const lap_tensor *got, const lap_tensor *want, siz
     return f;
 }
 
-const char *lap_tensor_difference(lap_ctx *ctx, const char *name, const lap_tensor *got, const lap_tensor *want,
-                                  lap_tolerance tolerance)
+const char *lap_tensor_difference(lap_ctx *ctx, const char *name, const lap_tensor *got,
+                                  const lap_tensor *want, lap_tolerance tolerance)
 {
     if (got->rank != want->rank || memcmp(got->shape, want->shape, got->rank * sizeof got->shape[0]) != 0) {
         return lap_arena_printf(ctx->arena, "output '%s' is %s, expected %s", name,
@@ -73,7 +76,7 @@ const char *lap_tensor_difference(lap_ctx *ctx, const char *name, const lap_tens
     if (f.n_wrong == 0) {
         return NULL;
     }
-    return lap_arena_printf(ctx->arena, "output '%s': %zu of %zu elements differ, most at %s: got %.9g, expected %.9g",
-                            name, f.n_wrong, n, place(ctx, want, f.worst), lap_tensor_get(got, f.worst),
-                            lap_tensor_get(want, f.worst));
+    return lap_arena_printf(
+        ctx->arena, "output '%s': %zu of %zu elements differ, most at %s: got %.9g, expected %.9g", name,
+        f.n_wrong, n, place(ctx, want, f.worst), lap_tensor_get(got, f.worst), lap_tensor_get(want, f.worst));
 }

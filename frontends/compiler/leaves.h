@@ -9,14 +9,19 @@ typedef struct lap_spec {
     const char *name;
     lap_dtype dtype;
     uint32_t rank;
-    const lap_dim *shape;       /* one extent per memory axis */
+    const lap_dim *shape; /* one extent per memory axis */
     bool is_optional;
-    lap_ref ref;                /* the leaf, or the output's value */
+    lap_ref ref; /* the leaf, or the output's value */
 } lap_spec;
 
-typedef struct lap_specs { uint32_t n; const lap_spec *at; } lap_specs;
+typedef struct lap_specs {
+    uint32_t n;
+    const lap_spec *at;
+} lap_specs;
 
-typedef struct lap_leaves { lap_specs inputs, weights, outputs; } lap_leaves;
+typedef struct lap_leaves {
+    lap_specs inputs, weights, outputs;
+} lap_leaves;
 
 /* In the order of the graph; everything in its arena. */
 lap_leaves lap_leaves_of(lap_graph *g);

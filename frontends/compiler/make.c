@@ -6,7 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct stream { uint64_t state; } stream;
+typedef struct stream {
+    uint64_t state;
+} stream;
 
 static uint64_t next_bits(stream *s)
 {
@@ -18,7 +20,7 @@ static uint64_t next_bits(stream *s)
 
 static stream stream_for(uint64_t seed, const char *name)
 {
-    stream s = { seed };
+    stream s = {seed};
     for (const char *c = name; *c != '\0'; c++) {
         s.state = (s.state ^ (unsigned char)*c) * 0x100000001b3u;
     }
@@ -26,10 +28,7 @@ static stream stream_for(uint64_t seed, const char *name)
     return s;
 }
 
-static double next_unit(stream *s)
-{
-    return ((double)(next_bits(s) >> 11) + 0.5) * 0x1p-53;
-}
+static double next_unit(stream *s) { return ((double)(next_bits(s) >> 11) + 0.5) * 0x1p-53; }
 
 /* Box-Muller; the second value is dropped, which keeps the stream simple. */
 static double next_normal(stream *s)
@@ -39,7 +38,9 @@ static double next_normal(stream *s)
 }
 
 /* What the values of an integer tensor stand for, found by following it to its readers. */
-typedef struct meaning { int64_t low, high; } meaning;   /* low .. high-1 */
+typedef struct meaning {
+    int64_t low, high;
+} meaning; /* low .. high-1 */
 
 static void narrow(lap_sizes *sizes, lap_dim extent, int64_t low, int64_t past, meaning *m)
 {
@@ -51,7 +52,8 @@ static void narrow(lap_sizes *sizes, lap_dim extent, int64_t low, int64_t past, 
     }
 }
 
-static void narrow_by_reader(lap_graph *g, lap_sizes *sizes, const lap_node *n, const bool *follows, meaning *m)
+static void narrow_by_reader(lap_graph *g, lap_sizes *sizes, const lap_node *n, const bool *follows,
+                             meaning *m)
 {
     if (n->op == LAP_OP_AT) {
         lap_names src = lap_attr_names(n, LAP_ATTR_SRC);
@@ -80,15 +82,15 @@ static meaning meaning_of(lap_graph *g, lap_sizes *sizes, lap_ref leaf)
 {
     uint32_t n_nodes = lap_graph_n_nodes(g);
     bool *follows = lap_arena_array(sizes->ctx->arena, n_nodes + 1, sizeof *follows);
-    meaning m = { 0, INT64_MAX };
+    meaning m = {0, INT64_MAX};
     follows[leaf.ix] = true;
     for (uint32_t i = leaf.ix + 1; i <= n_nodes; i++) {
-        const lap_node *n = lap_node_at(g, (lap_ref){ i });
+        const lap_node *n = lap_node_at(g, (lap_ref){i});
         narrow_by_reader(g, sizes, n, follows, &m);
         bool is_view = n->op == LAP_OP_RENAME || n->op == LAP_OP_AT;
         follows[i] = is_view && n->n_args > 0 && follows[n->args[0].ix];
     }
-    return m.high == INT64_MAX ? (meaning){ 0, 2 } : m;
+    return m.high == INT64_MAX ? (meaning){0, 2} : m;
 }
 
 typedef enum style { NORMAL, SCALE, BIAS, VARIANCE, MATRIX } style;
@@ -113,25 +115,32 @@ static style weight_style(const lap_spec *spec, uint32_t rank)
 static double sample(stream *s, style how, double deviation)
 {
     switch (how) {
-    case NORMAL: return next_normal(s);
-    case SCALE: return 1.0 + 0.1 * next_normal(s);
-    case BIAS: return 0.1 * next_normal(s);
-    case VARIANCE: return 0.5 + next_unit(s);
-    case MATRIX: return deviation * next_normal(s);
+    case NORMAL:
+        return next_normal(s);
+    case SCALE:
+        return 1.0 + 0.1 * next_normal(s);
+    case BIAS:
+        return 0.1 * next_normal(s);
+    case VARIANCE:
+        return 0.5 + next_unit(s);
+    case MATRIX:
+        return deviation * next_normal(s);
     }
     return 0.0;
 }
 
-static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, style how, uint32_t first_axis,
-                 lap_tensor *out, lap_fault *fault)
+static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, style how,
+                 uint32_t first_axis, lap_tensor *out, lap_fault *fault)
 {
     int64_t shape[LAP_MAX_RANK];
     size_t count;
     if (spec->rank > LAP_MAX_RANK || !lap_sizes_shape(sizes, spec, shape)) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "the shape %s of '%s' is not known\nhint: give sizes with --dim NAME=N",
+        return lap_fault_set(fault, LAP_BAD_INPUT,
+                             "the shape %s of '%s' is not known\nhint: give sizes with --dim NAME=N",
                              lap_spec_show(sizes->ctx, spec), spec->name);
     }
-    if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, fault) || !lap_tensor_count(out, &count)) {
+    if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, fault) ||
+        !lap_tensor_count(out, &count)) {
         return false;
     }
     stream s = stream_for(seed, spec->name);
@@ -147,7 +156,7 @@ static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t 
         }
         return true;
     }
-    meaning m = compute == LAP_BOOL ? (meaning){ 1, 2 } : meaning_of(g, sizes, spec->ref);
+    meaning m = compute == LAP_BOOL ? (meaning){1, 2} : meaning_of(g, sizes, spec->ref);
     uint64_t range = m.high > m.low ? (uint64_t)(m.high - m.low) : 1;
     for (size_t i = 0; i < count; i++) {
         lap_tensor_set_int(out, i, m.low + (int64_t)(next_bits(&s) % range));

@@ -33,7 +33,11 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-typedef struct folders { lap_ctx *ctx; const char **at; size_t n, capacity; } folders;
+typedef struct folders {
+    lap_ctx *ctx;
+    const char **at;
+    size_t n, capacity;
+} folders;
 
 static void add(folders *f, const char *path)
 {
@@ -54,8 +58,8 @@ static void add_listed(folders *f, const char *list)
 
 const char *const *lap_plugin_path(lap_ctx *ctx, uint32_t *out_n)
 {
-    static const char *const beside[] = { "../share/lappet/plugins", "../plugins", "../../plugins" };
-    folders f = { .ctx = ctx };
+    static const char *const beside[] = {"../share/lappet/plugins", "../plugins", "../../plugins"};
+    folders f = {.ctx = ctx};
     const char *listed = getenv("LAPPET_PLUGINS");
     const char *here = lap_executable_folder(ctx);
     if (listed != NULL && *listed != '\0') {
@@ -76,7 +80,8 @@ const char *lap_runtime_folder(lap_ctx *ctx)
 {
     const char *here = lap_executable_folder(ctx);
     const char *built = lap_arena_printf(ctx->arena, "%s/lib", here != NULL ? here : ".");
-    return is_folder(built) ? built : lap_arena_printf(ctx->arena, "%s/../lib/lappet", here != NULL ? here : ".");
+    return is_folder(built) ? built
+                            : lap_arena_printf(ctx->arena, "%s/../lib/lappet", here != NULL ? here : ".");
 }
 
 static bool is_slug(const char *file, size_t *out_length)
@@ -93,7 +98,7 @@ static int by_text(const void *a, const void *b)
 
 const char **lap_plugin_slugs(lap_ctx *ctx, const char *const *path, uint32_t n_path, uint32_t *out_n)
 {
-    folders slugs = { .ctx = ctx };
+    folders slugs = {.ctx = ctx};
     for (uint32_t i = 0; i < n_path; i++) {
         DIR *folder = opendir(path[i]);
         if (folder == NULL) {

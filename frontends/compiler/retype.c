@@ -11,8 +11,9 @@ static lap_ref retype_leaf(lap_rewrite *rw, const lap_node *old, lap_ref old_ref
     if ((old->op != LAP_OP_INPUT && old->op != LAP_OP_WEIGHT) || old->dtype != LAP_F32) {
         return LAP_NONE;
     }
-    lap_type type = { *(const lap_dtype *)rw->user, old->n_axes, old->axes };
-    return lap_emit(rw->to, &(lap_emit_args){ .op = old->op, .n_attrs = old->n_attrs, .attrs = old->attrs, .type = &type });
+    lap_type type = {*(const lap_dtype *)rw->user, old->n_axes, old->axes};
+    return lap_emit(
+        rw->to, &(lap_emit_args){.op = old->op, .n_attrs = old->n_attrs, .attrs = old->attrs, .type = &type});
 }
 
 lap_graph *lap_graph_retype(lap_graph *g, lap_dtype dtype)

@@ -26,7 +26,7 @@ void lap_sizes_set(lap_sizes *sizes, lap_name symbol, int64_t value)
         return;
     }
     lap_arena_grow(sizes->ctx->arena, &sizes->at, sizes->n, 1, &sizes->capacity, sizeof *sizes->at);
-    sizes->at[sizes->n++] = (lap_size){ symbol, value, true };
+    sizes->at[sizes->n++] = (lap_size){symbol, value, true};
 }
 
 bool lap_sizes_value(void *user, lap_name symbol, int64_t *out)
@@ -39,7 +39,10 @@ bool lap_sizes_value(void *user, lap_name symbol, int64_t *out)
     return true;
 }
 
-typedef struct search_for { lap_name symbol; bool found; } search_for;
+typedef struct search_for {
+    lap_name symbol;
+    bool found;
+} search_for;
 
 static void match(void *user, lap_name symbol)
 {
@@ -49,7 +52,7 @@ static void match(void *user, lap_name symbol)
 
 static bool specs_use(lap_graph *g, lap_specs specs, lap_name symbol)
 {
-    search_for f = { symbol, false };
+    search_for f = {symbol, false};
     for (uint32_t i = 0; i < specs.n && !f.found; i++) {
         const lap_node *leaf = lap_node_at(g, specs.at[i].ref);
         for (uint32_t k = 0; k < leaf->n_axes; k++) {
@@ -64,7 +67,11 @@ bool lap_sizes_uses(lap_graph *g, const lap_leaves *leaves, lap_name symbol)
     return specs_use(g, leaves->inputs, symbol) || specs_use(g, leaves->weights, symbol);
 }
 
-typedef struct unknowns { const lap_sizes *sizes; uint32_t n; lap_name first; } unknowns;
+typedef struct unknowns {
+    const lap_sizes *sizes;
+    uint32_t n;
+    lap_name first;
+} unknowns;
 
 static void count_unknown(void *user, lap_name symbol)
 {
@@ -77,12 +84,16 @@ static void count_unknown(void *user, lap_name symbol)
 
 static unknowns unknowns_of(lap_sizes *sizes, lap_dim d)
 {
-    unknowns u = { .sizes = sizes };
+    unknowns u = {.sizes = sizes};
     lap_dim_symbols(sizes->ctx, d, count_unknown, &u);
     return u;
 }
 
-typedef struct trial { lap_sizes *sizes; lap_name symbol; int64_t value; } trial;
+typedef struct trial {
+    lap_sizes *sizes;
+    lap_name symbol;
+    int64_t value;
+} trial;
 
 static bool trial_value(void *user, lap_name symbol, int64_t *out)
 {
@@ -98,7 +109,7 @@ static bool trial_value(void *user, lap_name symbol, int64_t *out)
  * at some points, so every bisection step looks at the next few values too. */
 static bool solve(lap_sizes *sizes, lap_dim d, lap_name symbol, int64_t want, int64_t *out)
 {
-    trial t = { sizes, symbol, 0 };
+    trial t = {sizes, symbol, 0};
     int64_t got;
     for (t.value = 0; t.value <= 64; t.value++) {
         if (lap_dim_eval(sizes->ctx, d, trial_value, &t, &got) && got == want) {
@@ -153,12 +164,18 @@ void lap_sizes_solve(lap_sizes *sizes, lap_specs specs, const lap_views *given)
 static bool holds(int64_t a, lap_rel rel, int64_t b)
 {
     switch (rel) {
-    case LAP_REL_EQ: return a == b;
-    case LAP_REL_NE: return a != b;
-    case LAP_REL_LT: return a < b;
-    case LAP_REL_LE: return a <= b;
-    case LAP_REL_GT: return a > b;
-    case LAP_REL_GE: return a >= b;
+    case LAP_REL_EQ:
+        return a == b;
+    case LAP_REL_NE:
+        return a != b;
+    case LAP_REL_LT:
+        return a < b;
+    case LAP_REL_LE:
+        return a <= b;
+    case LAP_REL_GT:
+        return a > b;
+    case LAP_REL_GE:
+        return a >= b;
     }
     return false;
 }
@@ -168,7 +185,8 @@ static bool shapes_at_least(lap_sizes *sizes, lap_specs specs, int64_t least)
     for (uint32_t i = 0; i < specs.n; i++) {
         for (uint32_t k = 0; k < specs.at[i].rank; k++) {
             int64_t extent;
-            if (!lap_dim_eval(sizes->ctx, specs.at[i].shape[k], lap_sizes_value, sizes, &extent) || extent < least) {
+            if (!lap_dim_eval(sizes->ctx, specs.at[i].shape[k], lap_sizes_value, sizes, &extent) ||
+                extent < least) {
                 return false;
             }
         }
@@ -212,7 +230,7 @@ static void open_symbols(lap_sizes *sizes, lap_graph *g, lap_specs specs)
 /* Counts through combinations of candidate values like an odometer, likeliest first. */
 static bool search(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, uint32_t first, int64_t least)
 {
-    static const int64_t values[] = { 8, 16, 4, 2, 1, 12, 32, 6, 3, 14, 64, 7, 9, 5, 10, 24, 28, 48, 56, 128 };
+    static const int64_t values[] = {8, 16, 4, 2, 1, 12, 32, 6, 3, 14, 64, 7, 9, 5, 10, 24, 28, 48, 56, 128};
     enum { N = sizeof values / sizeof values[0] };
     uint32_t n = sizes->n - first;
     uint8_t *digit = lap_arena_alloc(sizes->ctx->arena, n + 1);
@@ -249,14 +267,16 @@ bool lap_sizes_choose(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves)
                                  lap_text(sizes->ctx, sizes->at[i].symbol));
     }
     sizes->n = first;
-    return lap_error(sizes->ctx, (lap_loc){ 0 },
-                     "found no sizes that satisfy the model's checks for %s\nhint: give them with --dim NAME=N", names);
+    return lap_error(
+        sizes->ctx, (lap_loc){0},
+        "found no sizes that satisfy the model's checks for %s\nhint: give them with --dim NAME=N", names);
 }
 
 bool lap_sizes_shape(lap_sizes *sizes, const lap_spec *spec, int64_t *out_shape)
 {
     for (uint32_t k = 0; k < spec->rank; k++) {
-        if (!lap_dim_eval(sizes->ctx, spec->shape[k], lap_sizes_value, sizes, &out_shape[k]) || out_shape[k] < 0) {
+        if (!lap_dim_eval(sizes->ctx, spec->shape[k], lap_sizes_value, sizes, &out_shape[k]) ||
+            out_shape[k] < 0) {
             return false;
         }
     }

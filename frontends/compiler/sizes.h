@@ -8,8 +8,17 @@
 #include "frontends/compiler/leaves.h"
 #include "frontends/compiler/tensors.h"
 
-typedef struct lap_size { lap_name symbol; int64_t value; bool is_given; } lap_size;
-typedef struct lap_sizes { lap_ctx *ctx; uint32_t n; size_t capacity; lap_size *at; } lap_sizes;
+typedef struct lap_size {
+    lap_name symbol;
+    int64_t value;
+    bool is_given;
+} lap_size;
+typedef struct lap_sizes {
+    lap_ctx *ctx;
+    uint32_t n;
+    size_t capacity;
+    lap_size *at;
+} lap_sizes;
 
 /* Sets a symbol. */
 void lap_sizes_set(lap_sizes *sizes, lap_name symbol, int64_t value);

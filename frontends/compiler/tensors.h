@@ -11,8 +11,20 @@
 #include "runtime/tensor.h"
 #include "runtime/view.h"
 
-typedef struct lap_views { uint32_t n; size_t capacity; const char **names; lap_tensor_view *at; size_t capacity_at; } lap_views;
-typedef struct lap_tensors { uint32_t n; size_t capacity; const char **names; lap_tensor *at; size_t capacity_at; } lap_tensors;
+typedef struct lap_views {
+    uint32_t n;
+    size_t capacity;
+    const char **names;
+    lap_tensor_view *at;
+    size_t capacity_at;
+} lap_views;
+typedef struct lap_tensors {
+    uint32_t n;
+    size_t capacity;
+    const char **names;
+    lap_tensor *at;
+    size_t capacity_at;
+} lap_tensors;
 
 void lap_views_add(lap_ctx *ctx, lap_views *set, const char *name, const lap_tensor_view *view);
 const lap_tensor_view *lap_views_find(const lap_views *set, const char *name);
@@ -26,8 +38,8 @@ const lap_tensor *lap_tensors_find(const lap_tensors *set, const char *name);
 LAP_MUST_CHECK bool lap_tensor_make(lap_ctx *ctx, lap_dtype dtype, uint32_t rank, const int64_t *shape,
                                     lap_tensor *out, lap_fault *fault);
 /* A view as element type `dtype` (LAP_NO_DTYPE: the nearest), in place where that is possible. */
-LAP_MUST_CHECK bool lap_tensor_take(lap_ctx *ctx, const lap_tensor_view *view, lap_dtype dtype, const char *name,
-                                    lap_tensor *out, lap_fault *fault);
+LAP_MUST_CHECK bool lap_tensor_take(lap_ctx *ctx, const lap_tensor_view *view, lap_dtype dtype,
+                                    const char *name, lap_tensor *out, lap_fault *fault);
 /* The tensor of a weight: the one of that name, or for a family "a.{k}.b" the tensors a.0.b, a.1.b,
  * ... stacked along a new first axis. *out_found says whether there is any. */
 LAP_MUST_CHECK bool lap_views_weight(lap_ctx *ctx, const lap_views *set, const char *name, lap_dtype dtype,

@@ -23,10 +23,10 @@ int main(int argc, char **argv)
     if (model == NULL) {
         return fail("open", NULL);
     }
-    const float x[] = { 1, 2, 3, 4, 5, 6 };
-    const float want[] = { 1, 2, 4, 5 };
-    linear_inputs in = { .x = x, .x_dims = { 2, 3 } };
-    linear_outputs out = { 0 };
+    const float x[] = {1, 2, 3, 4, 5, 6};
+    const float want[] = {1, 2, 4, 5};
+    linear_inputs in = {.x = x, .x_dims = {2, 3}};
+    linear_outputs out = {0};
     linear_threads(model, 2);
     if (linear_run(model, &in, &out) != 0) {
         return fail("run", model);
@@ -34,8 +34,8 @@ int main(int argc, char **argv)
     if (out.y_dims[0] != 2 || out.y_dims[1] != 2 || memcmp(out.y, want, sizeof want) != 0) {
         return fail("result", model);
     }
-    float mine[4] = { 0 };
-    linear_outputs into = { .y = mine };
+    float mine[4] = {0};
+    linear_outputs into = {.y = mine};
     if (linear_run(model, &in, &into) != 0 || into.y != mine || memcmp(mine, want, sizeof want) != 0) {
         return fail("run into memory of the caller", model);
     }

@@ -32,7 +32,10 @@ static void run(const char *line, int status)
     size_t n = 0;
     for (const char *c = line; *c != '\0' && n + 512 < sizeof text; c++) {
         if (*c == '@' || *c == '!') {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s", *c == '@' ? folder : binary != NULL ? binary : "build/lappet");
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s",
+                                  *c == '@'        ? folder
+                                  : binary != NULL ? binary
+                                                   : "build/lappet");
         } else {
             text[n++] = *c;
         }
@@ -40,7 +43,8 @@ static void run(const char *line, int status)
     text[n] = '\0';
     process_line(text, &result);
     if (result.status != status) {
-        print_error("%s\nstatus %d, expected %d\nout: %s\nerr: %s\n", text, result.status, status, result.out, result.err);
+        print_error("%s\nstatus %d, expected %d\nout: %s\nerr: %s\n", text, result.status, status, result.out,
+                    result.err);
     }
     assert_int_equal(result.status, status);
 }
@@ -48,7 +52,7 @@ static void run(const char *line, int status)
 static bool has_tool(const char *name)
 {
     process_result r;
-    process_run((const char *[]){ name, "--version", NULL }, &r);
+    process_run((const char *[]){name, "--version", NULL}, &r);
     if (r.status != 0) {
         print_message("%s is not installed: what needs it is not tried\n", name);
     }
@@ -59,12 +63,12 @@ static int make_folder(void **state)
 {
     (void)state;
     folder = folder_new();
-    float x[] = { 1, 2, 3, 4, 5, 6 }, w[] = { 1, 0, 0, 0, 1, 0 };
-    lap_tensor t = { .dtype = LAP_F32, .rank = 2, .shape = { 2, 3 }, .data = x, .n_bytes = sizeof x };
-    lap_tensor weight = { .dtype = LAP_F32, .rank = 2, .shape = { 2, 3 }, .data = w, .n_bytes = sizeof w };
+    float x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, 0, 0, 1, 0};
+    lap_tensor t = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = x, .n_bytes = sizeof x};
+    lap_tensor weight = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = w, .n_bytes = sizeof w};
     bool written = lap_npy_write(folder_path(folder, "x.npy"), &t, NULL) &&
-                   lap_safetensors_write(folder_path(folder, "w.safetensors"), 1, (const char *[]){ "weight" }, &weight,
-                                         NULL, NULL);
+                   lap_safetensors_write(folder_path(folder, "w.safetensors"), 1, (const char *[]){"weight"},
+                                         &weight, NULL, NULL);
     return written ? 0 : 1;
 }
 
@@ -92,11 +96,12 @@ static void test_header(void **state)
 {
     (void)state;
     run("! " LINEAR "-o @/out --kind object", 0);
-    assert_only((const char *[]){ "linear.h", "linear.o", NULL });
+    assert_only((const char *[]){"linear.h", "linear.o", NULL});
     static const char only[] = "#include \"out/linear.h\"\nint x;\n";
     folder_write(folder, "only.c", only, sizeof only - 1);
     run("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o", 0);
-    run("cc -x c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o", has_tool("c++") ? 0 : 1);
+    run("cc -x c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o",
+        has_tool("c++") ? 0 : 1);
     run("cat @/out/linear.h", 0);
     assert_non_null(strstr(result.out, "weight: f32 [2, N]"));
     assert_non_null(strstr(result.out, "x: f32 [B, N]"));
@@ -117,7 +122,7 @@ static void test_static(void **state)
 {
     (void)state;
     run("! " LINEAR "-o @/out --kind static", 0);
-    assert_only((const char *[]){ "liblinear.a", "linear.h", NULL });
+    assert_only((const char *[]){"liblinear.a", "linear.h", NULL});
     run("cc -std=c99 -I@/out tests/aot/call.c -L@/out -llinear -lm -lpthread -o @/call", 0);
     run("@/call @/w.safetensors", 0);
     run("ar t @/out/liblinear.a", 0);
@@ -128,9 +133,10 @@ static void test_shared(void **state)
 {
     (void)state;
     run("! " LINEAR "-o @/out --kind shared", 0);
-    assert_only((const char *[]){ "liblinear.so", "linear.h", NULL });
+    assert_only((const char *[]){"liblinear.so", "linear.h", NULL});
     char line[1024];
-    snprintf(line, sizeof line, "cc -std=c99 -I@/out tests/aot/call.c -L@/out -llinear -Wl,-rpath,%s/out -o @/call", folder);
+    snprintf(line, sizeof line,
+             "cc -std=c99 -I@/out tests/aot/call.c -L@/out -llinear -Wl,-rpath,%s/out -o @/call", folder);
     run(line, 0);
     run("@/call @/w.safetensors", 0);
 }
@@ -139,9 +145,11 @@ static void test_exe(void **state)
 {
     (void)state;
     run("! " LINEAR "-o @/out --kind exe", 0);
-    assert_only((const char *[]){ "linear", "linear.h", NULL });
+    assert_only((const char *[]){"linear", "linear.h", NULL});
     run("@/out/linear --in x=@/x.npy --weights @/w.safetensors -o @/y.safetensors", 0);
-    run("! run tests/cli/models/linear.lua --param out=2 --in x=@/x.npy --weights @/w.safetensors -o @/z.safetensors", 0);
+    run("! run tests/cli/models/linear.lua --param out=2 --in x=@/x.npy --weights @/w.safetensors -o "
+        "@/z.safetensors",
+        0);
     run("cmp @/y.safetensors @/z.safetensors", 0);
     run("@/out/linear --in x=@/x.npy -o @/y2.safetensors", 2);
     run("@/out/linear --in x=@/w.npy --weights @/w.safetensors -o @/y2.safetensors", 2);
@@ -176,7 +184,8 @@ static void test_symbols(void **state)
     run("nm -D --defined-only @/out/liblinear.so", 0);
     assert_all_named(result.out, "linear_");
     run("readelf -d @/out/liblinear.so", 0);
-    static const char *const allowed[] = { "libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2" };
+    static const char *const allowed[] = {"libc.so.6", "libm.so.6", "libpthread.so.0",
+                                          "ld-linux-x86-64.so.2"};
     for (char *rest = result.out, *line; (line = strtok_r(rest, "\n", &rest)) != NULL;) {
         bool known = strstr(line, "(NEEDED)") == NULL;
         for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++) {
@@ -237,8 +246,12 @@ static void test_aarch64(void **state)
     run("aarch64-linux-gnu-gcc -std=c99 -I@/out tests/aot/call.c @/out/linear.o -lm -lpthread -o @/call", 0);
     run("qemu-aarch64 -L /usr/aarch64-linux-gnu @/call @/w.safetensors", 0);
     run("! " LINEAR "-o @/exe --kind exe --triple aarch64-linux-gnu", 0);
-    run("qemu-aarch64 -L /usr/aarch64-linux-gnu @/exe/linear --in x=@/x.npy --weights @/w.safetensors -o @/y.safetensors", 0);
-    run("! run tests/cli/models/linear.lua --param out=2 --in x=@/x.npy --weights @/w.safetensors -o @/z.safetensors", 0);
+    run("qemu-aarch64 -L /usr/aarch64-linux-gnu @/exe/linear --in x=@/x.npy --weights @/w.safetensors -o "
+        "@/y.safetensors",
+        0);
+    run("! run tests/cli/models/linear.lua --param out=2 --in x=@/x.npy --weights @/w.safetensors -o "
+        "@/z.safetensors",
+        0);
     run("cmp @/y.safetensors @/z.safetensors", 0);
     run("! " LINEAR "-o @/shared --kind shared --triple aarch64-linux-gnu", 0);
     run("aarch64-linux-gnu-readelf -h @/shared/liblinear.so", 0);
@@ -263,12 +276,14 @@ static void test_mistakes(void **state)
     const char *binary = getenv("LAPPET");
     process_result r;
     const char *out = folder_path(folder, "out");
-    process_run((const char *[]){ binary != NULL ? binary : "build/lappet", "build", "tests/cli/models/linear.lua", "-o", out, NULL }, &r);
+    process_run((const char *[]){binary != NULL ? binary : "build/lappet", "build",
+                                 "tests/cli/models/linear.lua", "-o", out, NULL},
+                &r);
     setenv("PATH", path, 1);
     free(path);
     assert_int_equal(r.status, 3);
     assert_non_null(strstr(r.err, "found no linker"));
-    assert_only((const char *[]){ NULL });
+    assert_only((const char *[]){NULL});
 }
 
 /* Whenever a build is stopped, the folder holds all of the result or nothing. */
@@ -277,8 +292,8 @@ static void test_interrupt(void **state)
     (void)state;
     const char *binary = getenv("LAPPET");
     char *out = strdup(folder_path(folder, "out"));
-    const char *argv[] = { binary != NULL ? binary : "build/lappet", "build", "tests/cli/models/linear.lua", "-o", out,
-                           NULL };
+    const char *argv[] = {
+        binary != NULL ? binary : "build/lappet", "build", "tests/cli/models/linear.lua", "-o", out, NULL};
     for (unsigned delay = 0; delay < 300000; delay += 20000) {
         process_interrupt(argv, delay, &result);
         assert_true(result.status == 0 || result.status == 2 || result.status == 128 + SIGINT);
@@ -296,9 +311,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_header), TEST(test_object), TEST(test_static), TEST(test_shared), TEST(test_exe), TEST(test_symbols),
-        TEST(test_two_in_one), TEST(test_embedded), TEST(test_levels), TEST(test_aarch64), TEST(test_mistakes),
-        TEST(test_interrupt),
+        TEST(test_header), TEST(test_object),  TEST(test_static),     TEST(test_shared),
+        TEST(test_exe),    TEST(test_symbols), TEST(test_two_in_one), TEST(test_embedded),
+        TEST(test_levels), TEST(test_aarch64), TEST(test_mistakes),   TEST(test_interrupt),
     };
     return cmocka_run_group_tests_name("aot", tests, NULL, NULL);
 }

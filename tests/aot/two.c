@@ -9,11 +9,11 @@ int main(int argc, char **argv)
 {
     first *a = argc > 1 ? first_open(argv[1]) : NULL;
     second *b = argc > 1 ? second_open(argv[1]) : NULL;
-    const float x[] = { 1, 2, 3 };
-    first_inputs in_a = { .x = x, .x_dims = { 1, 3 } };
-    second_inputs in_b = { .x = x, .x_dims = { 1, 3 } };
-    first_outputs out_a = { 0 };
-    second_outputs out_b = { 0 };
+    const float x[] = {1, 2, 3};
+    first_inputs in_a = {.x = x, .x_dims = {1, 3}};
+    second_inputs in_b = {.x = x, .x_dims = {1, 3}};
+    first_outputs out_a = {0};
+    second_outputs out_b = {0};
     if (a == NULL || b == NULL || first_run(a, &in_a, &out_a) != 0 || second_run(b, &in_b, &out_b) != 0) {
         printf("%s%s\n", first_error(a), second_error(b));
         return 1;

@@ -42,10 +42,11 @@ static void lappet(const char *line)
 static void expect(const char *line, int status, const char *in_out, const char *in_err)
 {
     lappet(line);
-    bool good = result.status == status && strstr(result.out, in_out) != NULL && strstr(result.err, in_err) != NULL;
+    bool good =
+        result.status == status && strstr(result.out, in_out) != NULL && strstr(result.err, in_err) != NULL;
     if (!good) {
-        print_error("lappet %s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s' '%s'\n", line, result.status,
-                    status, result.out, result.err, in_out, in_err);
+        print_error("lappet %s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s' '%s'\n", line,
+                    result.status, status, result.out, result.err, in_out, in_err);
     }
     assert_true(good);
 }
@@ -66,8 +67,13 @@ static int remove_folder(void **state)
 
 static lap_tensor floats(float *values, uint32_t rank, int64_t a, int64_t b)
 {
-    return (lap_tensor){ .dtype = LAP_F32, .rank = rank, .shape = { a, b }, .data = values,
-                         .n_bytes = sizeof(float) * (size_t)(rank == 0 ? 1 : rank == 1 ? a : a * b) };
+    return (lap_tensor){.dtype = LAP_F32,
+                        .rank = rank,
+                        .shape = {a, b},
+                        .data = values,
+                        .n_bytes = sizeof(float) * (size_t)(rank == 0   ? 1
+                                                            : rank == 1 ? a
+                                                                        : a * b)};
 }
 
 static void write_npy(const char *name, lap_tensor t)
@@ -81,16 +87,13 @@ static void write_tensors(const char *name, uint32_t n, const char *const *names
     assert_true(lap_safetensors_write(folder_path(folder, name), n, names, tensors, meta, NULL));
 }
 
-static bool exists(const char *name)
-{
-    return access(folder_path(folder, name), F_OK) == 0;
-}
+static bool exists(const char *name) { return access(folder_path(folder, name), F_OK) == 0; }
 
 /* Entries of the scratch folder whose name starts with a dot: leftovers of unfinished writes. */
 static void assert_no_leftovers(void)
 {
     process_result r;
-    const char *argv[] = { "find", folder, "-name", ".*", NULL };
+    const char *argv[] = {"find", folder, "-name", ".*", NULL};
     process_run(argv, &r);
     assert_string_equal(r.out, "");
 }
@@ -100,38 +103,42 @@ static void assert_no_leftovers(void)
 static void test_usage(void **state)
 {
     (void)state;
-    static const struct { const char *line; int status; const char *out, *err; } rows[] = {
-        { "", 2, "", "usage: lappet" },
-        { "--help", 0, "usage: lappet", "" },
-        { "help", 0, "usage: lappet", "" },
-        { "--version", 0, "lappet ", "" },
-        { "rnu x", 2, "", "did you mean 'run'?" },
-        { "--json list", 2, "", "the first argument is a command" },
-        { "run", 2, "", "'run' needs MODEL" },
-        { "run a b", 2, "", "'b' is too many" },
-        { "run --help", 0, "--seed N", "" },
-        { "list --help", 0, "--json", "" },
-        { "run m --taget ref", 2, "", "did you mean '--target'?" },
-        { "list --seed 1", 2, "", "'list' takes no option '--seed'" },
-        { "run m --seed", 2, "", "--seed needs N" },
-        { "run m --seed 1 --seed 2", 2, "", "given twice" },
-        { "run m --seed 1x", 2, "", "--seed needs a whole number" },
-        { "run m --threads 0", 2, "", "--threads needs a whole number from 1" },
-        { "run m --json=1", 2, "", "--json takes no value" },
-        { "run m --target gpu", 2, "", "there is no target 'gpu'" },
-        { "run m --dtype f64", 2, "", "--dtype is f32, bf16 or f16" },
-        { "run m --param x", 2, "", "--param needs NAME=VALUE" },
-        { "run m --dim N=", 2, "", "--dim needs NAME=N, not" },
-        { "run m --dim N=-3", 2, "", "not a whole number" },
-        { "run m --in x", 2, "", "--in needs NAME=FILE" },
-        { "run m --in x=y.txt", 2, "", "neither .npy nor .safetensors" },
-        { "dump m --stage lop", 2, "", "did you mean 'loop'?" },
-        { "dump m --stage glsl", 3, "", "without Vulkan" },
-        { "build tests/cli/models/linear.lua", 2, "", "needs -o DIR" },
-        { "build tests/cli/models/linear.lua -o @/o --kind dll", 2, "", "--kind is exe" },
-        { "build tests/cli/models/linear.lua -o @/o --embed-weights", 2, "", "needs --weights" },
-        { "check @/none.safetensors --target vulkan", 3, "", "without Vulkan" },
-        { "run tests/cli/models/linear.lua --target vulkan", 3, "", "without Vulkan" },
+    static const struct {
+        const char *line;
+        int status;
+        const char *out, *err;
+    } rows[] = {
+        {"", 2, "", "usage: lappet"},
+        {"--help", 0, "usage: lappet", ""},
+        {"help", 0, "usage: lappet", ""},
+        {"--version", 0, "lappet ", ""},
+        {"rnu x", 2, "", "did you mean 'run'?"},
+        {"--json list", 2, "", "the first argument is a command"},
+        {"run", 2, "", "'run' needs MODEL"},
+        {"run a b", 2, "", "'b' is too many"},
+        {"run --help", 0, "--seed N", ""},
+        {"list --help", 0, "--json", ""},
+        {"run m --taget ref", 2, "", "did you mean '--target'?"},
+        {"list --seed 1", 2, "", "'list' takes no option '--seed'"},
+        {"run m --seed", 2, "", "--seed needs N"},
+        {"run m --seed 1 --seed 2", 2, "", "given twice"},
+        {"run m --seed 1x", 2, "", "--seed needs a whole number"},
+        {"run m --threads 0", 2, "", "--threads needs a whole number from 1"},
+        {"run m --json=1", 2, "", "--json takes no value"},
+        {"run m --target gpu", 2, "", "there is no target 'gpu'"},
+        {"run m --dtype f64", 2, "", "--dtype is f32, bf16 or f16"},
+        {"run m --param x", 2, "", "--param needs NAME=VALUE"},
+        {"run m --dim N=", 2, "", "--dim needs NAME=N, not"},
+        {"run m --dim N=-3", 2, "", "not a whole number"},
+        {"run m --in x", 2, "", "--in needs NAME=FILE"},
+        {"run m --in x=y.txt", 2, "", "neither .npy nor .safetensors"},
+        {"dump m --stage lop", 2, "", "did you mean 'loop'?"},
+        {"dump m --stage glsl", 3, "", "without Vulkan"},
+        {"build tests/cli/models/linear.lua", 2, "", "needs -o DIR"},
+        {"build tests/cli/models/linear.lua -o @/o --kind dll", 2, "", "--kind is exe"},
+        {"build tests/cli/models/linear.lua -o @/o --embed-weights", 2, "", "needs --weights"},
+        {"check @/none.safetensors --target vulkan", 3, "", "without Vulkan"},
+        {"run tests/cli/models/linear.lua --target vulkan", 3, "", "without Vulkan"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         expect(rows[i].line, rows[i].status, rows[i].out, rows[i].err);
@@ -143,12 +150,14 @@ static void test_usage(void **state)
 static void test_scripts(void **state)
 {
     (void)state;
-    static const struct { const char *model, *err; } rows[] = {
-        { "endless", "endless.lua:1: error: " },
-        { "bomb", "bomb.lua:2: error: " },
-        { "syntax", "syntax.lua:3: error: " },
-        { "sandbox", "sandbox.lua:1: error: " },
-        { "shapes", "shapes.lua:4: error: axis 'i' is 3 here and 4 there" },
+    static const struct {
+        const char *model, *err;
+    } rows[] = {
+        {"endless", "endless.lua:1: error: "},
+        {"bomb", "bomb.lua:2: error: "},
+        {"syntax", "syntax.lua:3: error: "},
+        {"sandbox", "sandbox.lua:1: error: "},
+        {"shapes", "shapes.lua:4: error: axis 'i' is 3 here and 4 there"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char line[256];
@@ -166,27 +175,32 @@ static void test_scripts(void **state)
 static void test_run_files(void **state)
 {
     (void)state;
-    float x[] = { 1, 2, 3, 4, 5, 6 }, w[] = { 1, 0, 0, 0, 1, 0 };
+    float x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, 0, 0, 1, 0};
     write_npy("x.npy", floats(x, 2, 2, 3));
     lap_tensor weight = floats(w, 2, 2, 3);
-    write_tensors("w.safetensors", 1, (const char *[]){ "weight" }, &weight, NULL);
-    write_tensors("two.safetensors", 2, (const char *[]){ "old", "weight" }, (const lap_tensor[]){ weight, weight }, NULL);
-    expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/x.npy --weights @/w.safetensors "
-           "-o @/y.safetensors", 0, "", "");
+    write_tensors("w.safetensors", 1, (const char *[]){"weight"}, &weight, NULL);
+    write_tensors("two.safetensors", 2, (const char *[]){"old", "weight"},
+                  (const lap_tensor[]){weight, weight}, NULL);
+    expect(
+        "run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/x.npy --weights @/w.safetensors "
+        "-o @/y.safetensors",
+        0, "", "");
     lap_safetensors *file = lap_safetensors_open(folder_path(folder, "y.safetensors"), NULL);
     assert_non_null(file);
     lap_tensor y;
     assert_int_equal(lap_safetensors_n(file), 1);
     assert_true(lap_safetensors_read(file, 0, LAP_F32, &y, NULL));
-    const float want[] = { 1, 2, 4, 5 };
+    const float want[] = {1, 2, 4, 5};
     assert_int_equal(y.n_bytes, sizeof want);
     assert_memory_equal(y.data, want, sizeof want);
     lap_safetensors_close(file);
-    expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/y.safetensors:y --dim N=2 -o @/z.npy", 0,
-           "", "");
+    expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/y.safetensors:y --dim N=2 -o "
+           "@/z.npy",
+           0, "", "");
     assert_true(exists("z.npy"));
-    expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/x.npy --weights @/two.safetensors", 0, "y",
-           "does not read 1 of the 2 tensors of the weights file, such as 'old'");
+    expect("run tests/cli/models/linear.lua --target ref --param out=2 --in x=@/x.npy --weights "
+           "@/two.safetensors",
+           0, "y", "does not read 1 of the 2 tensors of the weights file, such as 'old'");
     expect("run tests/cli/models/two.lua --target ref --in x=@/x.npy -o @/two.npy", 2, "", "2 outputs");
     expect("run tests/cli/models/two.lua --target ref --in @/w.safetensors", 2, "", "no input 'weight'");
     assert_false(exists("two.npy"));
@@ -196,26 +210,30 @@ static void test_run_files(void **state)
 static void test_run_mistakes(void **state)
 {
     (void)state;
-    float x[] = { 1, 2, 3, 4, 5, 6 };
+    float x[] = {1, 2, 3, 4, 5, 6};
     write_npy("x.npy", floats(x, 2, 2, 3));
     write_npy("x1.npy", floats(x, 1, 6, 0));
     lap_tensor other = floats(x, 2, 2, 2);
-    write_tensors("bad.safetensors", 1, (const char *[]){ "weight" }, &other, NULL);
-    write_tensors("none.safetensors", 1, (const char *[]){ "bias" }, &other, NULL);
-    static const struct { const char *line, *err; } rows[] = {
-        { "run tests/cli/models/linear.lua --target ref --in x=@/x1.npy", "x" },
-        { "run tests/cli/models/linear.lua --target ref --in q=@/x.npy", "no input 'q'" },
-        { "run tests/cli/models/linear.lua --target ref --in x=@/missing.npy", "missing.npy" },
-        { "run tests/cli/models/linear.lua --target ref --in x=@/bad.safetensors:nope", "has no tensor 'nope'" },
-        { "run tests/cli/models/linear.lua --target ref --in x=@/x.npy --weights @/bad.safetensors", "weight" },
-        { "run tests/cli/models/linear.lua --target ref --in x=@/x.npy --weights @/none.safetensors", "weight" },
-        { "run tests/cli/models/linear.lua --target ref --param out=0", "out" },
-        { "run tests/cli/models/linear.lua --target ref --param out=many", "out" },
-        { "run tests/cli/models/linear.lua --target ref --param oot=3", "oot" },
-        { "run tests/cli/models/linear.lua --target ref --dim Q=3", "size named 'Q'" },
-        { "run tests/cli/models/linear.lua --target ref --dim N=1000000 --dim B=10000000000", "error" },
-        { "run tests/cli/models/grid.lua --target ref --in x=@/x.npy", "x" },
-        { "run tests/cli/models/linear.lua --target ref -o @/no/such/folder/y.safetensors", "folder" },
+    write_tensors("bad.safetensors", 1, (const char *[]){"weight"}, &other, NULL);
+    write_tensors("none.safetensors", 1, (const char *[]){"bias"}, &other, NULL);
+    static const struct {
+        const char *line, *err;
+    } rows[] = {
+        {"run tests/cli/models/linear.lua --target ref --in x=@/x1.npy", "x"},
+        {"run tests/cli/models/linear.lua --target ref --in q=@/x.npy", "no input 'q'"},
+        {"run tests/cli/models/linear.lua --target ref --in x=@/missing.npy", "missing.npy"},
+        {"run tests/cli/models/linear.lua --target ref --in x=@/bad.safetensors:nope",
+         "has no tensor 'nope'"},
+        {"run tests/cli/models/linear.lua --target ref --in x=@/x.npy --weights @/bad.safetensors", "weight"},
+        {"run tests/cli/models/linear.lua --target ref --in x=@/x.npy --weights @/none.safetensors",
+         "weight"},
+        {"run tests/cli/models/linear.lua --target ref --param out=0", "out"},
+        {"run tests/cli/models/linear.lua --target ref --param out=many", "out"},
+        {"run tests/cli/models/linear.lua --target ref --param oot=3", "oot"},
+        {"run tests/cli/models/linear.lua --target ref --dim Q=3", "size named 'Q'"},
+        {"run tests/cli/models/linear.lua --target ref --dim N=1000000 --dim B=10000000000", "error"},
+        {"run tests/cli/models/grid.lua --target ref --in x=@/x.npy", "x"},
+        {"run tests/cli/models/linear.lua --target ref -o @/no/such/folder/y.safetensors", "folder"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         expect(rows[i].line, 2, "", rows[i].err);
@@ -230,11 +248,16 @@ static void test_run_seeds(void **state)
     expect("run tests/cli/models/linear.lua --target ref --seed 7 -o @/b.safetensors", 0, "", "");
     expect("run tests/cli/models/linear.lua --target ref --seed 8 -o @/c.safetensors", 0, "", "");
     process_result r;
-    process_run((const char *[]){ "cmp", "-s", folder_path(folder, "a.safetensors"), folder_path(folder, "b.safetensors"), NULL }, &r);
+    process_run((const char *[]){"cmp", "-s", folder_path(folder, "a.safetensors"),
+                                 folder_path(folder, "b.safetensors"), NULL},
+                &r);
     assert_int_equal(r.status, 0);
-    process_run((const char *[]){ "cmp", "-s", folder_path(folder, "a.safetensors"), folder_path(folder, "c.safetensors"), NULL }, &r);
+    process_run((const char *[]){"cmp", "-s", folder_path(folder, "a.safetensors"),
+                                 folder_path(folder, "c.safetensors"), NULL},
+                &r);
     assert_int_equal(r.status, 1);
-    expect("run tests/cli/models/two.lua --target ref --with y --dim B=2 --dim N=5 --json", 0, "\"outputs\"", "");
+    expect("run tests/cli/models/two.lua --target ref --with y --dim B=2 --dim N=5 --json", 0, "\"outputs\"",
+           "");
     cJSON *d = cJSON_Parse(result.out);
     assert_non_null(d);
     cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItem(d, "outputs"), 0);
@@ -245,19 +268,21 @@ static void test_run_seeds(void **state)
 
 /* ---- check --------------------------------------------------------------------------------- */
 
-static const char *const good_meta[] = { "pattern", "attention", "params", "{\"heads\": 1, \"dim_head\": 2}",
-                                         "rtol", "0.0001", "atol", "1e-5", NULL };
+static const char *const good_meta[] = {"pattern", "attention", "params", "{\"heads\": 1, \"dim_head\": 2}",
+                                        "rtol",    "0.0001",    "atol",   "1e-5",
+                                        NULL};
 
 /* One query and one key: the output is the value. */
 static void write_case(const char *name, const char *const *meta, float result_value, const char *out_name)
 {
-    float q[] = { 1, 2 }, k[] = { 3, 4 }, v[] = { 5, 6 }, o[] = { result_value, 6 };
+    float q[] = {1, 2}, k[] = {3, 4}, v[] = {5, 6}, o[] = {result_value, 6};
     lap_tensor tensors[4];
-    float *data[] = { q, k, v, o };
+    float *data[] = {q, k, v, o};
     for (int i = 0; i < 4; i++) {
-        tensors[i] = (lap_tensor){ .dtype = LAP_F32, .rank = 4, .shape = { 1, 1, 1, 2 }, .data = data[i], .n_bytes = 8 };
+        tensors[i] =
+            (lap_tensor){.dtype = LAP_F32, .rank = 4, .shape = {1, 1, 1, 2}, .data = data[i], .n_bytes = 8};
     }
-    write_tensors(name, 4, (const char *[]){ "in.q", "in.k", "in.v", out_name }, tensors, meta);
+    write_tensors(name, 4, (const char *[]){"in.q", "in.k", "in.v", out_name}, tensors, meta);
 }
 
 static void test_check(void **state)
@@ -282,21 +307,24 @@ static void test_check(void **state)
 static void test_check_bad_cases(void **state)
 {
     (void)state;
-    static const struct { const char *meta[10], *text; } rows[] = {
-        { { "params", "{}", "rtol", "0", "atol", "0", NULL }, "lacks the metadata 'pattern'" },
-        { { "pattern", "../../evil", "params", "{}", "rtol", "0", "atol", "0", NULL }, "not a slug" },
-        { { "pattern", "/etc/x.lua", "params", "{}", "rtol", "0", "atol", "0", NULL }, "not a slug" },
-        { { "pattern", "attention", "params", "{}", "rtol", "nan", "atol", "0", NULL }, "not a tolerance" },
-        { { "pattern", "attention", "params", "{}", "rtol", "-1", "atol", "0", NULL }, "not a tolerance" },
-        { { "pattern", "attention", "params", "{}", "atol", "0", NULL }, "lacks the metadata 'rtol'" },
+    static const struct {
+        const char *meta[10], *text;
+    } rows[] = {
+        {{"params", "{}", "rtol", "0", "atol", "0", NULL}, "lacks the metadata 'pattern'"},
+        {{"pattern", "../../evil", "params", "{}", "rtol", "0", "atol", "0", NULL}, "not a slug"},
+        {{"pattern", "/etc/x.lua", "params", "{}", "rtol", "0", "atol", "0", NULL}, "not a slug"},
+        {{"pattern", "attention", "params", "{}", "rtol", "nan", "atol", "0", NULL}, "not a tolerance"},
+        {{"pattern", "attention", "params", "{}", "rtol", "-1", "atol", "0", NULL}, "not a tolerance"},
+        {{"pattern", "attention", "params", "{}", "atol", "0", NULL}, "lacks the metadata 'rtol'"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         write_case("case.safetensors", rows[i].meta, 5.0f, "out.o");
         expect("check @/case.safetensors --target ref", 2, rows[i].text, "");
     }
-    static const char *const broken[] = { "{", "[]", "{\"heads\": \"x\"}", "{\"heads\": 1e99}", "{\"nope\": 1}", "null" };
+    static const char *const broken[] = {
+        "{", "[]", "{\"heads\": \"x\"}", "{\"heads\": 1e99}", "{\"nope\": 1}", "null"};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
-        const char *meta[] = { "pattern", "attention", "params", broken[i], "rtol", "0", "atol", "0", NULL };
+        const char *meta[] = {"pattern", "attention", "params", broken[i], "rtol", "0", "atol", "0", NULL};
         write_case("case.safetensors", meta, 5.0f, "out.o");
         expect("check @/case.safetensors --target ref", 1, "FAIL", "");
     }
@@ -305,14 +333,21 @@ static void test_check_bad_cases(void **state)
 static void test_check_corrupt_files(void **state)
 {
     (void)state;
-#define BYTES(text) { text, sizeof text - 1 }
-    static const struct { const char *bytes; size_t n; } rows[] = {
+#define BYTES(text)                                                                                          \
+    {                                                                                                        \
+        text, sizeof text - 1                                                                                \
+    }
+    static const struct {
+        const char *bytes;
+        size_t n;
+    } rows[] = {
         BYTES(""),
         BYTES("\1\0\0"),
         BYTES("\xff\xff\xff\xff\xff\xff\xff\x7f{}"),
         BYTES("\2\0\0\0\0\0\0\0{}"),
         BYTES("\2\0\0\0\0\0\0\0[]"),
-        BYTES("\x40\0\0\0\0\0\0\0{\"out.o\":{\"dtype\":\"F32\",\"shape\":[9999999],\"data_offsets\":[0,4]}}1234"),
+        BYTES("\x40\0\0\0\0\0\0\0{\"out.o\":{\"dtype\":\"F32\",\"shape\":[9999999],\"data_offsets\":[0,4]}}"
+              "1234"),
         BYTES("not a case at all, but quite a long text"),
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -368,7 +403,8 @@ static void test_dump(void **state)
     expect("dump tests/cli/models/linear.lua --stage loop", 0, "kernel", "");
     expect("dump tests/cli/models/linear.lua --stage llvm", 0, "define", "");
     expect("dump tests/cli/models/linear.lua --stage asm --triple aarch64-linux-gnu", 0, "fmla", "");
-    expect("dump tests/cli/models/linear.lua --stage asm --cpu pentium-of-dreams", 3, "", "pentium-of-dreams");
+    expect("dump tests/cli/models/linear.lua --stage asm --cpu pentium-of-dreams", 3, "",
+           "pentium-of-dreams");
     expect("dump tests/cli/models/linear.lua --stage asm --triple vax-dec-ultrix", 3, "", "vax");
 }
 
@@ -387,9 +423,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_usage), TEST(test_scripts), TEST(test_run_files), TEST(test_run_mistakes), TEST(test_run_seeds),
-        TEST(test_check), TEST(test_check_bad_cases), TEST(test_check_corrupt_files), TEST(test_info), TEST(test_list),
-        TEST(test_dump), TEST(test_full_disk),
+        TEST(test_usage),
+        TEST(test_scripts),
+        TEST(test_run_files),
+        TEST(test_run_mistakes),
+        TEST(test_run_seeds),
+        TEST(test_check),
+        TEST(test_check_bad_cases),
+        TEST(test_check_corrupt_files),
+        TEST(test_info),
+        TEST(test_list),
+        TEST(test_dump),
+        TEST(test_full_disk),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
 }

@@ -58,10 +58,7 @@ static void run(const char *const *argv, long interrupt_us, process_result *out)
     read_all(errors, out->err, sizeof out->err);
 }
 
-void process_run(const char *const *argv, process_result *out)
-{
-    run(argv, -1, out);
-}
+void process_run(const char *const *argv, process_result *out) { run(argv, -1, out); }
 
 void process_interrupt(const char *const *argv, unsigned after_us, process_result *out)
 {

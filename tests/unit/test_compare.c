@@ -11,7 +11,7 @@
 
 #include "frontends/compiler/compare.h"
 
-static const lap_tolerance tight = { .rtol = 1e-4, .atol = 1e-5 };
+static const lap_tolerance tight = {.rtol = 1e-4, .atol = 1e-5};
 
 static int make(void **state)
 {
@@ -27,7 +27,7 @@ static int drop(void **state)
 
 static lap_tensor floats(float *at, int64_t n)
 {
-    return (lap_tensor){ .dtype = LAP_F32, .rank = 1, .shape = { n }, .data = at, .n_bytes = (size_t)n * 4 };
+    return (lap_tensor){.dtype = LAP_F32, .rank = 1, .shape = {n}, .data = at, .n_bytes = (size_t)n * 4};
 }
 
 static const char *compare(lap_ctx *ctx, float got, float want)
@@ -54,27 +54,28 @@ static void test_floats(void **state)
 
 static void test_place(void **state)
 {
-    float got[] = { 1, 2, 3, 4.5f, 5, 7 }, want[] = { 1, 2, 3, 4, 5, 6 };
-    lap_tensor a = { .dtype = LAP_F32, .rank = 2, .shape = { 2, 3 }, .data = got, .n_bytes = sizeof got };
+    float got[] = {1, 2, 3, 4.5f, 5, 7}, want[] = {1, 2, 3, 4, 5, 6};
+    lap_tensor a = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = got, .n_bytes = sizeof got};
     lap_tensor b = a;
     b.data = want;
     assert_string_equal(lap_tensor_difference(*state, "y", &a, &b, tight),
                         "output 'y': 2 of 6 elements differ, most at [1, 2]: got 7, expected 6");
     a.shape[0] = 3;
     a.shape[1] = 2;
-    assert_string_equal(lap_tensor_difference(*state, "y", &a, &b, tight), "output 'y' is [3, 2], expected [2, 3]");
+    assert_string_equal(lap_tensor_difference(*state, "y", &a, &b, tight),
+                        "output 'y' is [3, 2], expected [2, 3]");
 }
 
 static void test_integers(void **state)
 {
-    int64_t big[] = { (INT64_C(1) << 60) + 1 }, other[] = { INT64_C(1) << 60 };
-    uint8_t one[] = { 1 };
-    int64_t single[] = { 1 };
-    lap_tensor a = { .dtype = LAP_I64, .rank = 1, .shape = { 1 }, .data = big, .n_bytes = 8 }, b = a, c = a;
+    int64_t big[] = {(INT64_C(1) << 60) + 1}, other[] = {INT64_C(1) << 60};
+    uint8_t one[] = {1};
+    int64_t single[] = {1};
+    lap_tensor a = {.dtype = LAP_I64, .rank = 1, .shape = {1}, .data = big, .n_bytes = 8}, b = a, c = a;
     b.data = other;
-    assert_null(lap_tensor_difference(*state, "y", &a, &a, (lap_tolerance){ 1, 1 }));
-    assert_non_null(lap_tensor_difference(*state, "y", &a, &b, (lap_tolerance){ 1, 1 }));
-    lap_tensor mask = { .dtype = LAP_BOOL, .rank = 1, .shape = { 1 }, .data = one, .n_bytes = 1 };
+    assert_null(lap_tensor_difference(*state, "y", &a, &a, (lap_tolerance){1, 1}));
+    assert_non_null(lap_tensor_difference(*state, "y", &a, &b, (lap_tolerance){1, 1}));
+    lap_tensor mask = {.dtype = LAP_BOOL, .rank = 1, .shape = {1}, .data = one, .n_bytes = 1};
     c.data = single;
     assert_null(lap_tensor_difference(*state, "y", &mask, &c, tight));
 }
@@ -82,6 +83,6 @@ static void test_integers(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
-    const struct CMUnitTest tests[] = { TEST(test_floats), TEST(test_place), TEST(test_integers) };
+    const struct CMUnitTest tests[] = {TEST(test_floats), TEST(test_place), TEST(test_integers)};
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
 }

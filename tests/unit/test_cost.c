@@ -10,8 +10,14 @@
 
 #include "passes/cost.h"
 
-typedef struct size { const char *name; int64_t value; } size;
-typedef struct sizes { lap_ctx *ctx; const size *at; } sizes;
+typedef struct size {
+    const char *name;
+    int64_t value;
+} size;
+typedef struct sizes {
+    lap_ctx *ctx;
+    const size *at;
+} sizes;
 
 static bool size_of(void *user, lap_name symbol, int64_t *out)
 {
@@ -36,7 +42,7 @@ static lap_cost cost_of(const char *body, const size *at)
         fail();
     }
     lap_cost cost;
-    assert_true(lap_cost_of(g, size_of, &(sizes){ ctx, at }, &cost));
+    assert_true(lap_cost_of(g, size_of, &(sizes){ctx, at}, &cost));
     lap_ctx_free(ctx);
     return cost;
 }
@@ -50,7 +56,7 @@ static void test_contraction(void **state)
                                "%4 = reduce f32[b=B o=4] %3 {red=sum over=\"i\"}\n"
                                "%5 = map f32[b=B o=4] %4 {fn=exp}\n"
                                "output \"y\" %5 {layout=\"b o\"}\n";
-    lap_cost c = cost_of(body, (const size[]){ { "B", 3 }, { "N", 5 }, { NULL, 0 } });
+    lap_cost c = cost_of(body, (const size[]){{"B", 3}, {"N", 5}, {NULL, 0}});
     assert_float_equal(c.flops, 2 * 3 * 5 * 4 + 3 * 4, 0);
     assert_float_equal(c.density, 1, 0);
 }
@@ -63,22 +69,23 @@ static void test_weights_are_free(void **state)
                                "%3 = reduce f32[o=4] %2 {red=sum over=\"i\"}\n"
                                "%4 = map f32[o=4] %1 %3 {fn=add}\n"
                                "output \"y\" %4 {layout=\"o\"}\n";
-    assert_float_equal(cost_of(body, (const size[]){ { "N", 100 }, { NULL, 0 } }).flops, 4, 0);
+    assert_float_equal(cost_of(body, (const size[]){{"N", 100}, {NULL, 0}}).flops, 4, 0);
 }
 
-static const char attention[] = "%1 = input f32[h=H j=M d=D] {name=\"k\" layout=\"h j d\"}\n"
-                                "%2 = input f32[h=H i=N d=D] {name=\"q\" layout=\"h i d\"}\n"
-                                "%3 = input f32[h=H j=M e=E] {name=\"v\" layout=\"h j e\"}\n"
-                                "%4 = map f32[h=H i=N d=D j=M] %2 %1 {fn=mul}\n"
-                                "%5 = reduce f32[h=H i=N j=M] %4 {red=sum over=\"d\"}\n"
-                                "%6 = const f32 {value=0.5}\n"
-                                "%7 = map f32[h=H i=N j=M] %5 %6 {fn=mul}\n"
-                                "%8 = index i64[j=M] {axis=j}\n"
-                                "%9 = index i64[i=N] {axis=i}\n"
-                                "%s"
-                                "%11 = attend %7 %10 %3 {parts=[{keys=\"j\" score=0 where=1 value=2}] norm=softmax empty=0.0}\n"
-                                "%12 = result f32[h=H i=N e=E] %11 {which=\"out\"}\n"
-                                "output \"o\" %12 {layout=\"h i e\"}\n";
+static const char attention[] =
+    "%1 = input f32[h=H j=M d=D] {name=\"k\" layout=\"h j d\"}\n"
+    "%2 = input f32[h=H i=N d=D] {name=\"q\" layout=\"h i d\"}\n"
+    "%3 = input f32[h=H j=M e=E] {name=\"v\" layout=\"h j e\"}\n"
+    "%4 = map f32[h=H i=N d=D j=M] %2 %1 {fn=mul}\n"
+    "%5 = reduce f32[h=H i=N j=M] %4 {red=sum over=\"d\"}\n"
+    "%6 = const f32 {value=0.5}\n"
+    "%7 = map f32[h=H i=N j=M] %5 %6 {fn=mul}\n"
+    "%8 = index i64[j=M] {axis=j}\n"
+    "%9 = index i64[i=N] {axis=i}\n"
+    "%s"
+    "%11 = attend %7 %10 %3 {parts=[{keys=\"j\" score=0 where=1 value=2}] norm=softmax empty=0.0}\n"
+    "%12 = result f32[h=H i=N e=E] %11 {which=\"out\"}\n"
+    "output \"o\" %12 {layout=\"h i e\"}\n";
 
 static lap_cost attention_cost(const char *where, const size *at)
 {
@@ -91,8 +98,9 @@ static lap_cost attention_cost(const char *where, const size *at)
 static void test_causal(void **state)
 {
     (void)state;
-    lap_cost c = attention_cost("%10 = map bool[j=M i=N] %8 %9 {fn=le}\n",
-                                (const size[]){ { "H", 2 }, { "N", 100 }, { "M", 100 }, { "D", 8 }, { "E", 3 }, { NULL, 0 } });
+    lap_cost c =
+        attention_cost("%10 = map bool[j=M i=N] %8 %9 {fn=le}\n",
+                       (const size[]){{"H", 2}, {"N", 100}, {"M", 100}, {"D", 8}, {"E", 3}, {NULL, 0}});
     double pairs = 2.0 * 100 * 101 / 2;
     assert_float_equal(c.pairs, pairs, 1e-9);
     assert_float_equal(c.flops, pairs * 2 * (8 + 3), 1e-6);
@@ -112,7 +120,8 @@ static void test_window(void **state)
             pairs += i - j <= 7 && j - i <= 7;
         }
     }
-    lap_cost c = attention_cost(where, (const size[]){ { "H", 1 }, { "N", 700 }, { "M", 1300 }, { "D", 4 }, { "E", 4 }, { NULL, 0 } });
+    lap_cost c = attention_cost(
+        where, (const size[]){{"H", 1}, {"N", 700}, {"M", 1300}, {"D", 4}, {"E", 4}, {NULL, 0}});
     assert_float_equal(c.pairs, pairs, 1e-6);
 }
 
@@ -121,16 +130,18 @@ static void test_sampled(void **state)
 {
     (void)state;
     double n = 1 << 16;
-    lap_cost c = attention_cost("%10 = map bool[j=M i=N] %8 %9 {fn=le}\n",
-                                (const size[]){ { "H", 1 }, { "N", 1 << 16 }, { "M", 1 << 16 }, { "D", 1 }, { "E", 1 }, { NULL, 0 } });
+    lap_cost c = attention_cost(
+        "%10 = map bool[j=M i=N] %8 %9 {fn=le}\n",
+        (const size[]){{"H", 1}, {"N", 1 << 16}, {"M", 1 << 16}, {"D", 1}, {"E", 1}, {NULL, 0}});
     assert_float_equal(c.pairs / (n * (n + 1) / 2), 1, 1e-4);
 }
 
 static void test_data_predicate(void **state)
 {
     (void)state;
-    lap_cost c = attention_cost("%10 = input bool[i=N j=M] {name=\"mask\" layout=\"i j\"}\n",
-                                (const size[]){ { "H", 1 }, { "N", 10 }, { "M", 10 }, { "D", 1 }, { "E", 1 }, { NULL, 0 } });
+    lap_cost c =
+        attention_cost("%10 = input bool[i=N j=M] {name=\"mask\" layout=\"i j\"}\n",
+                       (const size[]){{"H", 1}, {"N", 10}, {"M", 10}, {"D", 1}, {"E", 1}, {NULL, 0}});
     assert_float_equal(c.pairs, 100, 0);
 }
 
@@ -143,15 +154,16 @@ static void test_unknown_size(void **state)
     lap_graph *g;
     assert_true(lap_graph_parse(ctx, "test", text, strlen(text), &g));
     lap_cost cost;
-    assert_false(lap_cost_of(g, size_of, &(sizes){ ctx, (const size[]){ { NULL, 0 } } }, &cost));
+    assert_false(lap_cost_of(g, size_of, &(sizes){ctx, (const size[]){{NULL, 0}}}, &cost));
     lap_ctx_free(ctx);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contraction), cmocka_unit_test(test_weights_are_free), cmocka_unit_test(test_causal),
-        cmocka_unit_test(test_window), cmocka_unit_test(test_sampled), cmocka_unit_test(test_data_predicate),
+        cmocka_unit_test(test_contraction),  cmocka_unit_test(test_weights_are_free),
+        cmocka_unit_test(test_causal),       cmocka_unit_test(test_window),
+        cmocka_unit_test(test_sampled),      cmocka_unit_test(test_data_predicate),
         cmocka_unit_test(test_unknown_size),
     };
     return cmocka_run_group_tests_name("cost", tests, NULL, NULL);

@@ -12,11 +12,16 @@
 #include "frontends/compiler/make.h"
 #include "ir/build.h"
 
-typedef struct bench { lap_ctx *ctx; lap_graph *g; lap_leaves leaves; lap_sizes sizes; } bench;
+typedef struct bench {
+    lap_ctx *ctx;
+    lap_graph *g;
+    lap_leaves leaves;
+    lap_sizes sizes;
+} bench;
 
 static bench open_bench(const char *body)
 {
-    bench b = { .ctx = lap_ctx_new(0) };
+    bench b = {.ctx = lap_ctx_new(0)};
     const char *text = lap_arena_printf(b.ctx->arena, "lap 1\ngraph @test {\n%s}\n", body);
     if (!lap_graph_parse(b.ctx, "test", text, strlen(text), &b.g)) {
         lap_errors_print(b.ctx, stderr);
@@ -36,7 +41,8 @@ static int64_t size_of(bench *b, const char *name)
 
 static void give(bench *b, lap_views *given, const char *name, uint32_t rank, int64_t s0, int64_t s1)
 {
-    lap_views_add(b->ctx, given, name, &(lap_tensor_view){ .storage = LAP_ST_F32, .rank = rank, .shape = { s0, s1 } });
+    lap_views_add(b->ctx, given, name,
+                  &(lap_tensor_view){.storage = LAP_ST_F32, .rank = rank, .shape = {s0, s1}});
 }
 
 static const char square[] = "%1 = input f32[b=B y=S x=S] {name=\"x\" layout=\"b (y x)\"}\n"
@@ -50,7 +56,7 @@ static void test_solve(void **state)
 {
     (void)state;
     bench b = open_bench(square);
-    lap_views inputs = { 0 }, weights = { 0 };
+    lap_views inputs = {0}, weights = {0};
     give(&b, &inputs, "x", 2, 3, 1048576);
     give(&b, &weights, "w", 2, 4, 3 * 500 + 1);
     lap_sizes_solve(&b.sizes, b.leaves.inputs, &inputs);
@@ -65,7 +71,7 @@ static void test_no_solution(void **state)
 {
     (void)state;
     bench b = open_bench(square);
-    lap_views inputs = { 0 };
+    lap_views inputs = {0};
     give(&b, &inputs, "x", 2, 3, 37);
     lap_sizes_solve(&b.sizes, b.leaves.inputs, &inputs);
     assert_int_equal(size_of(&b, "B"), 3);
@@ -78,8 +84,9 @@ static void test_choose(void **state)
     (void)state;
     bench b = open_bench(square);
     lap_sizes_set(&b.sizes, lap_intern(b.ctx, "B"), 5);
-    assert_true(lap_graph_assume(b.g, lap_dim_mod(b.ctx, lap_dim_symbol(b.ctx, lap_intern(b.ctx, "S")), lap_dim_const(b.ctx, 7)),
-                                 LAP_REL_EQ, lap_dim_const(b.ctx, 0), "S is a multiple of 7"));
+    assert_true(lap_graph_assume(
+        b.g, lap_dim_mod(b.ctx, lap_dim_symbol(b.ctx, lap_intern(b.ctx, "S")), lap_dim_const(b.ctx, 7)),
+        LAP_REL_EQ, lap_dim_const(b.ctx, 0), "S is a multiple of 7"));
     assert_true(lap_sizes_choose(&b.sizes, b.g, &b.leaves));
     assert_int_equal(size_of(&b, "B"), 5);
     assert_int_equal(size_of(&b, "S") % 7, 0);
@@ -98,20 +105,22 @@ static void test_choose_fails(void **state)
     lap_ctx_free(b.ctx);
 }
 
-static const char gather[] = "%1 = input i64[b=4 n=1000] {name=\"ids\" layout=\"b n\"}\n"
-                             "%2 = weight f32[v=50 d=2] {name=\"table.weight\" layout=\"v d\"}\n"
-                             "%3 = at f32[b=4 n=1000 d=2] %2 %1 {src=\"v\"}\n"
-                             "%4 = weight f32[d=2000] {name=\"norm.weight\" layout=\"d\"}\n"
-                             "%5 = weight f32[d=2000] {name=\"bn.running_var\" layout=\"d\"}\n"
-                             "%6 = weight f32[o=100 i=400] {name=\"fc.weight\" layout=\"o i\"}\n"
-                             "output \"y\" %3 {layout=\"b n d\"}\n"
-                             "output \"n\" %4 {layout=\"d\"}\noutput \"v\" %5 {layout=\"d\"}\noutput \"w\" %6 {layout=\"o i\"}\n";
+static const char gather[] =
+    "%1 = input i64[b=4 n=1000] {name=\"ids\" layout=\"b n\"}\n"
+    "%2 = weight f32[v=50 d=2] {name=\"table.weight\" layout=\"v d\"}\n"
+    "%3 = at f32[b=4 n=1000 d=2] %2 %1 {src=\"v\"}\n"
+    "%4 = weight f32[d=2000] {name=\"norm.weight\" layout=\"d\"}\n"
+    "%5 = weight f32[d=2000] {name=\"bn.running_var\" layout=\"d\"}\n"
+    "%6 = weight f32[o=100 i=400] {name=\"fc.weight\" layout=\"o i\"}\n"
+    "output \"y\" %3 {layout=\"b n d\"}\n"
+    "output \"n\" %4 {layout=\"d\"}\noutput \"v\" %5 {layout=\"d\"}\noutput \"w\" %6 {layout=\"o i\"}\n";
 
 static lap_tensor made(bench *b, const char *name, uint64_t seed)
 {
     lap_tensor t;
-    lap_fault fault = { 0 };
-    const lap_spec *input = lap_specs_find(b->leaves.inputs, name), *weight = lap_specs_find(b->leaves.weights, name);
+    lap_fault fault = {0};
+    const lap_spec *input = lap_specs_find(b->leaves.inputs, name),
+                   *weight = lap_specs_find(b->leaves.weights, name);
     assert_true(input != NULL ? lap_make_input(b->g, &b->sizes, input, seed, &t, &fault)
                               : lap_make_weight(b->g, &b->sizes, weight, seed, &t, &fault));
     return t;
@@ -172,22 +181,23 @@ static void test_families(void **state)
 {
     (void)state;
     lap_ctx *ctx = lap_ctx_new(0);
-    float values[] = { 1, 2, 3, 4 };
-    lap_views set = { 0 };
+    float values[] = {1, 2, 3, 4};
+    lap_views set = {0};
     for (int k = 0; k < 2; k++) {
-        lap_tensor_view v = { .storage = LAP_ST_F32, .rank = 1, .shape = { 2 }, .data = values + 2 * k, .n_bytes = 8 };
+        lap_tensor_view v = {
+            .storage = LAP_ST_F32, .rank = 1, .shape = {2}, .data = values + 2 * k, .n_bytes = 8};
         lap_views_add(ctx, &set, k == 0 ? "m.0.w" : "m.1.w", &v);
     }
     lap_tensor t;
     bool found;
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     assert_true(lap_views_weight(ctx, &set, "m.{k}.w", LAP_F32, &t, &found, &fault));
     assert_true(found);
     assert_string_equal(lap_tensor_show(ctx, &t), "f32[2, 2]");
     assert_memory_equal(t.data, values, sizeof values);
     assert_true(lap_views_weight(ctx, &set, "n.{k}.w", LAP_F32, &t, &found, &fault));
     assert_false(found);
-    lap_tensor_view odd = { .storage = LAP_ST_F32, .rank = 1, .shape = { 3 }, .data = values, .n_bytes = 12 };
+    lap_tensor_view odd = {.storage = LAP_ST_F32, .rank = 1, .shape = {3}, .data = values, .n_bytes = 12};
     lap_views_add(ctx, &set, "m.2.w", &odd);
     assert_false(lap_views_weight(ctx, &set, "m.{k}.w", LAP_F32, &t, &found, &fault));
     assert_string_equal(fault.text, "weight 'm.2.w' is [3], but 'm.0.w' is [2]");
@@ -197,8 +207,9 @@ static void test_families(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_solve), cmocka_unit_test(test_no_solution), cmocka_unit_test(test_choose),
-        cmocka_unit_test(test_choose_fails), cmocka_unit_test(test_indices_fit), cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_solve),       cmocka_unit_test(test_no_solution),
+        cmocka_unit_test(test_choose),      cmocka_unit_test(test_choose_fails),
+        cmocka_unit_test(test_indices_fit), cmocka_unit_test(test_weights),
         cmocka_unit_test(test_families),
     };
     return cmocka_run_group_tests_name("sizes", tests, NULL, NULL);
