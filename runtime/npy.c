@@ -182,7 +182,8 @@ static unsigned long_axes(const lap_tensor_view *v)
     return n;
 }
 
-static const char *parse(const unsigned char *bytes, size_t n, lap_tensor_view *v)
+/* *out_rest: how many bytes follow the header. */
+static const char *parse(const unsigned char *bytes, size_t n, lap_tensor_view *v, size_t *out_rest)
 {
     if (n < 10 || memcmp(bytes, magic, sizeof magic) != 0) {
         return "no npy signature";
@@ -216,9 +217,7 @@ static const char *parse(const unsigned char *bytes, size_t n, lap_tensor_view *
         return "elements in Fortran order (save a contiguous copy)";
     }
     v->data = bytes + start + length;
-    if (v->n_bytes != n - start - length) {
-        return "its size does not match its shape";
-    }
+    *out_rest = n - start - length;
     return NULL;
 }
 
@@ -233,9 +232,12 @@ lap_npy *lap_npy_parse(const void *bytes, size_t n, const char *name, lap_fault 
         lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
         return NULL;
     }
-    const char *wrong = parse(bytes, n, &file->view);
-    if (wrong) {
-        bad(fault, name, wrong);
+    size_t rest = 0;
+    const char *wrong = parse(bytes, n, &file->view, &rest);
+    if (wrong || rest != file->view.n_bytes) {
+        (void)(wrong ? bad(fault, name, wrong)
+                     : lap_fault_set(fault, LAP_BAD_INPUT, "'%s' has %zu bytes of elements, its shape needs %zu", name,
+                                     rest, file->view.n_bytes));
         lap_npy_close(file);
         return NULL;
     }
