@@ -212,7 +212,7 @@ bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t 
         }
         if (n->op == LAP_OP_AT && s < src.n) {
             lap_ref arg = n->args[1 + s];
-            if (!lap_plan_of(l, arg)->is_affine) {
+            if (!lap_plan_of(l, arg)->is_plain) {
                 return false;
             }
             sub[i] = lap_pull(k, arg, lap_env_for(k, arg, n->n_axes, n->axes, env), LAP_NONE).coord;

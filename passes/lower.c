@@ -16,13 +16,14 @@ static void place_at(lap_lowering *l, lap_ref node, const lap_dest *d)
     p->stride = d->stride;
 }
 
-void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind, uint32_t leaf)
+void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind,
+                    uint32_t leaf)
 {
     lap_dest d = lap_dest_make(l, node, 0, n, order);
     lap_dim count = lap_dims_product(l->ctx, d.n, d.size);
     lap_dtype elem = lap_node_at(l->g, node)->dtype;
     if (elem == LAP_I4 && kind != LAP_BUF_INPUT && kind != LAP_BUF_WEIGHT) {
-        elem = LAP_I8;          /* packed pairs would be written by two iterations */
+        elem = LAP_I8; /* packed pairs would be written by two iterations */
     }
     d.buffer = lap_program_buffer(l, (lap_buffer){.kind = kind, .elem = elem, .count = count, .leaf = leaf});
     place_at(l, node, &d);
@@ -65,8 +66,11 @@ static void place_leaf(lap_lowering *l, lap_ref r)
     bool is_input = n->op == LAP_OP_INPUT;
     lap_leaf **list = is_input ? &l->inputs : &l->weights;
     uint32_t number = is_input ? l->n_inputs++ : l->n_weights++;
-    (*list)[number] = (lap_leaf){.name = lap_attr_name(n, LAP_ATTR_NAME), .dtype = n->dtype, .rank = layout.n,
-                                 .shape = lap_layout_shape(l, layout, n), .loc = n->loc,
+    (*list)[number] = (lap_leaf){.name = lap_attr_name(n, LAP_ATTR_NAME),
+                                 .dtype = n->dtype,
+                                 .rank = layout.n,
+                                 .shape = lap_layout_shape(l, layout, n),
+                                 .loc = n->loc,
                                  .is_optional = lap_attr_i(n, LAP_ATTR_OPTIONAL, 0) != 0};
     lap_plan_place(l, r, rank, order, is_input ? LAP_BUF_INPUT : LAP_BUF_WEIGHT, number);
 }
@@ -87,8 +91,8 @@ static int64_t output_of(lap_lowering *l, lap_ref r)
     const lap_node *n = lap_node_at(l->g, r);
     for (uint32_t i = 0; i < lap_graph_n_outputs(l->g); i++) {
         const lap_output *o = lap_graph_output(l->g, i);
-        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !has_counts(n) && o->n_crops == 0 && !lap_plan_of(l, r)->is_static &&
-            n->dtype != LAP_I4) {
+        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !has_counts(n) && o->n_crops == 0 &&
+            !lap_plan_of(l, r)->is_static && n->dtype != LAP_I4) {
             return i;
         }
     }
@@ -126,7 +130,8 @@ const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n)
     lap_ref *list = lap_arena_array(l->ctx->arena, 64, sizeof *list);
     for (uint32_t i = multi.ix + 1; i <= total && n < 64; i++) {
         const lap_node *x = lap_node_at(l->g, (lap_ref){i});
-        if (x->op == LAP_OP_RESULT && lap_ref_same(x->args[0], multi) && lap_plan_of(l, (lap_ref){i})->is_live) {
+        if (x->op == LAP_OP_RESULT && lap_ref_same(x->args[0], multi) &&
+            lap_plan_of(l, (lap_ref){i})->is_live) {
             list[n++] = (lap_ref){i};
         }
     }
@@ -164,9 +169,17 @@ static void lower_multi(lap_lowering *l, lap_ref r)
     }
     place_results(l, r);
     switch (n->op) {
-    case LAP_OP_ATTEND: lap_lower_attend(l, r); break;
-    case LAP_OP_TOPK: lap_lower_topk(l, r); break;
-    case LAP_OP_SCAN: case LAP_OP_LOOP: case LAP_OP_BRANCH: lap_lower_region_op(l, r); break;
+    case LAP_OP_ATTEND:
+        lap_lower_attend(l, r);
+        break;
+    case LAP_OP_TOPK:
+        lap_lower_topk(l, r);
+        break;
+    case LAP_OP_SCAN:
+    case LAP_OP_LOOP:
+    case LAP_OP_BRANCH:
+        lap_lower_region_op(l, r);
+        break;
     default:
         l->failed = true;
         lap_error(l->ctx, n->loc, "'%s' cannot be compiled for this target", lap_op_text(n->op));
@@ -214,7 +227,7 @@ static void place_leaves(lap_lowering *l)
     l->weights = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->weights);
     for (uint32_t i = 1; i <= n; i++) {
         if ((lap_op_traits(lap_node_at(l->g, (lap_ref){i})->op) & LAP_TRAIT_LEAF) != 0) {
-            place_leaf(l, (lap_ref){i});        /* dead ones too: their shapes are checked and bind sizes */
+            place_leaf(l, (lap_ref){i}); /* dead ones too: their shapes are checked and bind sizes */
         }
     }
 }
@@ -235,10 +248,21 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump)
         return NULL;
     }
     lap_program *p = lap_arena_alloc(ctx->arena, sizeof *p);
-    *p = (lap_program){.ctx = ctx, .name = lap_graph_name(g), .n_inputs = l->n_inputs, .n_weights = l->n_weights,
-                       .n_outputs = lap_graph_n_outputs(g), .inputs = l->inputs, .weights = l->weights, .outputs = l->outputs,
-                       .n_buffers = l->n_buffers, .buffers = l->buffers, .n_kernels = l->n_kernels, .kernels = l->kernels,
-                       .n_steps = top.n, .steps = top.at, .n_checks = lap_graph_n_checks(g)};
+    *p = (lap_program){.ctx = ctx,
+                       .name = lap_graph_name(g),
+                       .n_inputs = l->n_inputs,
+                       .n_weights = l->n_weights,
+                       .n_outputs = lap_graph_n_outputs(g),
+                       .inputs = l->inputs,
+                       .weights = l->weights,
+                       .outputs = l->outputs,
+                       .n_buffers = l->n_buffers,
+                       .buffers = l->buffers,
+                       .n_kernels = l->n_kernels,
+                       .kernels = l->kernels,
+                       .n_steps = top.n,
+                       .steps = top.at,
+                       .n_checks = lap_graph_n_checks(g)};
     lap_check *checks = lap_arena_array(ctx->arena, p->n_checks + 1, sizeof *checks);
     for (uint32_t i = 0; i < p->n_checks; i++) {
         checks[i] = *lap_graph_check(g, i);

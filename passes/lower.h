@@ -12,53 +12,68 @@
 #include "passes/passes.h"
 
 typedef enum lap_store_kind {
-    LAP_STORE_INLINE,       /* computed by its readers */
-    LAP_STORE_LEAF,         /* input or weight */
-    LAP_STORE_MAP,          /* a kernel of loops over its axes, with row reductions inside */
-    LAP_STORE_CONTRACT,     /* the same around a contraction: its epilogue */
-    LAP_STORE_ROOT,         /* written by the kernel of an operation: attend, topk, scatter, regions */
-    LAP_STORE_ALIAS         /* parameter of a region: reads another buffer */
+    LAP_STORE_INLINE,   /* computed by its readers */
+    LAP_STORE_LEAF,     /* input or weight */
+    LAP_STORE_MAP,      /* a kernel of loops over its axes, with row reductions inside */
+    LAP_STORE_CONTRACT, /* the same around a contraction: its epilogue */
+    LAP_STORE_ROOT,     /* written by the kernel of an operation: attend, topk, scatter, regions */
+    LAP_STORE_ALIAS     /* parameter of a region: reads another buffer */
 } lap_store_kind;
 
 typedef struct lap_plan_node {
     lap_store_kind kind;
-    bool is_live, is_view;      /* view: rename, or `at` by coordinates alone */
-    bool is_affine;             /* integer made of coordinates and extents alone */
-    bool is_static;             /* depends on weights and extents alone */
-    bool may_fail;              /* reads outside may be an error */
-    bool is_guarded;            /* some reader wants it only where a condition holds */
+    bool is_live, is_view; /* view: rename, or `at` by coordinates alone */
+    bool is_affine;        /* integer made of coordinates and extents alone */
+    bool is_plain;              /* affine, and held by the normal form of coordinates as it is */
+    bool is_static;        /* depends on weights and extents alone */
+    bool may_fail;         /* reads outside may be an error */
+    bool is_guarded;       /* some reader wants it only where a condition holds */
     bool is_contraction;
-    bool has_rows;              /* MAP: reductions are computed per row (axes of `rows`) */
-    uint32_t n_homes;           /* 0, 1, 2 = many: stored readers */
+    bool has_rows;    /* MAP: reductions are computed per row (axes of `rows`) */
+    uint32_t n_homes; /* 0, 1, 2 = many: stored readers */
     lap_ref home;
-    uint32_t depth, affine_depth;   /* operations between its kernel's result and it; below it, all affine */
-    lap_name fastest; uint32_t fastest_of;  /* of the largest tensor read: its fastest axis as named here, its rank */
-    bool is_product;            /* a product that a contraction multiplies out */
-    uint32_t cost, n_reads;     /* arithmetic per element; stored operands read */
-    lap_ref anchor;             /* CONTRACT: the contraction; attend: the contraction of its score */
-    const lap_name *anchor_names;   /* CONTRACT: the node's axis for each axis of the anchor */
-    lap_names rows;             /* MAP with has_rows: axes that its reductions vary over */
-    lap_names inner;            /* axes wanted fastest in memory, in order */
+    uint32_t depth, affine_depth; /* operations between its kernel's result and it; below it, all affine */
+    lap_name fastest;
+    uint32_t fastest_of;          /* of the largest tensor read: its fastest axis as named here, its rank */
+    bool is_product;              /* a product that a contraction multiplies out */
+    uint32_t cost, n_reads;       /* arithmetic per element; stored operands read */
+    lap_ref anchor;               /* CONTRACT: the contraction; attend: the contraction of its score */
+    const lap_name *anchor_names; /* CONTRACT: the node's axis for each axis of the anchor */
+    lap_names rows;               /* MAP with has_rows: axes that its reductions vary over */
+    lap_names inner;              /* axes wanted fastest in memory, in order */
     /* where it is stored */
     uint32_t buffer;
-    uint32_t n_order; const lap_name *order;    /* slowest first */
+    uint32_t n_order;
+    const lap_name *order; /* slowest first */
     const lap_dim *size, *stride;
-    lap_ref alias; lap_name alias_axis; uint32_t alias_counter; bool has_counter;
+    lap_ref alias;
+    lap_name alias_axis;
+    uint32_t alias_counter;
+    bool has_counter;
 } lap_plan_node;
 
-typedef struct lap_steps { uint32_t n; size_t capacity; lap_step *at; } lap_steps;
+typedef struct lap_steps {
+    uint32_t n;
+    size_t capacity;
+    lap_step *at;
+} lap_steps;
 
 typedef struct lap_lowering {
     lap_graph *g;
     lap_ctx *ctx;
     const lap_target *target;
-    lap_plan_node *plan;        /* by ref.ix */
+    lap_plan_node *plan; /* by ref.ix */
     uint32_t n_inputs, n_weights;
     lap_leaf *inputs, *weights, *outputs;
-    uint32_t n_buffers; size_t buffer_capacity; lap_buffer *buffers;
-    uint32_t n_kernels; size_t kernel_capacity; lap_kernel *kernels; const char **kernel_texts;
-    lap_steps *steps;           /* the list being filled: the top one, or a body's */
-    bool is_static;             /* the step being made depends on weights and extents alone */
+    uint32_t n_buffers;
+    size_t buffer_capacity;
+    lap_buffer *buffers;
+    uint32_t n_kernels;
+    size_t kernel_capacity;
+    lap_kernel *kernels;
+    const char **kernel_texts;
+    lap_steps *steps; /* the list being filled: the top one, or a body's */
+    bool is_static;   /* the step being made depends on weights and extents alone */
     bool failed;
     FILE *dump;
 } lap_lowering;
@@ -73,7 +88,8 @@ bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r);
 /* Fills l->plan. */
 bool lap_plan_make(lap_lowering *l);
 /* Gives a stored node its memory order and buffer. */
-void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind, uint32_t leaf);
+void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind,
+                    uint32_t leaf);
 /* Places a node that a kernel writes: an output's order, or its own with the wanted axes fastest. */
 void lap_place_node(lap_lowering *l, lap_ref r);
 uint32_t lap_program_buffer(lap_lowering *l, lap_buffer b);
@@ -84,22 +100,37 @@ const lap_step *lap_program_step(lap_lowering *l, lap_step s);
 
 /* ---- one kernel under construction (kernel_ctx.c) ---- */
 typedef struct lap_memo lap_memo;
-typedef struct lap_val { lap_ref ref; lap_coord coord; bool is_coord; } lap_val;
+typedef struct lap_val {
+    lap_ref ref;
+    lap_coord coord;
+    bool is_coord;
+} lap_val;
 /* `node` at coordinates `env` stands in scratch at `index`. */
-typedef struct lap_override { lap_ref node; const lap_coord *env; lap_ref buffer; lap_coord index; } lap_override;
+typedef struct lap_override {
+    lap_ref node;
+    const lap_coord *env;
+    lap_ref buffer;
+    lap_coord index;
+} lap_override;
 
 typedef struct lap_kctx {
     lap_lowering *l;
     lap_graph *k;
     lap_coords *c;
-    uint32_t n_slots; size_t slot_capacity; uint32_t *slot_buffers;
+    uint32_t n_slots;
+    size_t slot_capacity;
+    uint32_t *slot_buffers;
     uint32_t n_scratch;
-    uint32_t depth; lap_region_id stack[64];    /* open regions */
+    uint32_t depth;
+    lap_region_id stack[64]; /* open regions */
     bool in_vector;
-    lap_memo *memo; size_t memo_capacity; uint32_t n_memo;
-    uint32_t n_overrides; lap_override overrides[8];
+    lap_memo *memo;
+    size_t memo_capacity;
+    uint32_t n_memo;
+    uint32_t n_overrides;
+    lap_override overrides[8];
     lap_loc loc;
-    const char *roles;          /* for dumps: what the kernel's axes do */
+    const char *roles; /* for dumps: what the kernel's axes do */
     lap_k_loop grid;
 } lap_kctx;
 
@@ -113,8 +144,8 @@ const char *lap_axes_text(lap_lowering *l, uint32_t n, const lap_axis *axes);
 lap_ref lap_kctx_buffer(lap_kctx *k, uint32_t buffer);
 lap_ref lap_kctx_scratch(lap_kctx *k, lap_dtype elem, lap_dim count);
 /* Loops that keep the stack of open regions. `extent` NONE: use the dim. */
-lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref extent, uint32_t n, const lap_ref *init,
-                        lap_coord *out_index);
+lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref extent, uint32_t n,
+                        const lap_ref *init, lap_coord *out_index);
 void lap_kctx_end(lap_kctx *k, lap_k_loop *loop, const lap_ref *next, lap_ref *out_final);
 
 /* Splits a flat coordinate over the axes (last fastest). */
@@ -122,8 +153,16 @@ void lap_coord_split(lap_kctx *k, lap_coord flat, uint32_t n, const lap_dim *siz
 lap_dim lap_dims_product(lap_ctx *ctx, uint32_t n, const lap_dim *sizes);
 
 /* Where a kernel writes: a buffer in the order of the named axes, at an offset. */
-typedef struct lap_dest { uint32_t buffer; uint32_t n; const lap_name *order; const lap_dim *size, *stride;
-                          bool has_counter; uint32_t counter; lap_dim counter_stride; bool zero_absent; } lap_dest;
+typedef struct lap_dest {
+    uint32_t buffer;
+    uint32_t n;
+    const lap_name *order;
+    const lap_dim *size, *stride;
+    bool has_counter;
+    uint32_t counter;
+    lap_dim counter_stride;
+    bool zero_absent;
+} lap_dest;
 
 /* ---- reading (value.c) ---- */
 /* Value of `node` at env (one coord per axis of the node). `mask` NONE: always wanted; otherwise
@@ -131,9 +170,11 @@ typedef struct lap_dest { uint32_t buffer; uint32_t n; const lap_name *order; co
 lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
 lap_ref lap_pull_ref(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
 /* Coordinates of `to`'s axes found by name among `from`'s. */
-const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes, const lap_coord *env);
+const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes,
+                             const lap_coord *env);
 /* Whether element env of a value with these axes is present; NONE: always. `only` NULL: all axes. */
-lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env, const lap_names *only);
+lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env,
+                    const lap_names *only);
 lap_ref lap_mask_both(lap_kctx *k, lap_ref a, lap_ref b);
 /* Flat address of stored node at env. */
 lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env);
@@ -142,7 +183,8 @@ lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref m
 /* Where the destination starts at the loop's present round. */
 lap_coord lap_dest_base(lap_kctx *k, const lap_dest *dest);
 /* Address in a destination of the value with these axes at env. */
-lap_coord lap_dest_address(lap_kctx *k, const lap_dest *dest, uint32_t n_axes, const lap_axis *axes, const lap_coord *env);
+lap_coord lap_dest_address(lap_kctx *k, const lap_dest *dest, uint32_t n_axes, const lap_axis *axes,
+                           const lap_coord *env);
 lap_ref lap_val_ref(lap_kctx *k, lap_val v);
 lap_val lap_val_of(lap_kctx *k, lap_ref value);
 
@@ -151,20 +193,20 @@ lap_dest lap_dest_of(lap_lowering *l, lap_ref node);
 /* Row-major destination over these axes of `node`. */
 lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t n, const lap_name *order);
 /* Computes `node` (its expression when it is not stored yet or `dest` is its own place) into dest. */
-void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool is_own);     /* lower_map.c */
+void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool is_own); /* lower_map.c */
 /* Whether every index of an `at` is provably inside its axis (bounds.c). */
 bool lap_reads_inside(lap_lowering *l, lap_ref at);
 /* A product to multiply out: neither factor only scales the other. */
-bool lap_is_product(lap_lowering *l, lap_ref r);                     /* contract.c */
-bool lap_contract_roles_ok(lap_lowering *l, lap_ref reduce);        /* contract.c */
+bool lap_is_product(lap_lowering *l, lap_ref r);             /* contract.c */
+bool lap_contract_roles_ok(lap_lowering *l, lap_ref reduce); /* contract.c */
 void lap_lower_contract(lap_lowering *l, lap_ref node);
-void lap_lower_attend(lap_lowering *l, lap_ref attend);             /* lower_attend.c */
-void lap_lower_topk(lap_lowering *l, lap_ref topk);                 /* lower_index.c */
+void lap_lower_attend(lap_lowering *l, lap_ref attend); /* lower_attend.c */
+void lap_lower_topk(lap_lowering *l, lap_ref topk);     /* lower_index.c */
 void lap_lower_scatter(lap_lowering *l, lap_ref scatter);
 void lap_lower_require(lap_lowering *l, lap_ref require);
-void lap_lower_outputs(lap_lowering *l);                            /* lower_output.c */
-void lap_lower_region_op(lap_lowering *l, lap_ref op);              /* lower_region.c */
-void lap_lower_nodes(lap_lowering *l, lap_region_id region);        /* lower.c */
+void lap_lower_outputs(lap_lowering *l);                     /* lower_output.c */
+void lap_lower_region_op(lap_lowering *l, lap_ref op);       /* lower_region.c */
+void lap_lower_nodes(lap_lowering *l, lap_region_id region); /* lower.c */
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n);
 lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which);
 

@@ -7,13 +7,15 @@
 #include "passes/target.h"
 
 typedef struct lap_pass_options {
-    bool verify;                /* verify after every pass; always on in debug builds */
-    FILE *dump_fused;           /* the kernels with their roles and index sets, or NULL */
+    bool verify;      /* verify after every pass; always on in debug builds */
+    FILE *dump_fused; /* the kernels with their roles and index sets, or NULL */
 } lap_pass_options;
 
 /* Graph passes alone: canonical, no dead code (the `graph` stage after passes). */
-LAP_MUST_CHECK bool lap_passes_run(lap_graph *g, const lap_target *target, const lap_pass_options *options, lap_graph **out);
+LAP_MUST_CHECK bool lap_passes_run(lap_graph *g, const lap_target *target, const lap_pass_options *options,
+                                   lap_graph **out);
 /* All the way to loops. Reports to the context what cannot be compiled. */
-LAP_MUST_CHECK bool lap_lower(lap_graph *g, const lap_target *target, const lap_pass_options *options, lap_program **out);
+LAP_MUST_CHECK bool lap_lower(lap_graph *g, const lap_target *target, const lap_pass_options *options,
+                              lap_program **out);
 
 #endif

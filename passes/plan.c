@@ -21,10 +21,22 @@ static bool is_pure_scalar(const lap_node *n)
 static uint32_t fn_cost(lap_fn fn)
 {
     switch (fn) {
-    case LAP_FN_EXP: case LAP_FN_LOG: case LAP_FN_TANH: case LAP_FN_SIGMOID: case LAP_FN_ERF: case LAP_FN_SIN:
-    case LAP_FN_COS: case LAP_FN_POW: return HEAVY;
-    case LAP_FN_DIV: case LAP_FN_SQRT: case LAP_FN_IDIV: case LAP_FN_MOD: return 4;
-    default: return 1;
+    case LAP_FN_EXP:
+    case LAP_FN_LOG:
+    case LAP_FN_TANH:
+    case LAP_FN_SIGMOID:
+    case LAP_FN_ERF:
+    case LAP_FN_SIN:
+    case LAP_FN_COS:
+    case LAP_FN_POW:
+        return HEAVY;
+    case LAP_FN_DIV:
+    case LAP_FN_SQRT:
+    case LAP_FN_IDIV:
+    case LAP_FN_MOD:
+        return 4;
+    default:
+        return 1;
     }
 }
 
@@ -56,6 +68,35 @@ static void learn_fastest(lap_lowering *l, lap_ref r)
     }
 }
 
+/* Integer expressions that the normal form of coordinates holds without any node of a kernel. */
+static bool is_plain(const lap_lowering *l, const lap_node *n)
+{
+    if (n->op != LAP_OP_MAP) {
+        return is_pure_scalar(n) || (n->op == LAP_OP_RENAME && lap_plan_of(l, n->args[0])->is_plain);
+    }
+    for (uint32_t i = 0; i < n->n_args; i++) {
+        if (!lap_plan_of(l, n->args[i])->is_plain) {
+            return false;
+        }
+    }
+    switch ((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)) {
+    case LAP_FN_ADD:
+    case LAP_FN_SUB:
+    case LAP_FN_MUL:
+    case LAP_FN_MIN:
+    case LAP_FN_MAX:
+    case LAP_FN_NEG:
+        return true;
+    case LAP_FN_IDIV:
+    case LAP_FN_MOD: {
+        lap_op divisor = lap_node_at(l->g, n->args[1])->op;
+        return divisor == LAP_OP_CONST || divisor == LAP_OP_DIM;
+    }
+    default:
+        return false;
+    }
+}
+
 /* Forward facts: affine, view, static, may fail, cost. */
 static void learn(lap_lowering *l, lap_ref r)
 {
@@ -80,8 +121,10 @@ static void learn(lap_lowering *l, lap_ref r)
     p->is_affine = is_pure_scalar(n) || (n->op == LAP_OP_MAP && all_affine && n->dtype != LAP_F32) ||
                    (n->op == LAP_OP_RENAME && all_affine);
     p->affine_depth = p->is_affine ? depth + 1 : 0;
+    p->is_plain = p->is_affine && is_plain(l, n);
     p->is_static = n->op == LAP_OP_WEIGHT || (is_pure_scalar(n) && all_static) ||
-                   (n->op != LAP_OP_INPUT && n->op != LAP_OP_PARAM && n->n_regions == 0 && n->region.ix == 0 && all_static && n->n_args > 0);
+                   (n->op != LAP_OP_INPUT && n->op != LAP_OP_PARAM && n->n_regions == 0 &&
+                    n->region.ix == 0 && all_static && n->n_args > 0);
     if (n->op == LAP_OP_MAP) {
         p->cost += fn_cost((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0));
     } else if (n->op == LAP_OP_REDUCE || (lap_op_traits(n->op) & (LAP_TRAIT_ROOT | LAP_TRAIT_LEAF)) != 0) {
@@ -121,75 +164,6 @@ static bool is_injective(lap_lowering *l, const lap_node *n)
 }
 
 static bool is_stored(const lap_plan_node *p) { return p->kind != LAP_STORE_INLINE; }
-
-/* ---- at which coordinates of its reader a fused value is read ---- */
-
-typedef struct trace { lap_lowering *l; lap_ref target; const lap_name **seen; lap_name *found; bool is_found, is_unclear; uint32_t steps; } trace;
-
-static void trace_down(trace *t, lap_ref r, const lap_name *names);
-
-static void trace_arg(trace *t, const lap_node *n, const lap_name *names, lap_ref arg)
-{
-    const lap_node *a = lap_node_at(t->l->g, arg);
-    lap_names from = lap_attr_names(n, LAP_ATTR_FROM), to = lap_attr_names(n, LAP_ATTR_TO);
-    lap_name *sub = lap_arena_array(t->l->ctx->arena, a->n_axes + 1, sizeof *sub);
-    for (uint32_t i = 0; i < a->n_axes; i++) {
-        lap_name name = a->axes[i].name;
-        for (uint32_t j = 0; n->op == LAP_OP_RENAME && j < from.n; j++) {
-            name = lap_name_same(from.at[j], a->axes[i].name) ? to.at[j] : name;
-        }
-        const lap_axis *axis = lap_axis_find(n->axes, n->n_axes, name);
-        sub[i] = axis != NULL ? names[axis - n->axes] : (lap_name){0};
-    }
-    trace_down(t, arg, sub);
-}
-
-/* names[i]: the axis of the home that coordinate i of `r` is, or 0 where it is another. */
-static void trace_down(trace *t, lap_ref r, const lap_name *names)
-{
-    const lap_node *n = lap_node_at(t->l->g, r);
-    if (r.ix < t->target.ix || t->is_unclear || ++t->steps > 4096) {
-        t->is_unclear = t->is_unclear || t->steps > 4096;
-        return;
-    }
-    if (lap_ref_same(r, t->target)) {
-        for (uint32_t i = 0; i < n->n_axes; i++) {
-            t->is_unclear = t->is_unclear || names[i].ix == 0 || (t->is_found && !lap_name_same(t->found[i], names[i]));
-            t->found[i] = names[i];
-        }
-        t->is_found = true;
-        return;
-    }
-    if (t->seen[r.ix] != NULL && (n->n_axes == 0 || memcmp(t->seen[r.ix], names, n->n_axes * sizeof *names) == 0)) {
-        return;
-    }
-    t->seen[r.ix] = names;
-    if ((lap_op_traits(n->op) & LAP_TRAIT_LEAF) != 0 || (t->steps > 1 && lap_plan_of(t->l, r)->kind != LAP_STORE_INLINE)) {
-        return;
-    }
-    for (uint32_t i = 0; i < n->n_args; i++) {
-        if (n->op == LAP_OP_AT && i == 0) {
-            lap_name *none = lap_arena_array(t->l->ctx->arena, lap_node_at(t->l->g, n->args[0])->n_axes + 1, sizeof *none);
-            trace_down(t, n->args[0], none);
-        } else {
-            trace_arg(t, n, names, n->args[i]);
-        }
-    }
-}
-
-bool lap_plan_trace(lap_lowering *l, lap_ref r, lap_ref home, const lap_name **out_names)
-{
-    const lap_node *n = lap_node_at(l->g, r), *h = lap_node_at(l->g, home);
-    trace t = {.l = l, .target = r, .seen = lap_arena_array(l->ctx->arena, home.ix + 1, sizeof *t.seen),
-               .found = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *t.found)};
-    lap_name *names = lap_arena_array(l->ctx->arena, h->n_axes + 1, sizeof *names);
-    for (uint32_t i = 0; i < h->n_axes; i++) {
-        names[i] = h->axes[i].name;
-    }
-    trace_down(&t, home, names);
-    *out_names = t.found;
-    return t.is_found && !t.is_unclear;
-}
 
 static bool same_set(uint32_t na, const lap_name *a, uint32_t nb, const lap_name *b)
 {
@@ -261,8 +235,8 @@ static bool joins_map(lap_lowering *l, lap_ref r, const lap_name **out_names)
 {
     lap_plan_node *p = lap_plan_of(l, r), *h = lap_plan_of(l, p->home);
     const lap_node *n = lap_node_at(l->g, r), *home = lap_node_at(l->g, p->home);
-    return p->n_homes == 1 && h->kind == LAP_STORE_MAP && home->op != LAP_OP_REDUCE && home->region.ix == n->region.ix &&
-           lap_plan_trace(l, r, p->home, out_names);
+    return p->n_homes == 1 && h->kind == LAP_STORE_MAP && home->op != LAP_OP_REDUCE &&
+           home->region.ix == n->region.ix && lap_plan_trace(l, r, p->home, out_names);
 }
 
 static bool try_rows(lap_lowering *l, lap_ref r)
@@ -273,7 +247,7 @@ static bool try_rows(lap_lowering *l, lap_ref r)
     if (has_counts(n) || n->n_axes == 0 || !joins_map(l, r, &names)) {
         return false;
     }
-    if (!reduces_along_memory(l, n)) {      /* inside the lanes, once per element */
+    if (!reduces_along_memory(l, n)) { /* inside the lanes, once per element */
         return !h->has_rows && n->n_axes == lap_node_at(l->g, lap_plan_of(l, r)->home)->n_axes;
     }
     if (!h->has_rows) {
@@ -288,7 +262,8 @@ static bool try_epilogue(lap_lowering *l, lap_ref r)
 {
     lap_plan_node *h = lap_plan_of(l, lap_plan_of(l, r)->home);
     const lap_name *names;
-    if (h->has_rows || lap_node_at(l->g, lap_plan_of(l, r)->home)->n_axes != lap_node_at(l->g, r)->n_axes || !joins_map(l, r, &names)) {
+    if (h->has_rows || lap_node_at(l->g, lap_plan_of(l, r)->home)->n_axes != lap_node_at(l->g, r)->n_axes ||
+        !joins_map(l, r, &names)) {
         return false;
     }
     h->anchor = r;
@@ -303,10 +278,10 @@ static bool store_map(lap_lowering *l, lap_ref r)
     const lap_plan_node *p = lap_plan_of(l, r);
     const lap_node *n = lap_node_at(l->g, r);
     if (p->is_affine || p->cost == 0 || (p->is_guarded && p->may_fail)) {
-        return false;           /* a guarded read must not be made for its own sake */
+        return false; /* a guarded read must not be made for its own sake */
     }
     if (lap_node_at(l->g, p->home)->region.ix != n->region.ix && p->cost > 1) {
-        return true;        /* computed once outside the loop */
+        return true; /* computed once outside the loop */
     }
     return p->n_homes > 1 && !p->is_product && (p->cost > CHEAP || p->n_reads > 1);
 }
@@ -409,7 +384,8 @@ static void want_root_operands(lap_lowering *l, lap_ref r)
     for (uint32_t i = 0; i < n->n_args; i++) {
         if (n->op == LAP_OP_REQUIRE) {
             want(l, n->args[i], r);
-        } else if (n->op == LAP_OP_SCAN || n->op == LAP_OP_LOOP || n->op == LAP_OP_BRANCH || n->op == LAP_OP_CALL) {
+        } else if (n->op == LAP_OP_SCAN || n->op == LAP_OP_LOOP || n->op == LAP_OP_BRANCH ||
+                   n->op == LAP_OP_CALL) {
             if (lap_plan_of(l, n->args[i])->is_affine) {
                 want(l, n->args[i], r);
             } else {
@@ -461,7 +437,8 @@ static void decide(lap_lowering *l, lap_ref r)
     if (p->depth > DEEPEST && !p->is_affine && !is_stored(p)) {
         if (p->is_guarded && p->may_fail) {
             l->failed = true;
-            (void)lap_error(l->ctx, n->loc, "an expression of more than %d operations under one condition", DEEPEST);
+            (void)lap_error(l->ctx, n->loc, "an expression of more than %d operations under one condition",
+                            DEEPEST);
         }
         force(l, r);
     }
@@ -511,7 +488,7 @@ static void force_results(lap_lowering *l)
         const lap_plan_node *p = lap_plan_of(l, o->value);
         if (p->is_affine || p->is_view || lap_node_at(l->g, o->value)->op == LAP_OP_CUSTOM) {
             lap_plan_of(l, o->value)->is_live = true;
-            lap_plan_of(l, o->value)->n_homes = 2;      /* copied to the output */
+            lap_plan_of(l, o->value)->n_homes = 2; /* copied to the output */
             lap_plan_of(l, o->value)->home = o->value;
         } else {
             force(l, o->value);

@@ -8,12 +8,12 @@
 #include <stdint.h>
 
 typedef struct lap_target {
-    const char *name;           /* "x86-64-v4", "x86-64-v3", "armv8-a", ... */
-    uint32_t vector_f32;        /* f32 lanes of one register: 16, 8, 4 */
-    uint32_t n_registers;       /* vector registers */
+    const char *name;            /* "x86-64-v4", "x86-64-v3", "armv8-a", ... */
+    uint32_t vector_f32;         /* f32 lanes of one register: 16, 8, 4 */
+    uint32_t n_registers;        /* vector registers */
     uint32_t mma_rows, mma_cols; /* register tile of the default contraction: 14 x 32, 6 x 16, 8 x 12 */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
-    bool has_masked;            /* masked vector loads and stores are cheap */
+    bool has_masked; /* masked vector loads and stores are cheap */
 } lap_target;
 
 #endif
