@@ -71,7 +71,7 @@ static bool take_operand(lap_eval_run *run, foreign *f, uint32_t i)
     }
     lap_tensor to;
     lap_view absent;
-    if (!make_tensor(run, f, node->dtype, space.n, space.size, &f->in[i], &to) ||
+    if (!make_tensor(run, f, lap_dtype_compute(node->dtype), space.n, space.size, &f->in[i], &to) ||
         !lap_eval_absent(run, node->n_axes, node->axes, NULL, f->node->loc, &absent)) {
         return false;
     }

@@ -277,6 +277,10 @@ static bool orders_operands(lap_graph *g, const lap_emit_args *e)
 
 static bool infer_foreign(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
+    enum { MOST = 64 };     /* as runtime/foreign.h */
+    if (e->n_args > MOST || lap_emit_names(e, LAP_ATTR_OUTS).n > MOST) {
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "a foreign operation has at most %d operands and results", MOST);
+    }
     return (!lap_emit_attr(e, LAP_ATTR_ORDER) || orders_operands(g, e)) && declared(g, e, out);
 }
 

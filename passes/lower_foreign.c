@@ -19,13 +19,13 @@ static bool is_ragged(const lap_node *n)
     return false;
 }
 
-/* Stored whole, in this order, by its own type. */
+/* Stored whole, in this order, by its compute type. */
 static bool stands(lap_lowering *l, lap_ref r, lap_names order)
 {
     const lap_node *n = lap_node_at(l->g, r);
     const lap_plan_node *p = lap_plan_of(l, r);
     if (p->kind == LAP_STORE_INLINE || p->kind == LAP_STORE_ALIAS || n->op == LAP_OP_PARAM || is_ragged(n) ||
-        p->n_order != order.n || l->buffers[p->buffer].elem != n->dtype || n->dtype == LAP_I4) {
+        p->n_order != order.n || l->buffers[p->buffer].elem != lap_dtype_compute(n->dtype)) {
         return false;
     }
     for (uint32_t i = 0; i < order.n; i++) {
@@ -52,7 +52,7 @@ static lap_foreign_operand operand(lap_lowering *l, const lap_node *foreign, uin
     lap_dest d = lap_dest_make(l, r, 0, order.n, order.at);
     d.buffer = lap_plan_of(l, r)->buffer;
     if (fits(l, foreign, order.n) && !stands(l, r, order)) {
-        d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = lap_foreign_storage(n->dtype),
+        d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = lap_dtype_compute(n->dtype),
                                                       .count = lap_dims_product(l->ctx, d.n, d.size)});
         d.zero_absent = true;
         lap_lower_map(l, r, &d, false);

@@ -15,7 +15,8 @@
 #define LAP_FOREIGN_MAX_RANK 16
 #define LAP_FOREIGN_MAX_OPERANDS 64
 
-/* Element types; BOOL is a byte, 0 or 1. A 4-bit integer comes as I8. */
+/* Element types; BOOL is a byte, 0 or 1. Operands are F32, I64 or BOOL, however they are stored;
+ * results are of the type that the script declares, a 4-bit integer as I8. */
 typedef enum lap_foreign_dtype {
     LAP_FOREIGN_F32,
     LAP_FOREIGN_F16,

@@ -20,7 +20,7 @@ bool lap_foreign_add(lap_foreign_table *table, const lap_foreign_op *const *ops,
  * was not loaded is LAP_NO_DEVICE. */
 const lap_foreign_op *lap_foreign_find(const lap_foreign_table *table, const char *name, uint32_t n_inputs,
                                        uint32_t n_outputs, const char *place, lap_fault *fault);
-/* Type by which elements are handed over. */
+/* Type by which results are handed over. */
 lap_dtype lap_foreign_storage(lap_dtype dtype);
 /* Asks `shape`, then calls `fn` of the operation (its reference or cpu). */
 bool lap_foreign_call(const lap_foreign_op *op, lap_foreign_fn *fn, const lap_foreign_tensor *inputs,

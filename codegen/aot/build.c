@@ -131,10 +131,28 @@ static bool find_runtime(build *b)
     return true;
 }
 
+/* Artefacts stand alone: they load no libraries. */
+static bool calls_nothing(const lap_program *p, uint32_t n, const lap_step *steps, lap_fault *fault)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const lap_step *s = &steps[i];
+        if (s->kind == LAP_STEP_FOREIGN) {
+            return lap_fault_at(fault, LAP_NO_DEVICE, lap_loc_show(p->ctx, s->foreign->loc),
+                                "an artefact cannot call the foreign operation '%s'\nhint: 'lappet run --foreign' can",
+                                lap_text(p->ctx, s->foreign->name));
+        }
+        if (!calls_nothing(p, s->n_body, s->body, fault) || !calls_nothing(p, s->n_other, s->other, fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool lap_aot_build(const lap_aot_options *options, lap_aot_result *out, lap_fault *fault)
 {
     build b = { .options = options, .ctx = options->levels[0].program->ctx, .fault = fault };
-    if (!find_runtime(&b)) {
+    const lap_program *program = options->levels[0].program;
+    if (!calls_nothing(program, program->n_steps, program->steps, fault) || !find_runtime(&b)) {
         return false;
     }
     if (mkdir(options->folder, 0777) != 0 && errno != EEXIST) {

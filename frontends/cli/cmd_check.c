@@ -47,7 +47,7 @@ static lap_code check(const lap_setup *s)
     const lap_args *args = s->args;
     lap_case_options options = { .engine = s->compile.engine, .plugin_path = s->load.plugin_path,
                                  .n_plugin_path = s->load.n_plugin_path, .cpu = s->compile.cpu,
-                                 .n_threads = s->compile.n_threads };
+                                 .n_threads = s->compile.n_threads, .foreign = s->load.foreign };
     lap_interrupts old;
     bool writes = options.engine == LAP_ENGINE_AOT;     /* other engines have nothing to remove */
     options.interrupted = writes ? lap_interrupts_catch(&old) : NULL;

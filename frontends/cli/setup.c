@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,7 +51,10 @@ static bool read_params(lap_setup *s)
         lap_ctx *ctx = lap_session_ctx(s->session);
         const char *name = lap_text(ctx, lap_intern_n(ctx, s->args->values[LAP_OPT_PARAM][i], n));
         cJSON *json = cJSON_ParseWithOpts(value, NULL, true);
-        json = json != NULL ? json : cJSON_CreateString(value);
+        if (json == NULL || (cJSON_IsNumber(json) && !isfinite(json->valuedouble))) {
+            cJSON_Delete(json);
+            json = cJSON_CreateString(value);
+        }
         cJSON_DeleteItemFromObjectCaseSensitive(object, name);
         good = json != NULL && cJSON_AddItemToObject(object, name, json);
     }
@@ -162,6 +166,18 @@ static bool read_files(lap_setup *s)
     return file != NULL;
 }
 
+static bool load_foreign(lap_setup *s)
+{
+    for (uint32_t i = 0; i < s->args->n[LAP_OPT_FOREIGN]; i++) {
+        lap_fault f = { 0 };
+        if (!lap_foreign_load(&s->foreign, s->args->values[LAP_OPT_FOREIGN][i], &f)) {
+            return fault(s, &f);
+        }
+    }
+    s->load.foreign = &s->foreign.table;
+    return true;
+}
+
 /* ---- other options ------------------------------------------------------------------------- */
 
 static bool read_dims(lap_setup *s)
@@ -248,7 +264,7 @@ bool lap_setup_init(lap_setup *s, const lap_args *args)
     lap_ctx *ctx = lap_session_ctx(s->session);
     s->load.plugin_path = lap_plugin_path(ctx, &s->load.n_plugin_path);
     s->load.model = args->n_operands > 0 ? args->operands[0] : NULL;
-    if (!read_choices(s) || !read_params(s) || !read_dims(s) || !read_files(s)) {
+    if (!read_choices(s) || !read_params(s) || !read_dims(s) || !read_files(s) || !load_foreign(s)) {
         return false;
     }
     list_existing(s);
@@ -264,6 +280,7 @@ void lap_setup_free(lap_setup *s)
     for (uint32_t i = 0; i < s->n_arrays; i++) {
         lap_npy_close(s->arrays[i]);
     }
+    lap_foreign_unload(&s->foreign);
     free(s->files);
     free(s->arrays);
 }

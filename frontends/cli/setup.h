@@ -4,6 +4,7 @@
 #define LAP_FRONTENDS_CLI_SETUP_H
 
 #include "frontends/cli/args.h"
+#include "frontends/compiler/foreign_library.h"
 #include "frontends/compiler/session.h"
 #include "runtime/npy.h"
 
@@ -14,6 +15,7 @@ typedef struct lap_setup {
     lap_safetensors **files;            /* open until free: views point into them */
     lap_npy **arrays;
     lap_views inputs, weights;
+    lap_foreign_libraries foreign;
     bool has_weights;
     lap_load_options load;
     lap_compile_options compile;

@@ -94,6 +94,7 @@ static bool load(trial *t)
     static const char *const none[] = { "" };
     lap_load_options load = {
         .model = t->pattern, .params_json = t->params, .dtype = LAP_F32,
+        .foreign = t->options->foreign,
         .plugin_path = t->options->plugin_path, .n_plugin_path = t->options->n_plugin_path,
         .n_inputs = t->inputs.n, .inputs = t->inputs.names,
         .n_weights = t->weights.n, .weights = t->weights.n > 0 ? t->weights.names : none,

@@ -16,6 +16,7 @@ typedef struct lap_case_options {
     const char *triple, *cpu;
     uint32_t n_threads;
     const volatile sig_atomic_t *interrupted;   /* becomes 1 when the run is to stop, or NULL */
+    const lap_foreign_table *foreign;   /* or NULL */
     const char *model;              /* instead of the case's pattern, or NULL */
 } lap_case_options;
 

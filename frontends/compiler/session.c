@@ -35,6 +35,7 @@ struct lap_session {
     lap_jit *jit;
     lap_exec *exec;
     lap_tensors weights;            /* for the evaluator */
+    const lap_foreign_table *foreign;
     lap_session_times times;
 };
 
@@ -215,6 +216,7 @@ static bool load(lap_session *s, void *args)
         }
     }
     s->leaves = lap_leaves_of(s->graph);
+    s->foreign = o->foreign;
     s->times.load = lap_seconds() - start;
     return true;
 }
@@ -379,10 +381,27 @@ bool lap_session_lower(lap_session *s, const lap_compile_options *options)
     return guarded(s, lower, &copy);
 }
 
+/* Both engines would find this out, but not before they run. */
+static bool find_foreign(lap_session *s, lap_fault *fault)
+{
+    for (uint32_t i = 1; i <= lap_graph_n_nodes(s->graph); i++) {
+        const lap_node *n = lap_node_at(s->graph, (lap_ref){ i });
+        if (n->op == LAP_OP_FOREIGN &&
+            lap_foreign_find(s->foreign, lap_text(s->ctx, lap_attr_name(n, LAP_ATTR_NAME)), n->n_args,
+                             lap_attr_names(n, LAP_ATTR_OUTS).n, lap_loc_show(s->ctx, n->loc), fault) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool compile(lap_session *s, void *args)
 {
     const lap_compile_options *o = args;
     lap_fault fault = { 0 };
+    if (!find_foreign(s, &fault)) {
+        return lap_session_fault(s, &fault);
+    }
     if (o->engine == LAP_ENGINE_REF) {
         s->engine = LAP_ENGINE_REF;
         return true;
@@ -405,6 +424,7 @@ static bool compile(lap_session *s, void *args)
     if (s->exec == NULL) {
         return lap_session_fault(s, &fault);
     }
+    lap_exec_set_foreign(s->exec, s->foreign);
     s->times.codegen = lap_seconds() - start;
     return true;
 }
@@ -450,7 +470,7 @@ static bool run_reference(lap_session *s, const run_args *a)
     lap_eval_io inputs = { a->inputs->n, a->inputs->names, a->inputs->at };
     lap_eval_io weights = { s->weights.n, s->weights.names, s->weights.at };
     lap_eval_result result;
-    if (!lap_eval(s->graph, &inputs, &weights, &result)) {
+    if (!lap_eval_with(s->graph, s->foreign, &inputs, &weights, &result)) {
         return fail_with_errors(s);
     }
     for (uint32_t i = 0; i < result.n; i++) {

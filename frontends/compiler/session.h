@@ -28,6 +28,7 @@ typedef struct lap_load_options {
     const char *const *plugin_path; uint32_t n_plugin_path;
     uint32_t n_inputs; const char *const *inputs;       /* inputs that exist, for the optional ones */
     uint32_t n_weights; const char *const *weights;     /* weights that exist; NULL: all that are asked for */
+    const lap_foreign_table *foreign;       /* operations of C libraries, or NULL; outlives the session */
     lap_dtype dtype;                        /* BF16 or F16: store float tensors so; F32: as declared */
 } lap_load_options;
 

@@ -185,8 +185,8 @@ function G:call(f, ...) end
 ---@param o {value: lap.Operand, inputs?: lap.Tensor[], grad?: fun(d: lap.Tensor): lap.Tensor[]}
 ---@return lap.Tensor
 function G:custom(o) end
----@param operands lap.Tensor[]
----@param results table<string, string>
+---@param operands (lap.Operand|table)[]
+---@param results table<string, string|table>
 ---@return table<string, lap.Tensor>
 function G:foreign(name, operands, results) end
 

@@ -48,7 +48,7 @@ $found"
 
 # Each folder says what it is.
 for folder in . ir ir/base passes codegen codegen/llvm codegen/aot runtime frontends frontends/lua frontends/compiler \
-    frontends/cli plugins examples examples/sentence-encoder tests bench docs; do
+    frontends/cli plugins examples examples/foreign examples/sentence-encoder tests bench docs; do
     [ ! -d "$folder" ] || [ -f "$folder/README.md" ] || say "$folder has no README.md"
 done
 [ $bad = 0 ] && echo "style: good"

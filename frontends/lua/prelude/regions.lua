@@ -156,15 +156,33 @@ function G:custom(o)
 end
 function lap.stop(x) return prim.build.g:custom { value = x } end      -- no gradient passes
 
--- An operation of a C plugin: g:foreign("name", { operands }, { out = "f32 b n", ... }). Sizes of the
--- results' axes are those of the operands' axes, or given as "n=..".
+-- An operand of a foreign operation and the memory order in which it is seen: x, or { x, "b n" }.
+local function seen(x)
+  if type(x) ~= "table" or prim.is_value(x) then x = prim.lift(x) return x, prim.axes(x) end
+  local value, order = prim.lift(x[1]), prim.words(x[2])
+  for _, n in ipairs(prim.axes(value)) do
+    if not prim.has(order, n) then fail("the order '%s' lacks axis '%s'", x[2], n) end
+  end
+  return value, order
+end
+
+-- An operation of a C library: g:foreign("name", { operands }, { out = "f32 b n", ... }). The sizes of
+-- results are those of the operands' axes of that name, or given: { "f32 b n", n = x:size "n" / 2 }.
 function G:foreign(name, operands, results)
-  local outs, types = sorted(check_table(results, "the results of a foreign operation")), {}
+  local outs, types, args, order = sorted(check_table(results, "the results of a foreign operation")), {}, {}, {}
+  for i, x in ipairs(check_table(operands, "the operands of a foreign operation")) do
+    local axes
+    args[i], axes = seen(x)
+    table.move(axes, 1, #axes, #order + 1, order)
+  end
   for _, k in ipairs(outs) do
-    local dtype, spec = prim.typed(results[k])
+    local own = type(results[k]) == "table" and results[k] or { results[k] }
+    if type(own[1]) ~= "string" then fail("result '%s' needs its type and axes, such as \"f32 b n\"", k) end
+    local dtype, spec = prim.typed(own[1])
     local axes = { dtype = dtype }
     for i, n in ipairs(prim.words(spec)) do
-      for _, x in ipairs(operands) do
+      if own[n] ~= nil then axes[i] = { n, own[n] } end
+      for _, x in ipairs(args) do
         if not axes[i] and prim.size(x, n) ~= nil then axes[i] = { n, prim.size(x, n), prim.count(x, n) } end
       end
       if not axes[i] then fail("no operand of '%s' has axis '%s'", name, n) end
@@ -172,7 +190,7 @@ function G:foreign(name, operands, results)
     types[k] = axes
   end
   if #outs == 0 then fail("a foreign operation needs a result") end
-  local node, fields = emit("foreign", operands, { name = name, outs = outs }, nil, types[outs[1]]), {}
+  local node, fields = emit("foreign", args, { name = name, outs = outs, order = order }, nil, types[outs[1]]), {}
   for _, k in ipairs(outs) do fields[k] = prim.result(node, k, types[k]) end
   return fields
 end
