@@ -88,13 +88,13 @@ static inline void rig_compile(rig *r, const char *cpu)
     r->program.kernels = r->kernels;
     r->machine = lap_machine_new(NULL, cpu, &fault);
     if (!r->machine) {
-        fail_msg("machine '%s': %s", cpu, fault.text);
+        fail_msg("machine '%s': %s", cpu != NULL ? cpu : "native", fault.text);
     }
     lap_errors_print(r->ctx, stderr);
     assert_int_equal(lap_error_count(r->ctx), 0);
     r->jit = lap_jit_new(&r->program, r->machine, &fault);
     if (!r->jit) {
-        fail_msg("compile for '%s': %s", cpu, fault.text);
+        fail_msg("compile for '%s': %s", cpu != NULL ? cpu : "native", fault.text);
     }
 }
 
