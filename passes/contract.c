@@ -51,7 +51,7 @@ static bool within(const lap_node *f, const lap_factors *all, lap_lowering *l)
     return true;
 }
 
-static bool has_axis(lap_lowering *l, const lap_factors *f, lap_name name)
+bool lap_factors_have(lap_lowering *l, const lap_factors *f, lap_name name)
 {
     for (uint32_t i = 0; i < f->n; i++) {
         if (lap_node_axis(lap_node_at(l->g, f->at[i]), name) != NULL) {
@@ -155,7 +155,7 @@ bool lap_contract_roles(lap_lowering *l, lap_ref reduce, lap_roles *out)
     uint32_t count[4] = {0};
     for (uint32_t i = 0; i < x->n_axes; i++) {
         lap_axis axis = x->axes[i];
-        bool in_a = has_axis(l, &out->a, axis.name), in_b = has_axis(l, &out->b, axis.name);
+        bool in_a = lap_factors_have(l, &out->a, axis.name), in_b = lap_factors_have(l, &out->b, axis.name);
         if (lap_node_axis(n, axis.name) == NULL) {
             k[count[3]++] = axis;
             out->has_ragged_k = out->has_ragged_k || lap_ref_some(axis.count);
@@ -247,101 +247,4 @@ lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list 
     product = t == LAP_F32 ? product : lap_map1(k->k, LAP_FN_FLOAT, product);
     lap_ref keep = zero_absent ? lap_mask_both(k, mask, present) : mask;
     return lap_ref_some(keep) ? lap_map3(k->k, LAP_FN_SELECT, keep, product, lap_const_f(k->k, 0)) : product;
-}
-
-static lap_dim list_product(lap_lowering *l, lap_axis_list axes)
-{
-    lap_dim total = lap_dim_const(l->ctx, 1);
-    for (uint32_t i = 0; i < axes.n; i++) {
-        total = lap_dim_mul(l->ctx, total, axes.at[i].size);
-    }
-    return total;
-}
-
-static const lap_dim *list_sizes(lap_lowering *l, lap_axis_list axes)
-{
-    lap_dim *sizes = lap_arena_array(l->ctx->arena, axes.n + 1, sizeof *sizes);
-    for (uint32_t i = 0; i < axes.n; i++) {
-        sizes[i] = axes.at[i].size;
-    }
-    return sizes;
-}
-
-lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel)
-{
-    lap_coord flat = lap_coord_const(k->c, 0);
-    for (uint32_t i = 0; i < p->batch.n; i++) {
-        const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
-        LAP_ENSURE(a != NULL);
-        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)),
-                             env->coords[a - env->axes]);
-    }
-    flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->n_panels)), panel);
-    lap_dim size = lap_dim_mul(k->l->ctx, p->k_total, lap_dim_const(k->l->ctx, p->cols));
-    return lap_coord_mul(k->c, flat, lap_coord_dim(k->c, size));
-}
-
-/* Grid over batch, panels and the outer k axes' product; lanes over the panel's columns. */
-static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p, lap_loc loc)
-{
-    uint32_t nb = p->batch.n, total = nb + r->n.n + r->k.n;
-    lap_axis *axes = lap_arena_array(l->ctx->arena, total + 1, sizeof *axes);
-    lap_dim *sizes = lap_arena_array(l->ctx->arena, total + 2, sizeof *sizes);
-    lap_coord *coords = lap_arena_array(l->ctx->arena, total + 2, sizeof *coords);
-    memcpy(axes, p->batch.at, nb * sizeof *axes);
-    memcpy(axes + nb, r->n.at, r->n.n * sizeof *axes);
-    memcpy(axes + nb + r->n.n, r->k.at, r->k.n * sizeof *axes);
-    memcpy(sizes, list_sizes(l, p->batch), nb * sizeof *sizes);
-    sizes[nb] = p->n_panels;
-    lap_kctx *k = lap_kctx_new(l, loc);
-    lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, nb + 1, sizes)),
-              *outer = lap_arena_array(l->ctx->arena, nb + 1, sizeof *outer);
-    lap_coord_split(k, flat, nb + 1, sizes, outer);
-    memcpy(coords, outer, nb * sizeof *coords);
-    lap_coord panel = outer[nb], depth, lane;
-    lap_env_list env = {total, axes, coords};
-    lap_coord base = lap_panel_offset(k, p, &env, panel);
-    lap_dim cols = lap_dim_const(l->ctx, p->cols);
-    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_SERIAL, p->k_total, LAP_NONE, 0, NULL, &depth);
-    lap_coord_split(k, depth, r->k.n, list_sizes(l, r->k), coords + nb + r->n.n);
-    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, cols, LAP_NONE, 0, NULL, &lane);
-    lap_coord column = lap_coord_add(k->c, lap_coord_mul(k->c, panel, lap_coord_dim(k->c, cols)), lane);
-    lap_ref mask = LAP_NONE;
-    if (lap_dim_compare(l->ctx, lap_dim_mul(l->ctx, p->n_panels, cols), LAP_REL_EQ, p->n_total) != LAP_YES) {
-        mask = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, column), lap_dim_node(k->k, p->n_total));
-    }
-    lap_coord_split(k, column, r->n.n, list_sizes(l, r->n), coords + nb);
-    lap_ref v = lap_factors_value(k, &r->b, &env, mask, r->has_ragged_k);
-    lap_coord at = lap_coord_add(
-        k->c, lap_coord_add(k->c, base, lap_coord_mul(k->c, depth, lap_coord_dim(k->c, cols))), lane);
-    lap_k_store(k->k, lap_kctx_buffer(k, p->buffer), lap_coord_ref(k->c, at), v, LAP_NONE);
-    lap_kctx_end(k, &lanes, NULL, NULL);
-    lap_kctx_end(k, &loop, NULL, NULL);
-    lap_kctx_launch(k, "pack");
-}
-
-lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc)
-{
-    lap_axis *batch = lap_arena_array(l->ctx->arena, r->batch.n + 1, sizeof *batch);
-    uint32_t nb = 0;
-    for (uint32_t i = 0; i < r->batch.n; i++) {
-        if (has_axis(l, &r->b, r->batch.at[i].name)) {
-            batch[nb++] = r->batch.at[i];
-        }
-    }
-    lap_panels p = {.batch = {nb, batch},
-                    .n_total = list_product(l, r->n),
-                    .k_total = list_product(l, r->k),
-                    .cols = cols};
-    p.n_panels = lap_dim_ceildiv(l->ctx, p.n_total, lap_dim_const(l->ctx, cols));
-    lap_dim count = lap_dim_mul(l->ctx, lap_dim_mul(l->ctx, list_product(l, p.batch), p.n_panels),
-                                lap_dim_mul(l->ctx, p.k_total, lap_dim_const(l->ctx, cols)));
-    bool once = lap_factors_static(l, &r->b);
-    p.buffer = lap_program_buffer(
-        l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});
-    bool was = l->is_static;
-    l->is_static = once;
-    pack_kernel(l, r, &p, loc);
-    l->is_static = was;
-    return p;
 }

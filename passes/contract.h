@@ -27,6 +27,8 @@ typedef struct lap_roles {
 
 /* False when the sum has no factors that make it a contraction worth a register tile. */
 bool lap_contract_roles(lap_lowering *l, lap_ref reduce, lap_roles *out);
+/* Whether some factor has the axis. */
+bool lap_factors_have(lap_lowering *l, const lap_factors *f, lap_name name);
 /* Whether all factors depend on weights and extents alone. */
 bool lap_factors_static(lap_lowering *l, const lap_factors *f);
 /* Swaps the parts of A and B. */
@@ -44,7 +46,7 @@ typedef struct lap_env_list {
 lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask,
                           bool zero_absent);
 
-/* Writes B's panels: [batch that B has][panel of n][k][cols], zero beyond n. Returns the buffer. */
+/* Writes B's panels (pack.c): [batch that B has][panel of n][k][cols], zero beyond n. Returns the buffer. */
 typedef struct lap_panels {
     uint32_t buffer;
     lap_axis_list batch;

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pack.c - the right operand of register tiles: panels of some columns, one row per step of k.
+ *
+ * Lanes run along what is contiguous in the source: over the columns, or, where k is, over short runs
+ * of k that are scattered into rows still in the first-level cache. */
+#include "passes/contract.h"
+
+#include <string.h>
+
+enum { RUN = 16 };
+
+static lap_dim list_product(lap_lowering *l, lap_axis_list axes)
+{
+    lap_dim total = lap_dim_const(l->ctx, 1);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        total = lap_dim_mul(l->ctx, total, axes.at[i].size);
+    }
+    return total;
+}
+
+static const lap_dim *list_sizes(lap_lowering *l, lap_axis_list axes)
+{
+    lap_dim *sizes = lap_arena_array(l->ctx->arena, axes.n + 1, sizeof *sizes);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        sizes[i] = axes.at[i].size;
+    }
+    return sizes;
+}
+
+lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel)
+{
+    lap_coord flat = lap_coord_const(k->c, 0);
+    for (uint32_t i = 0; i < p->batch.n; i++) {
+        const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
+        LAP_ENSURE(a != NULL);
+        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)),
+                             env->coords[a - env->axes]);
+    }
+    flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->n_panels)), panel);
+    lap_dim size = lap_dim_mul(k->l->ctx, p->k_total, lap_dim_const(k->l->ctx, p->cols));
+    return lap_coord_mul(k->c, flat, lap_coord_dim(k->c, size));
+}
+
+typedef struct job {
+    lap_lowering *l;
+    const lap_roles *r;
+    const lap_panels *p;
+    lap_kctx *k;
+    lap_env_list env; /* batch, n, k */
+    lap_coord *coords;
+    lap_coord base, panel;
+} job;
+
+static lap_coord *n_coords(const job *j) { return j->coords + j->p->batch.n; }
+static lap_coord *k_coords(const job *j) { return n_coords(j) + j->r->n.n; }
+
+/* Whether B is one tensor in which k is contiguous and n is not. Asked at stand-in coordinates. */
+static bool runs_along_k(job *j)
+{
+    if (j->r->b.n != 1 || j->r->has_ragged_k) {
+        return false;
+    }
+    lap_coords *c = j->k->c;
+    for (uint32_t i = 0; i < j->env.n; i++) {
+        j->coords[i] = lap_coord_var(c, (lap_ref){UINT32_MAX - 8 - i}, j->env.axes[i].size);
+    }
+    lap_coord depth = lap_coord_var(c, (lap_ref){UINT32_MAX - 1}, j->p->k_total), address, rest;
+    lap_coord_split(j->k, depth, j->r->k.n, list_sizes(j->l, j->r->k), k_coords(j));
+    const lap_coord *env = lap_env_for(j->k, j->r->b.at[0], j->env.n, j->env.axes, j->coords);
+    uint32_t buffer;
+    lap_dim stride;
+    return lap_view_address(j->k, j->r->b.at[0], env, &buffer, &address) &&
+           lap_coord_affine(c, address, depth, &stride, &rest) &&
+           lap_dim_same(stride, lap_dim_const(j->l->ctx, 1));
+}
+
+/* B at (depth, column of the panel) to its place; zero beyond n. */
+static void write_element(job *j, lap_coord depth, lap_coord column)
+{
+    lap_kctx *k = j->k;
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim cols = lap_dim_const(ctx, j->p->cols);
+    lap_coord_split(k, depth, j->r->k.n, list_sizes(j->l, j->r->k), k_coords(j));
+    lap_coord n = lap_coord_add(k->c, lap_coord_mul(k->c, j->panel, lap_coord_dim(k->c, cols)), column);
+    lap_ref mask = LAP_NONE;
+    if (lap_dim_compare(ctx, lap_dim_mul(ctx, j->p->n_panels, cols), LAP_REL_EQ, j->p->n_total) != LAP_YES) {
+        mask = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, n), lap_dim_node(k->k, j->p->n_total));
+    }
+    lap_coord_split(k, n, j->r->n.n, list_sizes(j->l, j->r->n), n_coords(j));
+    lap_ref v = lap_factors_value(k, &j->r->b, &j->env, mask, j->r->has_ragged_k);
+    lap_coord row = lap_coord_add(k->c, j->base, lap_coord_mul(k->c, depth, lap_coord_dim(k->c, cols)));
+    lap_ref at = lap_coord_ref(k->c, lap_coord_add(k->c, row, column));
+    lap_k_store(k->k, lap_kctx_buffer(k, j->p->buffer), at, v, LAP_NONE);
+}
+
+static void pack_by_columns(job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coord depth, column;
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, j->p->k_total, LAP_NONE, 0, NULL, &depth);
+    lap_dim cols = lap_dim_const(j->l->ctx, j->p->cols);
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, cols, LAP_NONE, 0, NULL, &column);
+    write_element(j, depth, column);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+static void pack_by_runs(job *j)
+{
+    lap_kctx *k = j->k;
+    lap_ctx *ctx = j->l->ctx;
+    lap_coord run, column, lane;
+    lap_dim length = lap_dim_const(ctx, RUN);
+    lap_k_loop runs = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_ceildiv(ctx, j->p->k_total, length), LAP_NONE,
+                                   0, NULL, &run);
+    lap_coord start = lap_coord_mul(k->c, run, lap_coord_dim(k->c, length));
+    lap_coord left = lap_coord_sub(k->c, lap_coord_dim(k->c, j->p->k_total), start);
+    lap_coord extent = lap_coord_min(k->c, left, lap_coord_dim(k->c, length));
+    lap_k_loop columns =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->p->cols), LAP_NONE, 0, NULL, &column);
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, length, lap_coord_ref(k->c, extent), 0, NULL, &lane);
+    write_element(j, lap_coord_add(k->c, start, lane), column);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &columns, NULL, NULL);
+    lap_kctx_end(k, &runs, NULL, NULL);
+}
+
+/* Grid over the batch and the panels. */
+static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p, lap_loc loc)
+{
+    uint32_t nb = p->batch.n, total = nb + r->n.n + r->k.n;
+    lap_axis *axes = lap_arena_array(l->ctx->arena, total + 1, sizeof *axes);
+    lap_dim *sizes = lap_arena_array(l->ctx->arena, nb + 2, sizeof *sizes);
+    memcpy(axes, p->batch.at, nb * sizeof *axes);
+    memcpy(axes + nb, r->n.at, r->n.n * sizeof *axes);
+    memcpy(axes + nb + r->n.n, r->k.at, r->k.n * sizeof *axes);
+    memcpy(sizes, list_sizes(l, p->batch), nb * sizeof *sizes);
+    sizes[nb] = p->n_panels;
+    job j = {.l = l, .r = r, .p = p, .k = lap_kctx_new(l, loc)};
+    j.coords = lap_arena_array(l->ctx->arena, total + 2, sizeof *j.coords);
+    j.env = (lap_env_list){total, axes, j.coords};
+    bool by_runs = runs_along_k(&j);
+    lap_coord flat = lap_kctx_grid(j.k, lap_dims_product(l->ctx, nb + 1, sizes));
+    lap_coord *outer = lap_arena_array(l->ctx->arena, nb + 2, sizeof *outer);
+    lap_coord_split(j.k, flat, nb + 1, sizes, outer);
+    memcpy(j.coords, outer, nb * sizeof *outer);
+    j.panel = outer[nb];
+    j.base = lap_panel_offset(j.k, p, &j.env, j.panel);
+    if (by_runs) {
+        pack_by_runs(&j);
+    } else {
+        pack_by_columns(&j);
+    }
+    lap_kctx_launch(j.k, "pack");
+}
+
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc)
+{
+    lap_axis *batch = lap_arena_array(l->ctx->arena, r->batch.n + 1, sizeof *batch);
+    uint32_t nb = 0;
+    for (uint32_t i = 0; i < r->batch.n; i++) {
+        if (lap_factors_have(l, &r->b, r->batch.at[i].name)) {
+            batch[nb++] = r->batch.at[i];
+        }
+    }
+    lap_panels p = {.batch = {nb, batch},
+                    .n_total = list_product(l, r->n),
+                    .k_total = list_product(l, r->k),
+                    .cols = cols};
+    p.n_panels = lap_dim_ceildiv(l->ctx, p.n_total, lap_dim_const(l->ctx, cols));
+    lap_dim count = lap_dim_mul(l->ctx, lap_dim_mul(l->ctx, list_product(l, p.batch), p.n_panels),
+                                lap_dim_mul(l->ctx, p.k_total, lap_dim_const(l->ctx, cols)));
+    bool once = lap_factors_static(l, &r->b);
+    p.buffer = lap_program_buffer(
+        l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});
+    bool was = l->is_static;
+    l->is_static = once;
+    pack_kernel(l, r, &p, loc);
+    l->is_static = was;
+    return p;
+}
