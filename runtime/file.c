@@ -103,12 +103,8 @@ static bool open_beside(lap_file_writer *w, lap_fault *fault)
     return w->fd >= 0 || open_named(w, fault);
 }
 
-bool lap_file_begin(lap_file_writer *w, const char *path, lap_fault *fault)
+static bool begin(lap_file_writer *w, const char *path, lap_fault *fault)
 {
-    w->fd = -1;
-    w->is_direct = w->is_named = false;
-    w->temporary = NULL;
-    w->n_pending = 0;
     struct stat st;
     bool exists = stat(path, &st) == 0;
     /* A link is followed: what it points to is replaced. */
@@ -129,6 +125,19 @@ bool lap_file_begin(lap_file_writer *w, const char *path, lap_fault *fault)
         return fail(fault, "write", path);
     }
     return open_beside(w, fault);
+}
+
+bool lap_file_begin(lap_file_writer *w, const char *path, lap_fault *fault)
+{
+    w->fd = -1;
+    w->is_direct = w->is_named = false;
+    w->path = w->temporary = NULL;
+    w->n_pending = 0;
+    bool good = begin(w, path, fault);
+    if (!good) {
+        lap_file_abandon(w);
+    }
+    return good;
 }
 
 static bool write_all(lap_file_writer *w, const unsigned char *bytes, size_t n, lap_fault *fault)

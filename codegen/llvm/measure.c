@@ -69,8 +69,8 @@ static double run_round(work *all, uint32_t n)
 static uint32_t thread_count(uint32_t asked)
 {
     long here = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t n = asked > 0 ? asked : here > 0 ? (uint32_t)here : 1;
-    return n < MAX_THREADS ? n : MAX_THREADS;
+    uint32_t all = here <= 0 ? 1 : here < MAX_THREADS ? (uint32_t)here : MAX_THREADS;
+    return asked > 0 && asked < all ? asked : all;      /* more share the processors and add nothing */
 }
 
 /* ---- kernels ---- */

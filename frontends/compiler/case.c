@@ -2,6 +2,7 @@
  * case.c - one case file: load, run on an engine, compare. */
 #include "frontends/compiler/case.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static bool read_tolerance(trial *t, const char *key, double *out)
     }
     char *end;
     *out = strtod(text, &end);
-    if (end == text || *end != '\0' || !(*out >= 0.0)) {
+    if (end == text || *end != '\0' || !(*out >= 0.0) || !isfinite(*out)) {
         return report(t, LAP_BAD_INPUT, lap_arena_printf(lap_session_ctx(t->session)->arena,
                                                          "error: metadata '%s' is not a tolerance", key));
     }
