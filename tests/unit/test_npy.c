@@ -99,8 +99,8 @@ static void test_refuses(void **state)
     refuse("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 4, "plain");
     refuse(H("<f4", "True", "(2, 3)"), 24, "Fortran");
     refuse(H("<f4", "None", "(2, 3)"), 24, "fortran_order");
-    refuse(H("<f4", "False", "(2, 3)"), 23, "size");
-    refuse(H("<f4", "False", "(2, 3)"), 25, "size");
+    refuse(H("<f4", "False", "(2, 3)"), 23, "has 23 bytes of elements, its shape needs 24");
+    refuse(H("<f4", "False", "(2, 3)"), 25, "has 25 bytes of elements, its shape needs 24");
     refuse(H("<f4", "False", "(2 3)"), 24, "tuple");
     refuse(H("<f4", "False", "(-2,)"), 8, "tuple");
     refuse(H("<f4", "False", "(2,,)"), 8, "tuple");
