@@ -188,16 +188,17 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
     for (uint32_t i = 0; i < t->n_outer; i++) {
         sizes[i] = t->outer[i].size;
     }
-    sizes[t->n_outer] = lap_dim_ceildiv(t->l->ctx, t->m_total, block_rows(t));
-    sizes[t->n_outer + 1] = extra;
+    /* blocks of m pass fastest: the panels of B stay in cache for all of them */
+    sizes[t->n_outer] = extra;
+    sizes[t->n_outer + 1] = lap_dim_ceildiv(t->l->ctx, t->m_total, block_rows(t));
     lap_coord flat = lap_kctx_grid(t->k, lap_dims_product(t->l->ctx, t->n_outer + 2, sizes));
     lap_coord_split(t->k, flat, t->n_outer + 2, sizes, at);
     for (uint32_t i = 0; i < t->n_outer; i++) {
         *lap_tiles_coord(t, t->outer[i].name) = at[i];
     }
-    t->m0 = lap_coord_mul(t->k->c, at[t->n_outer], lap_coord_dim(t->k->c, block_rows(t)));
+    t->m0 = lap_coord_mul(t->k->c, at[t->n_outer + 1], lap_coord_dim(t->k->c, block_rows(t)));
     t->m_rows = lap_coord_clip(t->k, t->m_total, t->m0, (int64_t)t->rows * t->tiles_per_block);
-    *out_extra = at[t->n_outer + 1];
+    *out_extra = at[t->n_outer];
     if (t->a_direct) {
         LAP_ENSURE(a_is_affine(t)); /* now at the grid's coordinates */
         return;

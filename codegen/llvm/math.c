@@ -91,6 +91,8 @@ LLVMValueRef lap_math_floor(lap_emitter *e, LLVMValueRef x)
 
 /* ---- exponential, logarithm ---- */
 
+#define SMALLEST_EXPONENT (-87.33654) /* of e^x that is a normal number */
+
 /* x * 2^n by the instruction for it, a register at a time: overflow and underflow come out right. */
 static LLVMValueRef scale(lap_emitter *e, LLVMValueRef x, LLVMValueRef n)
 {
@@ -115,7 +117,7 @@ static LLVMValueRef scale_by_bits(lap_emitter *e, LLVMValueRef p, LLVMValueRef s
 {
     LLVMValueRef power = LLVMBuildShl(e->b, bits_of(e, shifted), lap_const_of(lap_like(x, e->i32), 23), "");
     LLVMValueRef v = float_of(e, LLVMBuildAdd(e->b, bits_of(e, p), power, ""));
-    v = pick(e, is(e, LLVMRealOLT, x, -87.33654), k(x, 0), v);
+    v = pick(e, is(e, LLVMRealOLT, x, SMALLEST_EXPONENT), k(x, 0), v);
     return pick(e, is(e, LLVMRealOLE, x, 88.722839), v, LLVMBuildFAdd(e->b, x, k(x, INFINITY), ""));
 }
 
@@ -125,8 +127,9 @@ static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
     static const double c[] = {
         1.384355943e-03, 8.374235593e-03, 4.166800901e-02, 1.666643023e-01, 4.999999404e-01, 1, 1};
     bool by_instruction = e->machine->can.scale && lap_lanes_of(x) >= 4;
-    if (by_instruction) {
-        x = pick(e, is(e, LLVMRealOLT, x, -110), k(x, -110), x);
+    LLVMValueRef is_tiny = is(e, LLVMRealOLT, x, SMALLEST_EXPONENT);
+    if (by_instruction) { /* subnormal results would take a hundred cycles each: they are 0 */
+        x = pick(e, is_tiny, k(x, SMALLEST_EXPONENT), x);
         x = pick(e, is(e, LLVMRealOGT, x, 89), k(x, 89), x);
     }
     LLVMValueRef shifted = madd(e, x, k(x, 1.44269504088896341), k(x, 0x1.8p23));
@@ -134,7 +137,7 @@ static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
     LLVMValueRef r = madd(e, n, k(x, -0x1.62e4p-1), x);
     r = madd(e, n, k(x, -0x1.7f7d1cp-20), r);
     LLVMValueRef p = POLYNOMIAL(e, r, c);
-    return by_instruction ? scale(e, p, n) : scale_by_bits(e, p, shifted, x);
+    return by_instruction ? pick(e, is_tiny, k(x, 0), scale(e, p, n)) : scale_by_bits(e, p, shifted, x);
 }
 
 /* x = 2^n (1 + m), 1 + m between the square roots of 1/2 and 2. */
