@@ -193,6 +193,17 @@ static void command_help(const lap_command *command, FILE *to)
 
 /* ---- parsing ------------------------------------------------------------------------------- */
 
+/* Whether NAME of `NAME=VALUE` was given before. */
+static bool repeats_name(const lap_args *args, int option, const char *value)
+{
+    size_t n = strcspn(value, "=");
+    bool found = false;
+    for (uint32_t i = 0; i < args->n[option] && value[n] == '='; i++) {
+        found = found || strncmp(args->values[option][i], value, n + 1) == 0;
+    }
+    return found;
+}
+
 static bool take_option(lap_args *args, int option, const char *spelled, const char *attached, int argc, char **argv,
                         int *at)
 {
@@ -214,6 +225,10 @@ static bool take_option(lap_args *args, int option, const char *spelled, const c
     }
     if (row->value != NULL && !row->is_multi && args->n[option] > 0) {
         lap_cli_error("--%s is given twice", row->text);
+        return false;
+    }
+    if (option != LAP_OPT_WITH && row->is_multi && repeats_name(args, option, value)) {
+        lap_cli_error("--%s %.*s is given twice", row->text, (int)strcspn(value, "="), value);
         return false;
     }
     args->values[option][args->n[option]++] = value != NULL ? value : "";

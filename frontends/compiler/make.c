@@ -139,9 +139,9 @@ static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t 
                              "the shape %s of '%s' is not known\nhint: give sizes with --dim NAME=N",
                              lap_spec_show(sizes->ctx, spec), spec->name);
     }
-    if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, fault) ||
-        !lap_tensor_count(out, &count)) {
-        return false;
+    lap_fault why = {0};
+    if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, &why) || !lap_tensor_count(out, &count)) {
+        return lap_fault_set(fault, LAP_BAD_INPUT, "'%s' cannot be made up: %s", spec->name, why.text);
     }
     stream s = stream_for(seed, spec->name);
     lap_dtype compute = lap_dtype_compute(spec->dtype);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ALIGNMENT 64
 #define FAMILY "{k}"
@@ -66,6 +67,11 @@ bool lap_tensor_make(lap_ctx *ctx, lap_dtype dtype, uint32_t rank, const int64_t
         out->n_bytes > SIZE_MAX - ALIGNMENT) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "a tensor of shape %s is too large",
                              lap_shape_show(ctx, rank < LAP_MAX_RANK ? rank : LAP_MAX_RANK, shape));
+    }
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && page > 0 && out->n_bytes / (size_t)page > (size_t)pages) {
+        return lap_fault_set(fault, LAP_BAD_INPUT, "a tensor of shape %s needs %zu MiB, this machine has %zu MiB",
+                             lap_shape_show(ctx, rank, shape), out->n_bytes >> 20, (size_t)pages * (size_t)page >> 20);
     }
     for (uint32_t i = 0; i < rank; i++) {
         out->shape[i] = shape[i];
