@@ -15,8 +15,8 @@ static bool report(lap_eval_run *run, const foreign *f, const lap_fault *fault)
 }
 
 /* Memory and extents of a tensor over these axes. */
-static bool make_tensor(lap_eval_run *run, const foreign *f, lap_dtype dtype, uint32_t n, const int64_t *sizes,
-                        lap_foreign_tensor *out, lap_tensor *out_plain)
+static bool make_tensor(lap_eval_run *run, const foreign *f, lap_dtype dtype, uint32_t n,
+                        const int64_t *sizes, lap_foreign_tensor *out, lap_tensor *out_plain)
 {
     if (n > LAP_FOREIGN_MAX_RANK) {
         return lap_error(run->ctx, f->node->loc, "a foreign operation takes tensors of at most %d axes",
@@ -121,8 +121,9 @@ bool lap_eval_foreign(lap_eval_run *run, lap_ref ref, const lap_node *node)
     foreign *f = lap_arena_alloc(run->ctx->arena, sizeof *f);
     lap_tensor *results = lap_arena_array(run->ctx->arena, (size_t)outs.n + 1, sizeof *results);
     *f = (foreign){.node = node};
-    const lap_foreign_op *op = lap_foreign_find(run->foreign, lap_text(run->ctx, lap_attr_name(node, LAP_ATTR_NAME)),
-                                                node->n_args, outs.n, NULL, &fault);
+    const lap_foreign_op *op =
+        lap_foreign_find(run->foreign, lap_text(run->ctx, lap_attr_name(node, LAP_ATTR_NAME)), node->n_args,
+                         outs.n, NULL, &fault);
     if (!op) {
         return report(run, f, &fault);
     }

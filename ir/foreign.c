@@ -26,7 +26,8 @@ static bool is_same_type(const lap_node *a, const lap_node *b)
 {
     bool same = a->dtype == b->dtype && a->n_axes == b->n_axes;
     for (uint32_t i = 0; same && i < a->n_axes; i++) {
-        same = lap_name_same(a->axes[i].name, b->axes[i].name) && lap_dim_same(a->axes[i].size, b->axes[i].size);
+        same =
+            lap_name_same(a->axes[i].name, b->axes[i].name) && lap_dim_same(a->axes[i].size, b->axes[i].size);
     }
     return same;
 }

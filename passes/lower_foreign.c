@@ -52,7 +52,8 @@ static lap_foreign_operand operand(lap_lowering *l, const lap_node *foreign, uin
     lap_dest d = lap_dest_make(l, r, 0, order.n, order.at);
     d.buffer = lap_plan_of(l, r)->buffer;
     if (fits(l, foreign, order.n) && !stands(l, r, order)) {
-        d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = lap_dtype_compute(n->dtype),
+        d.buffer = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP,
+                                                      .elem = lap_dtype_compute(n->dtype),
                                                       .count = lap_dims_product(l->ctx, d.n, d.size)});
         d.zero_absent = true;
         lap_lower_map(l, r, &d, false);
@@ -107,12 +108,16 @@ void lap_lower_foreign(lap_lowering *l, lap_ref foreign)
         }
     }
     lap_foreign_use *use = lap_arena_alloc(l->ctx->arena, sizeof *use);
-    *use = (lap_foreign_use){.name = lap_attr_name(n, LAP_ATTR_NAME), .loc = n->loc, .n_inputs = n->n_args,
-                             .n_outputs = outs.n, .operands = all};
+    *use = (lap_foreign_use){.name = lap_attr_name(n, LAP_ATTR_NAME),
+                             .loc = n->loc,
+                             .n_inputs = n->n_args,
+                             .n_outputs = outs.n,
+                             .operands = all};
     if (l->dump != NULL) {
         fprintf(l->dump, "%-4s %-9s %-44s %s\n", "", "foreign", lap_text(l->ctx, use->name),
                 lap_loc_show(l->ctx, n->loc));
     }
-    lap_program_step(l, (lap_step){.kind = LAP_STEP_FOREIGN, .on_load = l->is_static, .counter = -1, .test = -1,
-                                   .foreign = use});
+    lap_program_step(
+        l, (lap_step){
+               .kind = LAP_STEP_FOREIGN, .on_load = l->is_static, .counter = -1, .test = -1, .foreign = use});
 }

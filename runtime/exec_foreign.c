@@ -15,8 +15,8 @@ bool lap_exec_check_foreign(const lap_exec *exec, lap_fault *fault)
 }
 
 /* One operand or result from its words; what the operation sees is exactly its buffer. */
-static bool tensor_of(const lap_exec *exec, const lap_image_step *s, const uint32_t *words, lap_foreign_tensor *out,
-                      lap_fault *fault)
+static bool tensor_of(const lap_exec *exec, const lap_image_step *s, const uint32_t *words,
+                      lap_foreign_tensor *out, lap_fault *fault)
 {
     const lap_image *image = &exec->image;
     uint32_t buffer = words[0] - 1;
@@ -40,7 +40,8 @@ static bool tensor_of(const lap_exec *exec, const lap_image_step *s, const uint3
     size_t count, n_bytes;
     return (lap_tensor_count(&t, &count) && lap_dtype_bytes(t.dtype, count, &n_bytes) &&
             n_bytes == exec->n_bytes[buffer]) ||
-           lap_fault_at(fault, LAP_BAD_INPUT, s->place, "a tensor of '%s' does not have the size of its shape", s->name);
+           lap_fault_at(fault, LAP_BAD_INPUT, s->place,
+                        "a tensor of '%s' does not have the size of its shape", s->name);
 }
 
 bool lap_exec_foreign(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
@@ -54,6 +55,6 @@ bool lap_exec_foreign(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
             return false;
         }
     }
-    return op && lap_foreign_call(op, op->cpu ? op->cpu : op->reference, tensors, tensors + s->n_inputs, s->place,
-                                  fault);
+    return op && lap_foreign_call(op, op->cpu ? op->cpu : op->reference, tensors, tensors + s->n_inputs,
+                                  s->place, fault);
 }

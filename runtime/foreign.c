@@ -18,24 +18,27 @@ static bool check_op(const lap_foreign_op *op, uint32_t number, const char *from
 {
     enum { LONGEST = 128 };
     if (op->version != LAP_FOREIGN_VERSION) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: operation %u is of version %u, expected %u", from, number,
-                             op->version, LAP_FOREIGN_VERSION);
+        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: operation %u is of version %u, expected %u", from,
+                             number, op->version, LAP_FOREIGN_VERSION);
     }
     if (op->struct_size < sizeof *op) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: operation %u has a struct_size of %u, expected %zu", from,
-                             number, op->struct_size, sizeof *op);
+        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: operation %u has a struct_size of %u, expected %zu",
+                             from, number, op->struct_size, sizeof *op);
     }
     if (!op->name || op->name[0] == '\0' || strnlen(op->name, LONGEST + 1) > LONGEST) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: operation %u needs a name of 1 to %d bytes", from, number,
-                             LONGEST);
+        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: operation %u needs a name of 1 to %d bytes", from,
+                             number, LONGEST);
     }
     if (op->n_inputs > LAP_FOREIGN_MAX_OPERANDS || op->n_outputs < 1 ||
         op->n_outputs > LAP_FOREIGN_MAX_OPERANDS) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "%s: '%s' has %u operands and %u results, allowed are 0 to %d and "
-                             "1 to %d", from, op->name, op->n_inputs, op->n_outputs, LAP_FOREIGN_MAX_OPERANDS,
+        return lap_fault_set(fault, LAP_BAD_INPUT,
+                             "%s: '%s' has %u operands and %u results, allowed are 0 to %d and "
+                             "1 to %d",
+                             from, op->name, op->n_inputs, op->n_outputs, LAP_FOREIGN_MAX_OPERANDS,
                              LAP_FOREIGN_MAX_OPERANDS);
     }
-    return op->reference || lap_fault_set(fault, LAP_BAD_INPUT, "%s: '%s' has no reference function", from, op->name);
+    return op->reference ||
+           lap_fault_set(fault, LAP_BAD_INPUT, "%s: '%s' has no reference function", from, op->name);
 }
 
 static const lap_foreign_op *find(const lap_foreign_table *table, const char *name)
@@ -56,7 +59,8 @@ bool lap_foreign_add(lap_foreign_table *table, const lap_foreign_op *const *ops,
     for (uint32_t i = 0; good && ops[i]; i++) {
         good = check_op(ops[i], i, from, fault);
         if (good && find(table, ops[i]->name)) {
-            good = lap_fault_set(fault, LAP_BAD_INPUT, "%s: there is an operation '%s' already", from, ops[i]->name);
+            good = lap_fault_set(fault, LAP_BAD_INPUT, "%s: there is an operation '%s' already", from,
+                                 ops[i]->name);
         }
         if (good && table->n == LAP_FOREIGN_MOST) {
             good = lap_fault_set(fault, LAP_BAD_INPUT, "%s: more than %d operations", from, LAP_FOREIGN_MOST);
@@ -76,8 +80,10 @@ const lap_foreign_op *lap_foreign_find(const lap_foreign_table *table, const cha
 {
     const lap_foreign_op *op = find(table, name);
     if (!op) {
-        lap_fault_at(fault, LAP_NO_DEVICE, place,
-                     "no foreign operation '%s' is loaded\nhint: --foreign LIB.so loads the library that has it", name);
+        lap_fault_at(
+            fault, LAP_NO_DEVICE, place,
+            "no foreign operation '%s' is loaded\nhint: --foreign LIB.so loads the library that has it",
+            name);
         return NULL;
     }
     if (op->n_inputs != n_inputs || op->n_outputs != n_outputs) {

@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAP_FOREIGN_VERSION 1u
-#define LAP_FOREIGN_MAX_RANK 16
+#define LAP_FOREIGN_VERSION      1u
+#define LAP_FOREIGN_MAX_RANK     16
 #define LAP_FOREIGN_MAX_OPERANDS 64
 
 /* Element types; BOOL is a byte, 0 or 1. Operands are F32, I64 or BOOL, however they are stored;

@@ -22,14 +22,15 @@ static int sums_shape(void *user, const lap_foreign_tensor *in, const lap_foreig
                       size_t n_message)
 {
     (void)user;
-    if (in->dtype != LAP_FOREIGN_F32 || out->dtype != LAP_FOREIGN_F32 || in->rank == 0 || in->rank != out->rank) {
+    if (in->dtype != LAP_FOREIGN_F32 || out->dtype != LAP_FOREIGN_F32 || in->rank == 0 ||
+        in->rank != out->rank) {
         snprintf(message, n_message, "takes and gives f32 tensors of the same axes");
         return 1;
     }
     for (uint32_t i = 0; i < in->rank; i++) {
         if (in->dims[i] != out->dims[i]) {
-            snprintf(message, n_message, "axis %u has %lld elements in and %lld out", i, (long long)in->dims[i],
-                     (long long)out->dims[i]);
+            snprintf(message, n_message, "axis %u has %lld elements in and %lld out", i,
+                     (long long)in->dims[i], (long long)out->dims[i]);
             return 1;
         }
     }
@@ -37,8 +38,8 @@ static int sums_shape(void *user, const lap_foreign_tensor *in, const lap_foreig
 }
 
 /* In double precision, as a reference should be. */
-static int sums_reference(void *user, const lap_foreign_tensor *in, const lap_foreign_tensor *out, char *message,
-                          size_t n_message)
+static int sums_reference(void *user, const lap_foreign_tensor *in, const lap_foreign_tensor *out,
+                          char *message, size_t n_message)
 {
     (void)user, (void)message, (void)n_message;
     int64_t rows = count(in, 0, in->rank - 1), n = in->dims[in->rank - 1];
@@ -72,8 +73,8 @@ static int sums_cpu(void *user, const lap_foreign_tensor *in, const lap_foreign_
 
 /* ---- counts: i64 [n] -> counts i64 [k], total i64 []. Results come in the order of their names. */
 
-static int counts_reference(void *user, const lap_foreign_tensor *in, const lap_foreign_tensor *out, char *message,
-                            size_t n_message)
+static int counts_reference(void *user, const lap_foreign_tensor *in, const lap_foreign_tensor *out,
+                            char *message, size_t n_message)
 {
     (void)user;
     int64_t n = count(in, 0, in->rank), k = out[0].dtype == LAP_FOREIGN_UNREAD ? 0 : out[0].dims[0];
@@ -96,13 +97,14 @@ static int counts_reference(void *user, const lap_foreign_tensor *in, const lap_
     return 0;
 }
 
-static int counts_shape(void *user, const lap_foreign_tensor *in, const lap_foreign_tensor *out, char *message,
-                        size_t n_message)
+static int counts_shape(void *user, const lap_foreign_tensor *in, const lap_foreign_tensor *out,
+                        char *message, size_t n_message)
 {
     (void)user;
     for (int i = 0; i < 2; i++) {
-        if (in->dtype != LAP_FOREIGN_I64 || (out[i].dtype != LAP_FOREIGN_UNREAD &&
-                                             (out[i].dtype != LAP_FOREIGN_I64 || out[i].rank != (i == 0 ? 1u : 0u)))) {
+        if (in->dtype != LAP_FOREIGN_I64 ||
+            (out[i].dtype != LAP_FOREIGN_UNREAD &&
+             (out[i].dtype != LAP_FOREIGN_I64 || out[i].rank != (i == 0 ? 1u : 0u)))) {
             snprintf(message, n_message, "takes integers, gives counts over one axis and their total");
             return 1;
         }

@@ -26,8 +26,9 @@ bool lap_foreign_load(lap_foreign_libraries *libraries, const char *path, lap_fa
     void *symbol = dlsym(handle, "lap_foreign_ops");
     foreign_ops *ops;
     memcpy(&ops, &symbol, sizeof ops);
-    bool good = symbol != NULL ? lap_foreign_add(&libraries->table, ops(), path, fault)
-                               : lap_fault_set(fault, LAP_BAD_INPUT, "%s: it has no function lap_foreign_ops", path);
+    bool good = symbol != NULL
+                    ? lap_foreign_add(&libraries->table, ops(), path, fault)
+                    : lap_fault_set(fault, LAP_BAD_INPUT, "%s: it has no function lap_foreign_ops", path);
     if (!good) {
         dlclose(handle);
         return false;

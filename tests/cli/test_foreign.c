@@ -42,8 +42,8 @@ static void expect(const char *line, int status, const char *in_err)
     say(text);
     bool good = result.status == status && strstr(result.err, in_err) != NULL;
     if (!good) {
-        print_error("%s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s'\n", text, result.status, status,
-                    result.out, result.err, in_err);
+        print_error("%s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s'\n", text, result.status,
+                    status, result.out, result.err, in_err);
     }
     assert_true(good);
 }
@@ -51,8 +51,8 @@ static void expect(const char *line, int status, const char *in_err)
 static void compile(const char *source, const char *library)
 {
     char line[1024];
-    snprintf(line, sizeof line, "cc -std=c17 -O2 -Wall -Wextra -Werror -shared -fPIC -I%s %s -o @/%s", LAP_SOURCE_DIR,
-             source, library);
+    snprintf(line, sizeof line, "cc -std=c17 -O2 -Wall -Wextra -Werror -shared -fPIC -I%s %s -o @/%s",
+             LAP_SOURCE_DIR, source, library);
     say(line);
     if (result.status != 0) {
         print_error("%s\n%s\n", line, result.err);
@@ -95,9 +95,11 @@ static void take(lap_ctx *ctx, const lap_views *views, const char *name, lap_ten
 static void check_model(const char *model, const char *options, uint32_t n_same, const char *const (*same)[2])
 {
     char line[1024];
-    snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target ref -o @/ref.safetensors", model, options);
+    snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target ref -o @/ref.safetensors", model,
+             options);
     expect(line, 0, "");
-    snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target cpu -o @/cpu.safetensors", model, options);
+    snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target cpu -o @/cpu.safetensors", model,
+             options);
     expect(line, 0, "");
     lap_ctx *ctx = lap_ctx_new(0);
     lap_safetensors *files[2];
@@ -140,8 +142,10 @@ static const char *write_model(const char *name, const char *inputs, const char 
     int n = snprintf(text, sizeof text,
                      "return { name = 'm', doc = 'd', inputs = { %s }, dims = { N = 6, B = 3 },\n"
                      "build = function(g, p, t)\n"
-                     "local function sums(x, axes) return g:foreign('sums', { { x, axes } }, { y = 'f32 ' .. axes }).y end\n"
-                     "%s\nend }\n", inputs, build);
+                     "local function sums(x, axes) return g:foreign('sums', { { x, axes } }, { y = 'f32 ' .. "
+                     "axes }).y end\n"
+                     "%s\nend }\n",
+                     inputs, build);
     return folder_write(folder, name, text, (size_t)n);
 }
 
@@ -150,24 +154,28 @@ static const char *write_model(const char *name, const char *inputs, const char 
 static void test_places(void **state)
 {
     (void)state;
-    static const char *const same[][2] = {{"a", "a2"}, {"b", "b2"}, {"f", "f2"}, {"s", "s2"}, {"w", "w2"}, {"r", "r2"},
-                                          {"c", "c2"}};
-    const char *model = write_model("places.lua", "x = 'b n', z = 'n b', k = 'int b'",
-        "local function plain(x) return x:cumsum 'n' end\n"
-        "g:output('a', sums(t.x, 'b n'), 'b n') g:output('a2', plain(t.x), 'b n')\n"
-        "g:output('b', sums(t.z, 'b n'), 'n b') g:output('b2', plain(t.z), 'n b')\n"
-        "g:output('c', sums(t.x + t.z, 'b n') + sums(t.z + t.x, 'b n'), 'n b') g:output('c2', 2 * plain(t.x + t.z), 'n b')\n"
-        "local f = lap.func('f', function(x) return sums(x * 2, 'b n') end)\n"
-        "g:output('f', f(t.z), 'b n') g:output('f2', 2 * plain(t.z), 'b n')\n"
-        "local s = g:scan { along = 'b', state = { s = t.x:sum 'b' * 0 }, inputs = { x = t.x }, body = function(s, x)\n"
-        "  local y = sums(s.s + x.x, 'n') return { s = y }, { y = y } end }\n"
-        "local s2 = g:scan { along = 'b', state = { s = t.x:sum 'b' * 0 }, inputs = { x = t.x }, body = function(s, x)\n"
-        "  local y = plain(s.s + x.x) return { s = y }, { y = y } end }\n"
-        "g:output('s', s.y + s.last_s, 'b n') g:output('s2', s2.y + s2.last_s, 'b n')\n"
-        "local r = t.x:ragged('n', g:index('b', t.x:size 'b') + 1)\n"
-        "g:output('r', sums(r, 'b n') * 2, 'b n') g:output('r2', plain(r) * 2, 'b n')\n"
-        "local w = g:weight('w', 'n b', { n = t.x:size 'n', b = t.x:size 'b' })\n"
-        "g:output('w', sums(w, 'b n') * t.x, 'b n') g:output('w2', plain(w) * t.x, 'b n')\n");
+    static const char *const same[][2] = {{"a", "a2"}, {"b", "b2"}, {"f", "f2"}, {"s", "s2"},
+                                          {"w", "w2"}, {"r", "r2"}, {"c", "c2"}};
+    const char *model =
+        write_model("places.lua", "x = 'b n', z = 'n b', k = 'int b'",
+                    "local function plain(x) return x:cumsum 'n' end\n"
+                    "g:output('a', sums(t.x, 'b n'), 'b n') g:output('a2', plain(t.x), 'b n')\n"
+                    "g:output('b', sums(t.z, 'b n'), 'n b') g:output('b2', plain(t.z), 'n b')\n"
+                    "g:output('c', sums(t.x + t.z, 'b n') + sums(t.z + t.x, 'b n'), 'n b') g:output('c2', 2 "
+                    "* plain(t.x + t.z), 'n b')\n"
+                    "local f = lap.func('f', function(x) return sums(x * 2, 'b n') end)\n"
+                    "g:output('f', f(t.z), 'b n') g:output('f2', 2 * plain(t.z), 'b n')\n"
+                    "local s = g:scan { along = 'b', state = { s = t.x:sum 'b' * 0 }, inputs = { x = t.x }, "
+                    "body = function(s, x)\n"
+                    "  local y = sums(s.s + x.x, 'n') return { s = y }, { y = y } end }\n"
+                    "local s2 = g:scan { along = 'b', state = { s = t.x:sum 'b' * 0 }, inputs = { x = t.x }, "
+                    "body = function(s, x)\n"
+                    "  local y = plain(s.s + x.x) return { s = y }, { y = y } end }\n"
+                    "g:output('s', s.y + s.last_s, 'b n') g:output('s2', s2.y + s2.last_s, 'b n')\n"
+                    "local r = t.x:ragged('n', g:index('b', t.x:size 'b') + 1)\n"
+                    "g:output('r', sums(r, 'b n') * 2, 'b n') g:output('r2', plain(r) * 2, 'b n')\n"
+                    "local w = g:weight('w', 'n b', { n = t.x:size 'n', b = t.x:size 'b' })\n"
+                    "g:output('w', sums(w, 'b n') * t.x, 'b n') g:output('w2', plain(w) * t.x, 'b n')\n");
     check_model(model, "", 7, same);
     check_model(model, "--dtype bf16 --dim N=17 --dim B=5", 7, same);
 }
@@ -175,7 +183,8 @@ static void test_places(void **state)
 static void test_unread(void **state)
 {
     (void)state;
-    const char *model = write_model("unread.lua", "k = 'int n'",
+    const char *model = write_model(
+        "unread.lua", "k = 'int n'",
         "local r = g:foreign('counts', { t.k * 0 + 1 }, { counts = { 'int c', c = 3 }, total = 'int' })\n"
         "g:output('t', r.total, '')");
     check_model(model, "", 0, NULL);
@@ -187,15 +196,24 @@ static void test_uses(void **state)
 {
     (void)state;
     write_model("sum.lua", "x = 'b n'", "g:output('y', sums(t.x, 'b n'), 'b n')");
-    write_model("count.lua", "x = 'b n'", "g:output('y', g:foreign('sums', { t.x, t.x }, { y = 'f32 b n' }).y, 'b n')");
-    write_model("type.lua", "x = 'b n'", "g:output('y', g:foreign('sums', { t.x }, { y = 'int b n' }).y, 'b n')");
-    write_model("size.lua", "x = 'b n'",
-                "g:output('y', g:foreign('sums', { t.x }, { y = { 'f32 b n', n = t.x:size 'n' + 1 } }).y, 'b n')");
+    write_model("count.lua", "x = 'b n'",
+                "g:output('y', g:foreign('sums', { t.x, t.x }, { y = 'f32 b n' }).y, 'b n')");
+    write_model("type.lua", "x = 'b n'",
+                "g:output('y', g:foreign('sums', { t.x }, { y = 'int b n' }).y, 'b n')");
+    write_model(
+        "size.lua", "x = 'b n'",
+        "g:output('y', g:foreign('sums', { t.x }, { y = { 'f32 b n', n = t.x:size 'n' + 1 } }).y, 'b n')");
     write_model("fails.lua", "x = 'b n'",
-                "g:output('y', g:foreign('counts', { (t.x * 0):int() - 1 }, { c = { 'int c', c = 2 }, t = 'int' }).c, 'c')");
-    static const struct { const char *model, *options; int status; const char *err; } rows[] = {
+                "g:output('y', g:foreign('counts', { (t.x * 0):int() - 1 }, { c = { 'int c', c = 2 }, t = "
+                "'int' }).c, 'c')");
+    static const struct {
+        const char *model, *options;
+        int status;
+        const char *err;
+    } rows[] = {
         {"sum", "", 3, "sum.lua:3: error: no foreign operation 'sums' is loaded"},
-        {"count", "--foreign @/ops.so", 2, "'sums' takes 1 operands and gives 1 results, here it has 2 and 1"},
+        {"count", "--foreign @/ops.so", 2,
+         "'sums' takes 1 operands and gives 1 results, here it has 2 and 1"},
         {"type", "--foreign @/ops.so", 2, "'sums': takes and gives f32 tensors of the same axes"},
         {"size", "--foreign @/ops.so", 2, "'sums': axis 1 has 6 elements in and 7 out"},
         {"fails", "--foreign @/ops.so", 2, "'counts': element 0 is -1, and there are 2 counts"},
@@ -216,7 +234,9 @@ static void test_uses(void **state)
 static void test_libraries(void **state)
 {
     (void)state;
-    static const struct { const char *fields, *err; } rows[] = {
+    static const struct {
+        const char *fields, *err;
+    } rows[] = {
         {".version = 2", "bad.so: operation 0 is of version 2, expected 1"},
         {".version = 1, .struct_size = 8", "has a struct_size of 8, expected"},
         {".version = 1", "bad.so: 'bad' has no reference function"},
@@ -229,13 +249,15 @@ static void test_libraries(void **state)
     write_model("none.lua", "x = 'n'", "g:output('y', t.x, 'n')");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[1024];
-        int n = snprintf(text, sizeof text,
-                         "#pragma GCC diagnostic ignored \"-Woverride-init\"\n#include \"runtime/foreign.h\"\n"
-                         "int f(void *u, const lap_foreign_tensor *i, const lap_foreign_tensor *o, char *m, size_t n)"
-                         " { return u || i || o || m || n; }\n"
-                         "static const lap_foreign_op op = { .struct_size = sizeof op, .name = \"bad\", .n_inputs = 1, "
-                         ".n_outputs = 1, %s };\nconst lap_foreign_op *const *lap_foreign_ops(void)\n"
-                         "{ static const lap_foreign_op *const all[] = { &op, 0 }; return all; }\n", rows[i].fields);
+        int n = snprintf(
+            text, sizeof text,
+            "#pragma GCC diagnostic ignored \"-Woverride-init\"\n#include \"runtime/foreign.h\"\n"
+            "int f(void *u, const lap_foreign_tensor *i, const lap_foreign_tensor *o, char *m, size_t n)"
+            " { return u || i || o || m || n; }\n"
+            "static const lap_foreign_op op = { .struct_size = sizeof op, .name = \"bad\", .n_inputs = 1, "
+            ".n_outputs = 1, %s };\nconst lap_foreign_op *const *lap_foreign_ops(void)\n"
+            "{ static const lap_foreign_op *const all[] = { &op, 0 }; return all; }\n",
+            rows[i].fields);
         char source[4096];
         snprintf(source, sizeof source, "%s", folder_write(folder, "bad.c", text, (size_t)n));
         compile(source, "bad.so");
