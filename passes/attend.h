@@ -9,4 +9,13 @@
  * False where the attend does not have its shape; nothing is emitted then. */
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend);
 
+/* A block of rows and keys of an attend, as its predicate sees them: `row` and `key` are the variables
+ * (stand-ins) counted from the block's start, the environment of the predicate is written in them. */
+typedef struct lap_skip {
+    lap_kctx *k;
+    lap_coord row, key, n_rows, n_keys;
+} lap_skip;
+/* A condition that holds wherever the block has a pair that `where` admits; NONE: always. */
+lap_ref lap_attend_possible(const lap_skip *s, lap_ref where, const lap_coord *env);
+
 #endif

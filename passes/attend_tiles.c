@@ -401,6 +401,25 @@ static void start(job *j)
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
 }
 
+/* Whether the predicate admits any pair of this block of rows and this block of keys. */
+static lap_ref possible(job *j)
+{
+    if (j->part->where < 0) {
+        return LAP_NONE;
+    }
+    lap_kctx *k = j->k;
+    lap_ref where = j->n->args[j->part->where];
+    lap_dim rows = d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK), keys = d_int(j, j->block_keys);
+    lap_skip s = {.k = k,
+                  .n_rows = j->t.m_rows,
+                  .n_keys = j->keys,
+                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, rows),
+                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, keys)};
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, s.row));
+    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, j->key0, s.key));
+    return lap_attend_possible(&s, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords));
+}
+
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
 {
     const lap_plan_node *plan = lap_plan_of(l, attend);
@@ -417,11 +436,21 @@ bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
     lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
     j.key0 = lap_coord_mul(k->c, block, c_int(&j, j.block_keys));
     j.keys = lap_coord_clip(k, j.n_keys, j.key0, j.block_keys);
+    lap_ref seen = possible(&j);
+    lap_region_id region = {0};
+    if (lap_ref_some(seen)) {
+        region = lap_k_if(k->k, seen);
+        k->stack[k->depth++] = region;
+    }
     multiply(&j, block);
     lap_k_loop rows = rows_loop(&j, &row);
     weigh_row(&j, row, edit_row(&j, row));
     lap_kctx_end(k, &rows, NULL, NULL);
     accumulate(&j);
+    if (lap_ref_some(seen)) {
+        lap_k_end_if(k->k, region, seen);
+        k->depth--;
+    }
     lap_kctx_end(k, &blocks, NULL, NULL);
     rows = rows_loop(&j, &row);
     finish_row(&j, row);

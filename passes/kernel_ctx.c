@@ -148,10 +148,15 @@ lap_dim lap_dims_product(lap_ctx *ctx, uint32_t n, const lap_dim *sizes)
 
 void lap_coord_split(lap_kctx *k, lap_coord flat, uint32_t n, const lap_dim *sizes, lap_coord *out)
 {
-    lap_dim below = lap_dim_const(k->l->ctx, 1);
-    for (uint32_t i = n; i-- > 0;) {
+    const lap_dim one = lap_dim_const(k->l->ctx, 1);
+    lap_dim below = one;
+    uint32_t first = 0; /* the slowest axis that is not of one element needs no remainder */
+    while (first + 1 < n && lap_dim_same(sizes[first], one)) {
+        out[first++] = lap_coord_const(k->c, 0);
+    }
+    for (uint32_t i = n; i-- > first;) {
         lap_coord c = lap_coord_floordiv(k->c, flat, lap_coord_dim(k->c, below));
-        out[i] = i == 0 ? c : lap_coord_mod(k->c, c, lap_coord_dim(k->c, sizes[i]));
+        out[i] = i == first ? c : lap_coord_mod(k->c, c, lap_coord_dim(k->c, sizes[i]));
         below = lap_dim_mul(k->l->ctx, below, sizes[i]);
     }
 }
