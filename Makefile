@@ -27,7 +27,7 @@ test-release: all
 test-asan: setup
 	@[ -f build/asan/build.ninja ] || cmake --preset asan
 	cmake --build build/asan -j $(JOBS)
-	$(CTEST) --test-dir build/asan -L 'unit|hostile'
+	$(CTEST) --test-dir build/asan -L 'unit|hostile|cli|aot'
 
 tsan: setup
 	@[ -f build/tsan/build.ninja ] || cmake --preset tsan
