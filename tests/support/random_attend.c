@@ -144,14 +144,12 @@ void random_make_attend(random_maker *m)
              (random_chance(m, 40) ? (random_axes)1 << random_any_axis(m) : 0);
     a.extra = random_chance(m, 70) ? (random_axes)1 << random_any_axis(m) & ~a.rows : 0;
     uint32_t n_parts = random_chance(m, 20) ? 2 : 1;
-    random_axes used = 0;
     for (uint32_t i = 0; i < n_parts; i++) {
         random_axes keys = make_keys(m, &a);
         if (random_count(m, keys | a.rows | a.extra) > RANDOM_MOST_ELEMENTS * 2) {
             return;
         }
         make_part(m, &a, keys);
-        used |= keys;
     }
     double empty = (double)random_int(m, -1, 1);
     lap_attr attrs[4] = {
