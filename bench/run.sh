@@ -51,6 +51,8 @@ Numbers of a shared machine: compare within a row.
 - Machine: ${model:-unknown}, $(nproc) processors; $(date -u +%Y-%m-%d)
 - lappet $("$lappet" --version 2>/dev/null | sed 's/^lappet //' || echo 0.1.0), PyTorch $(version torch), ONNX Runtime $(version onnxruntime)
 - GFLOP/s count useful operations: pairs outside a pattern do not count for anybody.
+- The encoder of the peers starts behind the embedding table and has no padding mask; ONNX Runtime gets attention as
+  plain nodes (product, softmax, product; causal as an added mask), which it does not fuse here.
 
 | | lappet | PyTorch | ONNX Runtime | lappet GFLOP/s | of peak | compile |
 |---|---|---|---|---|---|---|""")
