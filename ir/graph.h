@@ -13,8 +13,12 @@
 #include "ir/dim.h"
 #include "ir/type.h"
 
-typedef struct lap_ref { uint32_t ix; } lap_ref;        /* 0: none */
-typedef struct lap_region_id { uint32_t ix; } lap_region_id;   /* 0: the graph's own body */
+typedef struct lap_ref {
+    uint32_t ix;
+} lap_ref; /* 0: none */
+typedef struct lap_region_id {
+    uint32_t ix;
+} lap_region_id; /* 0: the graph's own body */
 
 #define LAP_NONE ((lap_ref){0})
 static inline bool lap_ref_same(lap_ref a, lap_ref b) { return a.ix == b.ix; }
@@ -29,23 +33,53 @@ typedef enum lap_op {
 } lap_op;
 
 typedef enum lap_level { LAP_LEVEL_GRAPH = 1, LAP_LEVEL_KERNEL = 2, LAP_LEVEL_BOTH = 3 } lap_level;
-typedef enum lap_trait { LAP_TRAIT_PURE = 1, LAP_TRAIT_LEAF = 2, LAP_TRAIT_MULTI = 4, LAP_TRAIT_EFFECT = 8,
-                         LAP_TRAIT_ROOT = 16 } lap_trait;
+typedef enum lap_trait {
+    LAP_TRAIT_PURE = 1,
+    LAP_TRAIT_LEAF = 2,
+    LAP_TRAIT_MULTI = 4,
+    LAP_TRAIT_EFFECT = 8,
+    LAP_TRAIT_ROOT = 16
+} lap_trait;
 
 typedef struct lap_axis {
     lap_name name;
-    lap_dim size;       /* static bound */
-    lap_ref count;      /* run-time extent over other axes (i64), or none */
+    lap_dim size;  /* static bound */
+    lap_ref count; /* run-time extent over other axes (i64), or none */
 } lap_axis;
 
-typedef struct lap_names { uint32_t n; const lap_name *at; } lap_names;
-typedef struct lap_layout { uint32_t n; const lap_names *groups; } lap_layout;  /* an empty group is a unit axis */
-typedef struct lap_dim_list { uint32_t n; const lap_dim *at; } lap_dim_list;
-typedef struct lap_scalar { lap_dtype dtype; union { double f; int64_t i; }; } lap_scalar;  /* F32, I64 or BOOL (in i) */
+typedef struct lap_names {
+    uint32_t n;
+    const lap_name *at;
+} lap_names;
+typedef struct lap_layout {
+    uint32_t n;
+    const lap_names *groups;
+} lap_layout; /* an empty group is a unit axis */
+typedef struct lap_dim_list {
+    uint32_t n;
+    const lap_dim *at;
+} lap_dim_list;
+typedef struct lap_scalar {
+    lap_dtype dtype;
+    union {
+        double f;
+        int64_t i;
+    };
+} lap_scalar; /* F32, I64 or BOOL (in i) */
 /* One key set of an attend; operand numbers, -1 where absent. `value` -1: no weighed sum asked. */
-typedef struct lap_part { lap_names keys; int32_t score, where, after, value; } lap_part;
-typedef struct lap_parts { uint32_t n; const lap_part *at; } lap_parts;
-typedef struct lap_type { lap_dtype dtype; uint32_t n_axes; const lap_axis *axes; } lap_type;
+typedef struct lap_part {
+    lap_names keys;
+    int32_t score, where, after, value;
+} lap_part;
+typedef struct lap_parts {
+    uint32_t n;
+    const lap_part *at;
+} lap_parts;
+typedef struct lap_type {
+    lap_dtype dtype;
+    uint32_t n_axes;
+    const lap_axis *axes;
+} lap_type;
 
 typedef enum lap_attr_key {
 #define LAP_ATTR(enum_, text, kind, doc) LAP_ATTR_##enum_,
@@ -53,16 +87,34 @@ typedef enum lap_attr_key {
 #undef LAP_ATTR
     LAP_N_ATTRS
 } lap_attr_key;
-typedef enum lap_attr_kind { LAP_KIND_INT, LAP_KIND_FLOAT, LAP_KIND_BOOL, LAP_KIND_STR, LAP_KIND_NAME, LAP_KIND_NAMES,
-    LAP_KIND_DIM, LAP_KIND_DIMS, LAP_KIND_SCALAR, LAP_KIND_FN, LAP_KIND_RED, LAP_KIND_MODE, LAP_KIND_NORM, LAP_KIND_LOOP,
-    LAP_KIND_SPACE, LAP_KIND_DTYPE, LAP_KIND_LAYOUT, LAP_KIND_PARTS, LAP_KIND_TYPE } lap_attr_kind;
+typedef enum lap_attr_kind {
+    LAP_KIND_INT,
+    LAP_KIND_FLOAT,
+    LAP_KIND_BOOL,
+    LAP_KIND_STR,
+    LAP_KIND_NAME,
+    LAP_KIND_NAMES,
+    LAP_KIND_DIM,
+    LAP_KIND_DIMS,
+    LAP_KIND_SCALAR,
+    LAP_KIND_FN,
+    LAP_KIND_RED,
+    LAP_KIND_MODE,
+    LAP_KIND_NORM,
+    LAP_KIND_LOOP,
+    LAP_KIND_SPACE,
+    LAP_KIND_DTYPE,
+    LAP_KIND_LAYOUT,
+    LAP_KIND_PARTS,
+    LAP_KIND_TYPE
+} lap_attr_kind;
 
 typedef struct lap_attr {
     lap_attr_key key;
-    union {                 /* by the key's kind */
-        int64_t i;          /* INT BOOL FN RED MODE NORM LOOP SPACE DTYPE */
-        double f;           /* FLOAT */
-        lap_name name;      /* STR NAME */
+    union {            /* by the key's kind */
+        int64_t i;     /* INT BOOL FN RED MODE NORM LOOP SPACE DTYPE */
+        double f;      /* FLOAT */
+        lap_name name; /* STR NAME */
         lap_names names;
         lap_dim dim;
         lap_dim_list dims;
@@ -78,25 +130,38 @@ typedef struct lap_node {
     lap_dtype dtype;
     uint32_t n_args, n_axes, n_attrs, n_regions;
     const lap_ref *args;
-    const lap_axis *axes;           /* bookkeeping order; no rule reads it */
-    const lap_attr *attrs;          /* sorted by key */
+    const lap_axis *axes;  /* bookkeeping order; no rule reads it */
+    const lap_attr *attrs; /* sorted by key */
     const lap_region_id *regions;
-    lap_region_id region;           /* where the node lives */
+    lap_region_id region; /* where the node lives */
     lap_loc loc;
 } lap_node;
 
 typedef struct lap_region {
     lap_region_id parent;
-    uint32_t depth;                 /* 0 for the graph's body */
+    uint32_t depth; /* 0 for the graph's body */
     uint32_t n_params, n_results;
     const lap_ref *params;
     const lap_ref *results;
 } lap_region;
 
-typedef struct lap_output { lap_name name; lap_ref value; lap_layout layout; lap_loc loc;
-                            uint32_t n_crops; const lap_name *crop_axes; const lap_ref *crop_counts; } lap_output;
+typedef struct lap_output {
+    lap_name name;
+    lap_ref value;
+    lap_layout layout;
+    lap_loc loc;
+    uint32_t n_crops;
+    const lap_name *crop_axes;
+    const lap_ref *crop_counts;
+} lap_output;
 /* A relation between extents that was not proved: decided when sizes are bound. */
-typedef struct lap_check { lap_dim a; lap_rel rel; lap_dim b; const char *message; lap_loc loc; } lap_check;
+typedef struct lap_check {
+    lap_dim a;
+    lap_rel rel;
+    lap_dim b;
+    const char *message;
+    lap_loc loc;
+} lap_check;
 
 typedef struct lap_graph lap_graph;
 
@@ -120,7 +185,7 @@ lap_ctx *lap_graph_ctx(const lap_graph *g);
 const char *lap_graph_name(const lap_graph *g);
 lap_level lap_graph_level(const lap_graph *g);
 
-uint32_t lap_graph_n_nodes(const lap_graph *g);     /* valid refs are 1 .. n */
+uint32_t lap_graph_n_nodes(const lap_graph *g); /* valid refs are 1 .. n */
 const lap_node *lap_node_at(const lap_graph *g, lap_ref ref);
 const lap_region *lap_region_at(const lap_graph *g, lap_region_id id);
 uint32_t lap_graph_n_regions(const lap_graph *g);
@@ -155,8 +220,9 @@ const char *lap_type_show(lap_ctx *ctx, const lap_node *n);
 /* Whole-graph text (ir/print.c) and its inverse (ir/parse.c). Printing numbers nodes in order;
  * parse(print(g)) prints the same text. Locations are printed as comments and read back. */
 void lap_graph_print(lap_graph *g, FILE *to);
-char *lap_graph_text(lap_graph *g);     /* in the arena */
-LAP_MUST_CHECK bool lap_graph_parse(lap_ctx *ctx, const char *file, const char *text, size_t length, lap_graph **out);
+char *lap_graph_text(lap_graph *g); /* in the arena */
+LAP_MUST_CHECK bool lap_graph_parse(lap_ctx *ctx, const char *file, const char *text, size_t length,
+                                    lap_graph **out);
 /* All broken invariants, reported to the context; true when there are none (ir/verify.c). */
 LAP_MUST_CHECK bool lap_graph_verify(lap_graph *g);
 

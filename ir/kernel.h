@@ -29,40 +29,80 @@
 
 /* Buffers of a kernel. Slots count from 0 in order of the launch's operand list. */
 lap_ref lap_k_global(lap_graph *k, uint32_t slot, lap_dtype elem);
-lap_ref lap_k_scratch(lap_graph *k, uint32_t number, lap_dtype elem, lap_dim count);   /* per thread, 64-byte aligned */
+lap_ref lap_k_scratch(lap_graph *k, uint32_t number, lap_dtype elem,
+                      lap_dim count); /* per thread, 64-byte aligned */
 
 /* Loops: begin gives the index and the carried values; end takes their next values and gives the
  * final ones (out_final may be NULL when there are none). */
-typedef struct lap_k_loop { lap_region_id region; lap_ref index; lap_ref extent; uint32_t n; const lap_ref *init, *carried; lap_loop_kind kind; } lap_k_loop;
+typedef struct lap_k_loop {
+    lap_region_id region;
+    lap_ref index;
+    lap_ref extent;
+    uint32_t n;
+    const lap_ref *init, *carried;
+    lap_loop_kind kind;
+} lap_k_loop;
 lap_k_loop lap_k_for(lap_graph *k, lap_loop_kind kind, lap_ref extent, uint32_t n, const lap_ref *init);
 void lap_k_end(lap_graph *k, const lap_k_loop *loop, const lap_ref *next, lap_ref *out_final);
 lap_region_id lap_k_if(lap_graph *k, lap_ref cond);
 void lap_k_end_if(lap_graph *k, lap_region_id region, lap_ref cond);
 
-lap_ref lap_k_load(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref mask);          /* mask may be LAP_NONE */
+lap_ref lap_k_load(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref mask); /* mask may be LAP_NONE */
 void lap_k_store(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref value, lap_ref mask);
 void lap_k_fail(lap_graph *k, lap_ref cond, const char *message);
 
-typedef struct lap_k_mma_args { lap_ref acc, acc0, ld, a, a0, sm, sk, m, b, b0, depth; uint32_t rows, cols; bool init; } lap_k_mma_args;
+typedef struct lap_k_mma_args {
+    lap_ref acc, acc0, ld, a, a0, sm, sk, m, b, b0, depth;
+    uint32_t rows, cols;
+    bool init;
+} lap_k_mma_args;
 void lap_k_mma(lap_graph *k, const lap_k_mma_args *m);
-void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref out, lap_ref out0, lap_ref count, bool smallest);
+void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref out, lap_ref out0,
+                lap_ref count, bool smallest);
 
 /* ---- programs: what the passes hand to a backend ------------------------------------------- */
 
 /* INPUT, WEIGHT, OUTPUT: leaf number. CONST: bytes. TEMP: planned by liveness, contents die with the
  * run. PACKED: made from weights by steps of the load phase, kept until sizes change. */
-typedef struct lap_buffer { lap_buffer_kind kind; lap_dtype elem; lap_dim count; uint32_t leaf; const void *bytes; size_t n_bytes; } lap_buffer;
+typedef struct lap_buffer {
+    lap_buffer_kind kind;
+    lap_dtype elem;
+    lap_dim count;
+    uint32_t leaf;
+    const void *bytes;
+    size_t n_bytes;
+} lap_buffer;
 
 /* An input, weight or output: memory axes as extents (element [i] of the tensor's shape). For an
  * output, crop[i] names an i64 buffer of one element that bounds axis i at run time (-1: none). */
-typedef struct lap_leaf { lap_name name; lap_dtype dtype; uint32_t rank; const lap_dim *shape; bool is_optional; lap_loc loc;
-                          const int32_t *crop; } lap_leaf;
+typedef struct lap_leaf {
+    lap_name name;
+    lap_dtype dtype;
+    uint32_t rank;
+    const lap_dim *shape;
+    bool is_optional;
+    lap_loc loc;
+    const int32_t *crop;
+} lap_leaf;
 
-typedef struct lap_launch { uint32_t kernel; uint32_t n_buffers; const uint32_t *buffers; } lap_launch;
+typedef struct lap_launch {
+    uint32_t kernel;
+    uint32_t n_buffers;
+    const uint32_t *buffers;
+} lap_launch;
 
 /* A foreign operation's tensors: operands, then results; those that nobody reads have no buffer (-1). */
-typedef struct lap_foreign_operand { int32_t buffer; uint32_t rank; const lap_dim *shape; } lap_foreign_operand;
-typedef struct lap_foreign_use { lap_name name; lap_loc loc; uint32_t n_inputs, n_outputs; const lap_foreign_operand *operands; } lap_foreign_use;
+typedef struct lap_foreign_operand {
+    int32_t buffer;
+    uint32_t rank;
+    const lap_dim *shape;
+} lap_foreign_operand;
+typedef struct lap_foreign_use {
+    lap_name name;
+    lap_loc loc;
+    uint32_t n_inputs, n_outputs;
+    const lap_foreign_operand *operands;
+} lap_foreign_use;
 
 /* LAUNCH: one kernel. LOOP: `limit` rounds of body, the round number in i64 buffer `counter`
  * (counting down from limit-1 when reverse), ended when the bool buffer `test` (-1: none), written by
@@ -70,24 +110,37 @@ typedef struct lap_foreign_use { lap_name name; lap_loc loc; uint32_t n_inputs, 
  * COPY: buffer `from` to buffer `to`, whole. FOREIGN: one call of a C library's operation. */
 typedef struct lap_step {
     lap_step_kind kind;
-    bool on_load;                       /* depends on weights and sizes alone: run when they are bound */
+    bool on_load; /* depends on weights and sizes alone: run when they are bound */
     lap_launch launch;
-    lap_dim limit; int32_t counter, test; bool reverse; uint32_t n_test;
-    uint32_t n_body, n_other; const struct lap_step *body, *other;
+    lap_dim limit;
+    int32_t counter, test;
+    bool reverse;
+    uint32_t n_test;
+    uint32_t n_body, n_other;
+    const struct lap_step *body, *other;
     uint32_t from, to;
     const lap_foreign_use *foreign;
 } lap_step;
 
-typedef struct lap_kernel { lap_graph *graph; const char *name; lap_loc loc; } lap_kernel;   /* names are unique in the program */
+typedef struct lap_kernel {
+    lap_graph *graph;
+    const char *name;
+    lap_loc loc;
+} lap_kernel; /* names are unique in the program */
 
 typedef struct lap_program {
     lap_ctx *ctx;
     const char *name;
-    uint32_t n_inputs, n_weights, n_outputs; const lap_leaf *inputs, *weights, *outputs;
-    uint32_t n_buffers; const lap_buffer *buffers;
-    uint32_t n_kernels; const lap_kernel *kernels;
-    uint32_t n_steps; const lap_step *steps;
-    uint32_t n_checks; const lap_check *checks;
+    uint32_t n_inputs, n_weights, n_outputs;
+    const lap_leaf *inputs, *weights, *outputs;
+    uint32_t n_buffers;
+    const lap_buffer *buffers;
+    uint32_t n_kernels;
+    const lap_kernel *kernels;
+    uint32_t n_steps;
+    const lap_step *steps;
+    uint32_t n_checks;
+    const lap_check *checks;
 } lap_program;
 
 /* Text of a program: buffers, kernels, steps (the `loop` stage of `lappet dump`). */

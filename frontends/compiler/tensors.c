@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define ALIGNMENT 64
-#define FAMILY "{k}"
+#define FAMILY    "{k}"
 
 static int64_t find(uint32_t n, const char *const *names, const char *name)
 {
@@ -61,7 +61,7 @@ const lap_tensor *lap_tensors_find(const lap_tensors *set, const char *name)
 bool lap_tensor_make(lap_ctx *ctx, lap_dtype dtype, uint32_t rank, const int64_t *shape, lap_tensor *out,
                      lap_fault *fault)
 {
-    *out = (lap_tensor){ .dtype = dtype, .rank = rank };
+    *out = (lap_tensor){.dtype = dtype, .rank = rank};
     size_t count;
     if (!lap_shape_count(rank, shape, &count) || !lap_dtype_bytes(dtype, count, &out->n_bytes) ||
         out->n_bytes > SIZE_MAX - ALIGNMENT) {
@@ -70,8 +70,9 @@ bool lap_tensor_make(lap_ctx *ctx, lap_dtype dtype, uint32_t rank, const int64_t
     }
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (pages > 0 && page > 0 && out->n_bytes / (size_t)page > (size_t)pages) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "a tensor of shape %s needs %zu MiB, this machine has %zu MiB",
-                             lap_shape_show(ctx, rank, shape), out->n_bytes >> 20, (size_t)pages * (size_t)page >> 20);
+        return lap_fault_set(
+            fault, LAP_BAD_INPUT, "a tensor of shape %s needs %zu MiB, this machine has %zu MiB",
+            lap_shape_show(ctx, rank, shape), out->n_bytes >> 20, (size_t)pages * (size_t)page >> 20);
     }
     for (uint32_t i = 0; i < rank; i++) {
         out->shape[i] = shape[i];
@@ -81,8 +82,8 @@ bool lap_tensor_make(lap_ctx *ctx, lap_dtype dtype, uint32_t rank, const int64_t
     return true;
 }
 
-bool lap_tensor_take(lap_ctx *ctx, const lap_tensor_view *view, lap_dtype dtype, const char *name, lap_tensor *out,
-                     lap_fault *fault)
+bool lap_tensor_take(lap_ctx *ctx, const lap_tensor_view *view, lap_dtype dtype, const char *name,
+                     lap_tensor *out, lap_fault *fault)
 {
     lap_dtype type = dtype == LAP_NO_DTYPE ? lap_storage_nearest(view->storage) : dtype;
     if (lap_view_as(view, type, out)) {
@@ -103,8 +104,8 @@ static bool same_shape(const lap_tensor_view *a, const lap_tensor_view *b)
 }
 
 /* Number of members of a family; all must have one shape. */
-static bool count_members(lap_ctx *ctx, const lap_views *set, const char *name, const char *mark, uint32_t *out_n,
-                          lap_fault *fault)
+static bool count_members(lap_ctx *ctx, const lap_views *set, const char *name, const char *mark,
+                          uint32_t *out_n, lap_fault *fault)
 {
     const lap_tensor_view *first = NULL;
     for (uint32_t n = 0;; n++) {
@@ -123,21 +124,21 @@ static bool count_members(lap_ctx *ctx, const lap_views *set, const char *name, 
     }
 }
 
-static bool stack(lap_ctx *ctx, const lap_views *set, const char *name, const char *mark, uint32_t n, lap_dtype dtype,
-                  lap_tensor *out, lap_fault *fault)
+static bool stack(lap_ctx *ctx, const lap_views *set, const char *name, const char *mark, uint32_t n,
+                  lap_dtype dtype, lap_tensor *out, lap_fault *fault)
 {
     const lap_tensor_view *first = lap_views_find(set, family_member(ctx, name, mark, 0));
     if (first->rank + 1 > LAP_MAX_RANK || lap_dtype_bits(dtype) < 8) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "weight family '%s' cannot be stacked", name);
     }
-    int64_t shape[LAP_MAX_RANK] = { n };
+    int64_t shape[LAP_MAX_RANK] = {n};
     memcpy(shape + 1, first->shape, first->rank * sizeof *shape);
     if (!lap_tensor_make(ctx, dtype, first->rank + 1, shape, out, fault)) {
         return false;
     }
     for (uint32_t k = 0; k < n; k++) {
         const char *member = family_member(ctx, name, mark, k);
-        lap_tensor slice = { .dtype = dtype, .rank = first->rank, .n_bytes = out->n_bytes / n };
+        lap_tensor slice = {.dtype = dtype, .rank = first->rank, .n_bytes = out->n_bytes / n};
         memcpy(slice.shape, first->shape, sizeof slice.shape);
         slice.data = (char *)out->data + k * slice.n_bytes;
         if (!lap_tensor_convert_into(lap_views_find(set, member), member, &slice, fault)) {
@@ -178,5 +179,6 @@ const char *lap_shape_show(lap_ctx *ctx, uint32_t rank, const int64_t *shape)
 
 const char *lap_tensor_show(lap_ctx *ctx, const lap_tensor *t)
 {
-    return lap_arena_printf(ctx->arena, "%s%s", lap_dtype_text(t->dtype), lap_shape_show(ctx, t->rank, t->shape));
+    return lap_arena_printf(ctx->arena, "%s%s", lap_dtype_text(t->dtype),
+                            lap_shape_show(ctx, t->rank, t->shape));
 }

@@ -116,7 +116,8 @@ static int prim_result(lua_State *L)
     }
     lap_type type = read_type(L, 3);
     lap_attr attr = lap_attr_make_name(LAP_ATTR_WHICH, lap_intern(lap_lua_of(L)->ctx, which));
-    lap_emit_args e = {.op = LAP_OP_RESULT, .n_args = 1, .args = &multi, .n_attrs = 1, .attrs = &attr, .type = &type};
+    lap_emit_args e = {
+        .op = LAP_OP_RESULT, .n_args = 1, .args = &multi, .n_attrs = 1, .attrs = &attr, .type = &type};
     lap_lua_push_value(L, lap_emit(g, &e));
     return 1;
 }
@@ -148,7 +149,8 @@ static int prim_index(lua_State *L)
     return 1;
 }
 
-/* leaf(op, name, spec, sizes, dtype, optional, line): an input (with the line that declares it) or a weight. */
+/* leaf(op, name, spec, sizes, dtype, optional, line): an input (with the line that declares it) or a weight.
+ */
 static int prim_leaf(lua_State *L)
 {
     lap_lua *l = lap_lua_of(L);
@@ -176,8 +178,10 @@ static int prim_leaf(lua_State *L)
     lap_attr attrs[] = {lap_attr_make_name(LAP_ATTR_NAME, lap_intern(l->ctx, name)),
                         lap_attr_make_layout(LAP_ATTR_LAYOUT, layout.groups),
                         lap_attr_make_i(LAP_ATTR_OPTIONAL, 1)};
-    lap_emit_args e = {.op = is_input ? LAP_OP_INPUT : LAP_OP_WEIGHT, .n_attrs = lua_toboolean(L, 6) ? 3 : 2,
-                       .attrs = attrs, .type = &type};
+    lap_emit_args e = {.op = is_input ? LAP_OP_INPUT : LAP_OP_WEIGHT,
+                       .n_attrs = lua_toboolean(L, 6) ? 3 : 2,
+                       .attrs = attrs,
+                       .type = &type};
     lap_lua_push_value(L, lap_emit(g, &e));
     return 1;
 }
@@ -252,10 +256,12 @@ static void check_output_axes(lua_State *L, const char *name, const lap_node *v,
             lap_lua_fail(L, "output '%s' names axis '%s', which %s lacks", name,
                          lap_text(ctx, layout->axes[i].name), lap_type_show(ctx, v));
         }
-        if (layout->is_sized[i]
-            && !lap_graph_assume(lap_lua_of(L)->graph, a->size, LAP_REL_EQ, layout->axes[i].size,
-                                 lap_arena_printf(ctx->arena, "axis '%s' of output '%s' has another size than its "
-                                                  "layout says", lap_text(ctx, a->name), name))) {
+        if (layout->is_sized[i] &&
+            !lap_graph_assume(lap_lua_of(L)->graph, a->size, LAP_REL_EQ, layout->axes[i].size,
+                              lap_arena_printf(ctx->arena,
+                                               "axis '%s' of output '%s' has another size than its "
+                                               "layout says",
+                                               lap_text(ctx, a->name), name))) {
             lap_lua_raise(L);
         }
     }
@@ -324,8 +330,16 @@ static int prim_n_outputs(lua_State *L)
 
 void lap_lua_open_graph(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"emit", prim_emit}, {"result", prim_result}, {"ragged", prim_ragged},
-        {"expect", prim_expect}, {"index", prim_index}, {"leaf", prim_leaf}, {"region", prim_region},
-        {"region_end", prim_region_end}, {"output", prim_output}, {"n_outputs", prim_n_outputs}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"emit", prim_emit},
+                                         {"result", prim_result},
+                                         {"ragged", prim_ragged},
+                                         {"expect", prim_expect},
+                                         {"index", prim_index},
+                                         {"leaf", prim_leaf},
+                                         {"region", prim_region},
+                                         {"region_end", prim_region_end},
+                                         {"output", prim_output},
+                                         {"n_outputs", prim_n_outputs},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

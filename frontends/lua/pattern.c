@@ -11,7 +11,10 @@
 
 enum { MAX_CAPTURES = 32, MAX_DEPTH = 190, OPEN = -1, POSITION = -2 };
 
-typedef struct capture { const char *start; ptrdiff_t length; } capture;
+typedef struct capture {
+    const char *start;
+    ptrdiff_t length;
+} capture;
 
 typedef struct matcher {
     lua_State *L;
@@ -47,8 +50,11 @@ static const char *class_end(matcher *m, const char *p)
 
 static bool in_named_class(int c, int name)
 {
-    static const struct { char name; int (*test)(int); } classes[] = {{'a', isalpha}, {'c', iscntrl}, {'d', isdigit},
-        {'g', isgraph}, {'l', islower}, {'p', ispunct}, {'s', isspace}, {'u', isupper}, {'w', isalnum}, {'x', isxdigit}};
+    static const struct {
+        char name;
+        int (*test)(int);
+    } classes[] = {{'a', isalpha}, {'c', iscntrl}, {'d', isdigit}, {'g', isgraph}, {'l', islower},
+                   {'p', ispunct}, {'s', isspace}, {'u', isupper}, {'w', isalnum}, {'x', isxdigit}};
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         if (tolower(name) == classes[i].name) {
             return (classes[i].test(c) != 0) == (islower(name) != 0);
@@ -88,10 +94,14 @@ static bool matches_one(matcher *m, const char *s, const char *p, const char *en
     }
     int c = (unsigned char)*s;
     switch (*p) {
-    case '.': return true;
-    case '%': return in_named_class(c, (unsigned char)p[1]);
-    case '[': return in_set(c, p, end);
-    default: return (unsigned char)*p == c;
+    case '.':
+        return true;
+    case '%':
+        return in_named_class(c, (unsigned char)p[1]);
+    case '[':
+        return in_set(c, p, end);
+    default:
+        return (unsigned char)*p == c;
     }
 }
 
@@ -182,7 +192,8 @@ static const char *match_back(matcher *m, const char *s, int digit)
     }
     size_t length = (size_t)m->captures[i].length;
     lap_lua_charge(m->L, length);
-    return (size_t)(m->subject_end - s) >= length && memcmp(m->captures[i].start, s, length) == 0 ? s + length : NULL;
+    return (size_t)(m->subject_end - s) >= length && memcmp(m->captures[i].start, s, length) == 0 ? s + length
+                                                                                                  : NULL;
 }
 
 static bool at_frontier(matcher *m, const char *s, const char *p, const char *end)
@@ -355,7 +366,8 @@ static int match(lua_State *L) { return search(L, false); }
 static int next_match(lua_State *L)
 {
     size_t ls, lp;
-    const char *s = lua_tolstring(L, lua_upvalueindex(1), &ls), *p = lua_tolstring(L, lua_upvalueindex(2), &lp);
+    const char *s = lua_tolstring(L, lua_upvalueindex(1), &ls),
+               *p = lua_tolstring(L, lua_upvalueindex(2), &lp);
     const char *at = s + lua_tointeger(L, lua_upvalueindex(3));
     const char *last = lua_isnil(L, lua_upvalueindex(4)) ? NULL : s + lua_tointeger(L, lua_upvalueindex(4));
     matcher m = {.L = L, .subject = s, .subject_end = s + ls, .pattern_end = p + lp};
@@ -440,8 +452,9 @@ static int gsub(lua_State *L)
     size_t ls, lp;
     const char *s = luaL_checklstring(L, 1, &ls), *p = luaL_checklstring(L, 2, &lp);
     int type = lua_type(L, 3);
-    luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
-                     "string/function/table");
+    luaL_argexpected(
+        L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
+        "string/function/table");
     lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)ls + 1), n = 0;
     bool is_anchored = lp > 0 && *p == '^';
     p += is_anchored;
@@ -499,8 +512,8 @@ static int rep(lua_State *L)
 
 void lap_lua_open_pattern(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"find", find}, {"match", match}, {"gmatch", gmatch}, {"gsub", gsub},
-        {"rep", rep}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"find", find}, {"match", match}, {"gmatch", gmatch},
+                                         {"gsub", gsub}, {"rep", rep},     {NULL, NULL}};
     lua_getglobal(L, LUA_STRLIBNAME);
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);

@@ -44,10 +44,11 @@ static void lappet(const char *line)
 static void expect(const char *line, int status, const char *said)
 {
     lappet(line);
-    bool good = result.status == status && (strstr(result.err, said) != NULL || strstr(result.out, said) != NULL);
+    bool good =
+        result.status == status && (strstr(result.err, said) != NULL || strstr(result.out, said) != NULL);
     if (!good) {
-        print_error("lappet %s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s'\n", line, result.status, status,
-                    result.out, result.err, said);
+        print_error("lappet %s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s'\n", line,
+                    result.status, status, result.out, result.err, said);
     }
     assert_true(good);
     assert_true(result.seconds < 60.0);
@@ -67,20 +68,14 @@ static int remove_folder(void **state)
     return 0;
 }
 
-static void write_text(const char *name, const char *text)
-{
-    folder_write(folder, name, text, strlen(text));
-}
+static void write_text(const char *name, const char *text) { folder_write(folder, name, text, strlen(text)); }
 
-static bool exists(const char *name)
-{
-    return access(folder_path(folder, name), F_OK) == 0;
-}
+static bool exists(const char *name) { return access(folder_path(folder, name), F_OK) == 0; }
 
 static void assert_no_leftovers(void)
 {
     process_result r;
-    const char *argv[] = { "find", folder, "-name", "*.??????", NULL };
+    const char *argv[] = {"find", folder, "-name", "*.??????", NULL};
     process_run(argv, &r);
     assert_string_equal(r.out, "");
 }
@@ -90,21 +85,27 @@ static void assert_no_leftovers(void)
 static void test_scripts(void **state)
 {
     (void)state;
-    static const struct { const char *script, *said; } rows[] = {
-        { "", "hostile.lua:1: error: a model script returns a table" },
-        { "\33Lua", "binary chunk" },
-        { "return ('x'):rep(1 << 40)", "hostile.lua:1: error: the repeated string is too long" },
-        { "return select('#', table.unpack({}, 1, 1 << 62))", "hostile.lua:1: error: the script ran for more" },
-        { "table.move({}, 1, 1 << 62, 2)", "hostile.lua:1: error: the script ran for more" },
-        { "local s = ('a'):rep(200000)\nreturn s:find(('.*'):rep(30) .. 'b')", "hostile.lua:2: error: the script ran for more" },
-        { "while true do print(('x'):rep(80)) end", "xxx" },     /* the end is beyond what is caught */
-        { "while true do pcall(function() while true do end end) end", "hostile.lua:1: error: the script ran for more" },
-        { "local function f() return 1 + f() end\nreturn f()", "hostile.lua:1: error: stack overflow" },
-        { "setmetatable({}, { __gc = print })", "hostile.lua:1: error: scripts have no finalisers" },
-        { "return { name = 'm', params = {}, inputs = { x = 'b=4611686018427387904' }, build = print }", "hostile.lua:1: error: layout" },
-        { "return { name = 'm', params = {}, inputs = { x = 'b=N//0' }, build = print }", "division by zero" },
-        { "return { name = 'm', params = {}, inputs = { x = 'b=-1' }, build = print }", "axis 'b' has the size -1" },
-        { "error({})", "hostile.lua:1: error: the script raised a table" },
+    static const struct {
+        const char *script, *said;
+    } rows[] = {
+        {"", "hostile.lua:1: error: a model script returns a table"},
+        {"\33Lua", "binary chunk"},
+        {"return ('x'):rep(1 << 40)", "hostile.lua:1: error: the repeated string is too long"},
+        {"return select('#', table.unpack({}, 1, 1 << 62))", "hostile.lua:1: error: the script ran for more"},
+        {"table.move({}, 1, 1 << 62, 2)", "hostile.lua:1: error: the script ran for more"},
+        {"local s = ('a'):rep(200000)\nreturn s:find(('.*'):rep(30) .. 'b')",
+         "hostile.lua:2: error: the script ran for more"},
+        {"while true do print(('x'):rep(80)) end", "xxx"}, /* the end is beyond what is caught */
+        {"while true do pcall(function() while true do end end) end",
+         "hostile.lua:1: error: the script ran for more"},
+        {"local function f() return 1 + f() end\nreturn f()", "hostile.lua:1: error: stack overflow"},
+        {"setmetatable({}, { __gc = print })", "hostile.lua:1: error: scripts have no finalisers"},
+        {"return { name = 'm', params = {}, inputs = { x = 'b=4611686018427387904' }, build = print }",
+         "hostile.lua:1: error: layout"},
+        {"return { name = 'm', params = {}, inputs = { x = 'b=N//0' }, build = print }", "division by zero"},
+        {"return { name = 'm', params = {}, inputs = { x = 'b=-1' }, build = print }",
+         "axis 'b' has the size -1"},
+        {"error({})", "hostile.lua:1: error: the script raised a table"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         write_text("hostile.lua", rows[i].script);
@@ -117,23 +118,32 @@ static void test_scripts(void **state)
 static void write_model(const char *body)
 {
     char text[2048];
-    snprintf(text, sizeof text, "return { name = 'm', params = {}, inputs = { x = 'b=B i=N' },\n"
-             "  build = function(g, p, t)\n    %s\n  end }\n", body);
+    snprintf(text, sizeof text,
+             "return { name = 'm', params = {}, inputs = { x = 'b=B i=N' },\n"
+             "  build = function(g, p, t)\n    %s\n  end }\n",
+             body);
     write_text("model.lua", text);
 }
 
 static void test_graphs_that_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *body, *said; } rows[] = {
-        { "local v = t.x for k = 1, 64 do v = v * g:index('a' .. k, 2) end g:output('y', v:sum('b'), 'i')", "at most 64" },
-        { "local n = t.x:size 'i' for k = 1, 64 do n = n * n end g:output('y', g:index('z', n), 'z')", "model.lua:3: error: " },
-        { "g:output('y', t.x:at{ i = t.x:index 'i' * (1 << 62) }, 'b i')", "model.lua:3: error: index outside axis 'i'" },
-        { "g:output('y', t.x:topk('i -> k', 1 << 40).values, 'b k')", "largest of axis 'i'" },
-        { "local function f(x) return g:call(f, x) end g:output('y', f(t.x), 'b i')", "model.lua:3: error: C stack overflow" },
-        { "g:output('y', t.x:dot(g:weight('w', 'o i', { o = 1 << 62, i = t.x:size 'i' }), 'i'), 'b o')", "'w' cannot be made up" },
+    static const struct {
+        const char *body, *said;
+    } rows[] = {
+        {"local v = t.x for k = 1, 64 do v = v * g:index('a' .. k, 2) end g:output('y', v:sum('b'), 'i')",
+         "at most 64"},
+        {"local n = t.x:size 'i' for k = 1, 64 do n = n * n end g:output('y', g:index('z', n), 'z')",
+         "model.lua:3: error: "},
+        {"g:output('y', t.x:at{ i = t.x:index 'i' * (1 << 62) }, 'b i')",
+         "model.lua:3: error: index outside axis 'i'"},
+        {"g:output('y', t.x:topk('i -> k', 1 << 40).values, 'b k')", "largest of axis 'i'"},
+        {"local function f(x) return g:call(f, x) end g:output('y', f(t.x), 'b i')",
+         "model.lua:3: error: C stack overflow"},
+        {"g:output('y', t.x:dot(g:weight('w', 'o i', { o = 1 << 62, i = t.x:size 'i' }), 'i'), 'b o')",
+         "'w' cannot be made up"},
     };
-    static const char *const targets[] = { "cpu", "ref" };
+    static const char *const targets[] = {"cpu", "ref"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (size_t k = 0; k < 2; k++) {
             char line[256];
@@ -164,9 +174,9 @@ static void test_deep_graphs(void **state)
 
 static void write_header(const char *name, const char *json, size_t n_data)
 {
-    char bytes[1024] = { 0 };
+    char bytes[1024] = {0};
     size_t n = strlen(json);
-    memcpy(bytes, &(uint64_t){ n }, 8);
+    memcpy(bytes, &(uint64_t){n}, 8);
     memcpy(bytes + 8, json, n);
     folder_write(folder, name, bytes, 8 + n + n_data);
 }
@@ -174,21 +184,28 @@ static void write_header(const char *name, const char *json, size_t n_data)
 static void test_weights(void **state)
 {
     (void)state;
-#define TENSOR(dtype, shape, offsets) "{\"weight\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-    static const struct { const char *json; size_t n; const char *said; } rows[] = {
-        { TENSOR("F32", "[2,3]", "[0,24]"), 20, "tensor 'weight' is at bytes 0 to 24 of the 20 there are" },
-        { TENSOR("F32", "[2,3]", "[0,28]"), 28, "tensor 'weight' has 28 bytes, its shape needs 24" },
-        { TENSOR("F32", "[2,3]", "[0,24]"), 27, "3 bytes after the last tensor" },
-        { TENSOR("F32", "[4611686018427387904,4]", "[0,24]"), 24, "tensor 'weight' is too large" },
-        { TENSOR("Q9", "[2,3]", "[0,24]"), 24, "tensor 'weight' has an element type" },
-        { TENSOR("F32", "[3,2]", "[0,24]"), 24, "linear.lua:6: error: weight has an axis of 3, expected 2" },
-        { TENSOR("F32", "[-2,-3]", "[0,24]"), 24, "byte 34: expected a whole number" },
-        { "{\"wieght\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24, "did you mean 'wieght'?" },
-        { "{", 0, "header, byte 1" },
+#define TENSOR(dtype, shape, offsets)                                                                        \
+    "{\"weight\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
+    static const struct {
+        const char *json;
+        size_t n;
+        const char *said;
+    } rows[] = {
+        {TENSOR("F32", "[2,3]", "[0,24]"), 20, "tensor 'weight' is at bytes 0 to 24 of the 20 there are"},
+        {TENSOR("F32", "[2,3]", "[0,28]"), 28, "tensor 'weight' has 28 bytes, its shape needs 24"},
+        {TENSOR("F32", "[2,3]", "[0,24]"), 27, "3 bytes after the last tensor"},
+        {TENSOR("F32", "[4611686018427387904,4]", "[0,24]"), 24, "tensor 'weight' is too large"},
+        {TENSOR("Q9", "[2,3]", "[0,24]"), 24, "tensor 'weight' has an element type"},
+        {TENSOR("F32", "[3,2]", "[0,24]"), 24, "linear.lua:6: error: weight has an axis of 3, expected 2"},
+        {TENSOR("F32", "[-2,-3]", "[0,24]"), 24, "byte 34: expected a whole number"},
+        {"{\"wieght\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24,
+         "did you mean 'wieght'?"},
+        {"{", 0, "header, byte 1"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         write_header("w.safetensors", rows[i].json, rows[i].n);
-        expect("run " LINEAR " --param out=2 --dim N=3 --weights @/w.safetensors -o @/out.npy", 2, rows[i].said);
+        expect("run " LINEAR " --param out=2 --dim N=3 --weights @/w.safetensors -o @/out.npy", 2,
+               rows[i].said);
     }
     folder_write(folder, "w.safetensors", "\377\0\0\0\0\0\0\0{}", 10);
     expect("run " LINEAR " --weights @/w.safetensors", 2, "a header of 255 bytes, with 2 bytes in the file");
@@ -211,8 +228,8 @@ static void test_odd_files(void **state)
     expect("run " LINEAR " --in x=@/huge.npy", 2, "no npy signature");
     expect("run " LINEAR " --weights @/zero.safetensors", 2, "not a regular file");
     expect("check @/zero.safetensors", 2, "not a regular file");
-    float x[] = { 1, 2, 3 };
-    lap_tensor t = { .dtype = LAP_F32, .rank = 1, .shape = { 3 }, .data = x, .n_bytes = sizeof x };
+    float x[] = {1, 2, 3};
+    lap_tensor t = {.dtype = LAP_F32, .rank = 1, .shape = {3}, .data = x, .n_bytes = sizeof x};
     assert_true(lap_npy_write(folder_path(folder, "x.npy"), &t, NULL));
     assert_int_equal(truncate(folder_path(folder, "x.npy"), 130), 0);
     expect("run " LINEAR " --in x=@/x.npy", 2, "has 2 bytes of elements, its shape needs 12");
@@ -221,17 +238,21 @@ static void test_odd_files(void **state)
 static void test_options(void **state)
 {
     (void)state;
-    static const struct { const char *line, *said; } rows[] = {
-        { "run " LINEAR " --dim N=3 --dim N=4", "--dim N is given twice" },
-        { "run " LINEAR " --param out=1 --param out=2", "--param out is given twice" },
-        { "run " LINEAR " --in x=a.npy --in x=b.npy", "--in x is given twice" },
-        { "run " LINEAR " --param out=1e400", "parameter 'out' must be int, found '1e400'" },
-        { "run " LINEAR " --param out=4611686018427387904", "error: " },
-        { "run " LINEAR " --dim N=99999999999999999999", "not a whole number" },
-        { "run " LINEAR " --dim N=1000000000000000000", "'x' cannot be made up: a tensor of shape [8, 1000000000000000000] is too large" },
-        { "run " LINEAR " --dim B=200000000000000", "'x' cannot be made up: a tensor of shape [200000000000000, 8] needs" },
-        { "run " LINEAR " --threads 1e9", "--threads needs a whole number from 1" },
-        { "run " LINEAR " --weights /nowhere --dim N=-1 --param oot=1 -o /dev/full", "error: " },
+    static const struct {
+        const char *line, *said;
+    } rows[] = {
+        {"run " LINEAR " --dim N=3 --dim N=4", "--dim N is given twice"},
+        {"run " LINEAR " --param out=1 --param out=2", "--param out is given twice"},
+        {"run " LINEAR " --in x=a.npy --in x=b.npy", "--in x is given twice"},
+        {"run " LINEAR " --param out=1e400", "parameter 'out' must be int, found '1e400'"},
+        {"run " LINEAR " --param out=4611686018427387904", "error: "},
+        {"run " LINEAR " --dim N=99999999999999999999", "not a whole number"},
+        {"run " LINEAR " --dim N=1000000000000000000",
+         "'x' cannot be made up: a tensor of shape [8, 1000000000000000000] is too large"},
+        {"run " LINEAR " --dim B=200000000000000",
+         "'x' cannot be made up: a tensor of shape [200000000000000, 8] needs"},
+        {"run " LINEAR " --threads 1e9", "--threads needs a whole number from 1"},
+        {"run " LINEAR " --weights /nowhere --dim N=-1 --param oot=1 -o /dev/full", "error: "},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         expect(rows[i].line, 2, rows[i].said);
@@ -244,11 +265,14 @@ static void test_options(void **state)
 static void test_tolerances(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "inf", "1e999", "nan", "-1", "1x", "" };
+    static const char *const bad[] = {"inf", "1e999", "nan", "-1", "1x", ""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char json[256];
-        snprintf(json, sizeof json, "{\"__metadata__\":{\"pattern\":\"attention\",\"params\":\"{}\",\"rtol\":\"%s\",\"atol\":\"0\"},"
-                 "\"out.o\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", bad[i]);
+        snprintf(
+            json, sizeof json,
+            "{\"__metadata__\":{\"pattern\":\"attention\",\"params\":\"{}\",\"rtol\":\"%s\",\"atol\":\"0\"},"
+            "\"out.o\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}",
+            bad[i]);
         write_header("case.safetensors", json, 4);
         expect("check @/case.safetensors --target ref", 2, "metadata 'rtol' is not a tolerance");
     }
@@ -279,8 +303,18 @@ static void test_interrupts(void **state)
     char out[4096];
     snprintf(out, sizeof out, "%s", folder_path(folder, "out.safetensors"));
     for (unsigned us = 20000; us < 400000; us *= 3) {
-        const char *argv[] = { binary != NULL ? binary : "build/lappet", "run", LINEAR, "--dim", "N=2000", "--dim", "B=3000",
-                               "--param", "out=1000", "-o", out, NULL };
+        const char *argv[] = {binary != NULL ? binary : "build/lappet",
+                              "run",
+                              LINEAR,
+                              "--dim",
+                              "N=2000",
+                              "--dim",
+                              "B=3000",
+                              "--param",
+                              "out=1000",
+                              "-o",
+                              out,
+                              NULL};
         process_interrupt(argv, us, &result);
         if (result.status == 0) {
             assert_true(exists("out.safetensors"));
@@ -295,8 +329,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_scripts), TEST(test_graphs_that_are_refused), TEST(test_deep_graphs), TEST(test_weights),
-        TEST(test_odd_files), TEST(test_options), TEST(test_tolerances), TEST(test_output), TEST(test_interrupts),
+        TEST(test_scripts),     TEST(test_graphs_that_are_refused),
+        TEST(test_deep_graphs), TEST(test_weights),
+        TEST(test_odd_files),   TEST(test_options),
+        TEST(test_tolerances),  TEST(test_output),
+        TEST(test_interrupts),
     };
     return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
 }
