@@ -96,9 +96,8 @@ static void write_emitted(lap_lowering *l, lap_ref value, lap_ref result, lap_na
     lap_lower_map(l, value, &d, false);
 }
 
-static void finish(lap_lowering *l, lap_ref op, lap_steps *outer, lap_step s, const lap_steps *body)
+static void finish(lap_lowering *l, lap_steps *outer, lap_step s, const lap_steps *body)
 {
-    (void)op;
     s.kind = LAP_STEP_LOOP;
     s.n_body = body->n;
     s.body = body->at;
@@ -149,7 +148,7 @@ static void lower_scan(lap_lowering *l, lap_ref op)
         }
     }
     replace_states(l, n->regions[0], states.n);
-    finish(l, op, outer,
+    finish(l, outer,
            (lap_step){.limit = lap_attr_dim(n, LAP_ATTR_STEPS),
                       .counter = (int32_t)counter,
                       .test = -1,
@@ -172,7 +171,7 @@ static void lower_loop(lap_lowering *l, lap_ref op)
     lap_lower_map(l, body->results[states.n], &d, false);
     uint32_t n_test = inner.n;
     replace_states(l, n->regions[0], states.n);
-    finish(l, op, outer,
+    finish(l, outer,
            (lap_step){.limit = lap_attr_dim(n, LAP_ATTR_LIMIT),
                       .counter = (int32_t)counter,
                       .test = (int32_t)test,
