@@ -248,11 +248,12 @@ static bool is_use(const lap_image *image, const lap_image_step *s, uint32_t n_w
         }
         uint32_t buffer = s->operands[at], rank = s->operands[at + 1];
         bool is_input = i < s->n_inputs;
-        if (buffer > image->n_buffers || rank > LAP_MAX_RANK || rank > n_words - at - 2 || (buffer == 0 && is_input)) {
+        if (buffer > image->n_buffers || rank > LAP_MAX_RANK || rank > n_words - at - 2 ||
+            (buffer == 0 && is_input)) {
             return false;
         }
-        if (buffer > 0 && (image->buffers[buffer - 1].dtype == LAP_I4 ||
-                           !(is_input || is_writable(image, buffer - 1)))) {
+        if (buffer > 0 &&
+            (image->buffers[buffer - 1].dtype == LAP_I4 || !(is_input || is_writable(image, buffer - 1)))) {
             return false;
         }
         for (uint32_t axis = 0; axis < rank; axis++) {

@@ -42,9 +42,9 @@ typedef struct lap_image_step {
     uint32_t kernel, limit, n_test, body, n_body, other, n_other, from, to, n_buffers;
     int32_t counter, test; /* -1: none */
     const uint32_t *buffers;
-    const char *name, *place;      /* of a foreign operation */
-    uint32_t n_inputs, n_outputs;  /* its operands, then its results: */
-    const uint32_t *operands;      /* buffer + 1, rank, rank x dim */
+    const char *name, *place;     /* of a foreign operation */
+    uint32_t n_inputs, n_outputs; /* its operands, then its results: */
+    const uint32_t *operands;     /* buffer + 1, rank, rank x dim */
 } lap_image_step;
 typedef enum lap_image_rel {
     LAP_IMAGE_EQ,

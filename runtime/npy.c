@@ -236,8 +236,9 @@ lap_npy *lap_npy_parse(const void *bytes, size_t n, const char *name, lap_fault 
     const char *wrong = parse(bytes, n, &file->view, &rest);
     if (wrong || rest != file->view.n_bytes) {
         (void)(wrong ? bad(fault, name, wrong)
-                     : lap_fault_set(fault, LAP_BAD_INPUT, "'%s' has %zu bytes of elements, its shape needs %zu", name,
-                                     rest, file->view.n_bytes));
+                     : lap_fault_set(fault, LAP_BAD_INPUT,
+                                     "'%s' has %zu bytes of elements, its shape needs %zu", name, rest,
+                                     file->view.n_bytes));
         lap_npy_close(file);
         return NULL;
     }

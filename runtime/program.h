@@ -10,32 +10,52 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAP_IMAGE_MAGIC 0x3150414cu     /* "LAP1" */
+#define LAP_IMAGE_MAGIC   0x3150414cu /* "LAP1" */
 #define LAP_IMAGE_VERSION 1u
 
 /* One kernel: iterations begin <= i < end of its grid loop. buffer[slot] are element 0 of the
  * launch's operands, dim[i] the values of the kernel's extents (in the order of the image's kernel
  * record), scratch this thread's scratch memory (64-byte aligned). Returns 0, or 1 + the number of
  * the image's message that a `fail` met. Kernels do not allocate, and touch nothing else. */
-typedef int32_t lap_kernel_fn(void *const *buffer, const int64_t *dim, int64_t begin, int64_t end, void *scratch);
+typedef int32_t lap_kernel_fn(void *const *buffer, const int64_t *dim, int64_t begin, int64_t end,
+                              void *scratch);
 
 /* Postfix code of extents: a word of lap_dim_op, followed by its operand word where noted. */
 typedef enum lap_dim_op {
-    LAP_DIM_CONST,      /* operand: the value */
-    LAP_DIM_SYMBOL,     /* operand: number of the symbol */
-    LAP_DIM_ADD, LAP_DIM_SUB, LAP_DIM_MUL,
-    LAP_DIM_EXACT,      /* a / b; an error unless b divides a */
-    LAP_DIM_FLOOR,      /* floor(a / b); 0 when b is 0 */
-    LAP_DIM_MIN, LAP_DIM_MAX,
-    LAP_DIM_TRUNC       /* operand: bits of the double c; trunc(c * a) */
+    LAP_DIM_CONST,  /* operand: the value */
+    LAP_DIM_SYMBOL, /* operand: number of the symbol */
+    LAP_DIM_ADD,
+    LAP_DIM_SUB,
+    LAP_DIM_MUL,
+    LAP_DIM_EXACT, /* a / b; an error unless b divides a */
+    LAP_DIM_FLOOR, /* floor(a / b); 0 when b is 0 */
+    LAP_DIM_MIN,
+    LAP_DIM_MAX,
+    LAP_DIM_TRUNC /* operand: bits of the double c; trunc(c * a) */
 } lap_dim_op;
 
 typedef enum lap_buffer_kind {
-    LAP_BUF_INPUT, LAP_BUF_WEIGHT, LAP_BUF_CONST, LAP_BUF_TEMP, LAP_BUF_PACKED, LAP_BUF_OUTPUT
+    LAP_BUF_INPUT,
+    LAP_BUF_WEIGHT,
+    LAP_BUF_CONST,
+    LAP_BUF_TEMP,
+    LAP_BUF_PACKED,
+    LAP_BUF_OUTPUT
 } lap_buffer_kind;
 /* Tensors that a program has from outside. */
-typedef enum lap_leaf_kind { LAP_LEAF_INPUT, LAP_LEAF_WEIGHT, LAP_LEAF_OUTPUT, LAP_N_LEAF_KINDS } lap_leaf_kind;
-typedef enum lap_step_kind { LAP_STEP_LAUNCH, LAP_STEP_LOOP, LAP_STEP_BRANCH, LAP_STEP_COPY, LAP_STEP_FOREIGN } lap_step_kind;
+typedef enum lap_leaf_kind {
+    LAP_LEAF_INPUT,
+    LAP_LEAF_WEIGHT,
+    LAP_LEAF_OUTPUT,
+    LAP_N_LEAF_KINDS
+} lap_leaf_kind;
+typedef enum lap_step_kind {
+    LAP_STEP_LAUNCH,
+    LAP_STEP_LOOP,
+    LAP_STEP_BRANCH,
+    LAP_STEP_COPY,
+    LAP_STEP_FOREIGN
+} lap_step_kind;
 
 /* Image layout. All integers are u32 unless noted; i64 words and byte arrays are aligned to 8 from the
  * image's start; strings are u32 length, bytes, a zero byte, then padding to 4.

@@ -299,15 +299,18 @@ static bool check_offsets(reader *r, const unsigned char *bytes, size_t n)
         entry *e = &file->entries[file->by_offset[i]];
         size_t count, size;
         if (e->end < e->begin || e->end > n) {
-            return lap_fault_set(r->fault, LAP_BAD_INPUT, "'%s': tensor '%.200s' is at bytes %llu to %llu of the %zu there are",
-                                 r->path, e->name, (unsigned long long)e->begin, (unsigned long long)e->end, n);
+            return lap_fault_set(r->fault, LAP_BAD_INPUT,
+                                 "'%s': tensor '%.200s' is at bytes %llu to %llu of the %zu there are",
+                                 r->path, e->name, (unsigned long long)e->begin, (unsigned long long)e->end,
+                                 n);
         }
         if (!lap_shape_count(e->view.rank, e->view.shape, &count) ||
             !lap_storage_bytes(e->view.storage, count, &size)) {
             return bad_tensor(r, e->name, "is too large");
         }
         if (size != e->end - e->begin) {
-            return lap_fault_set(r->fault, LAP_BAD_INPUT, "'%s': tensor '%.200s' has %llu bytes, its shape needs %zu", r->path,
+            return lap_fault_set(r->fault, LAP_BAD_INPUT,
+                                 "'%s': tensor '%.200s' has %llu bytes, its shape needs %zu", r->path,
                                  e->name, (unsigned long long)(e->end - e->begin), size);
         }
         if (e->begin != at) {
@@ -317,7 +320,8 @@ static bool check_offsets(reader *r, const unsigned char *bytes, size_t n)
         e->view.data = bytes + e->begin;
         e->view.n_bytes = size;
     }
-    return at == n || lap_fault_set(r->fault, LAP_BAD_INPUT, "'%s' is not a safetensors file: %zu bytes after the last tensor",
+    return at == n || lap_fault_set(r->fault, LAP_BAD_INPUT,
+                                    "'%s' is not a safetensors file: %zu bytes after the last tensor",
                                     r->path, n - (size_t)at);
 }
 
@@ -332,8 +336,10 @@ static bool parse(reader *r, const unsigned char *bytes, size_t n)
         header = header << 8 | bytes[i];
     }
     if (header > MAX_HEADER || header > n - 8) {
-        return lap_fault_set(r->fault, LAP_BAD_INPUT, "'%s' is not a safetensors file: a header of %llu bytes, with %zu bytes "
-                             "in the file (and 100 MB allowed)", r->path, (unsigned long long)header, n - 8);
+        return lap_fault_set(r->fault, LAP_BAD_INPUT,
+                             "'%s' is not a safetensors file: a header of %llu bytes, with %zu bytes "
+                             "in the file (and 100 MB allowed)",
+                             r->path, (unsigned long long)header, n - 8);
     }
     file->strings = r->text = malloc((size_t)header + 1);
     if (!r->text) {

@@ -16,7 +16,11 @@
 
 enum { WIDTH = 384, N_SHOWN = 5 };
 
-typedef struct sentence { char *text; float at[WIDTH]; float likeness; } sentence;
+typedef struct sentence {
+    char *text;
+    float at[WIDTH];
+    float likeness;
+} sentence;
 
 static double now(void)
 {
@@ -39,8 +43,10 @@ static bool embed(minilm *model, const wordpiece *words, const char *text, float
         mask[i] = 1;
     }
     minilm_inputs in = {
-        .input_ids = ids, .input_ids_dims = {1, n},
-        .attention_mask = mask, .attention_mask_dims = {1, n},
+        .input_ids = ids,
+        .input_ids_dims = {1, n},
+        .attention_mask = mask,
+        .attention_mask_dims = {1, n},
     };
     minilm_outputs out = {.embedding = at};
     return minilm_run(model, &in, &out) == 0;

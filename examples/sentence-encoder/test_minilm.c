@@ -20,9 +20,9 @@
 #include "runtime/safetensors.h"
 #include "tests/support/process.h"
 
-#define EXAMPLE LAP_SOURCE_DIR "/examples/sentence-encoder"
+#define EXAMPLE  LAP_SOURCE_DIR "/examples/sentence-encoder"
 #define EXPECTED EXAMPLE "/expected/embeddings.safetensors"
-#define MODEL LAP_SOURCE_DIR "/build/demo/model"
+#define MODEL    LAP_SOURCE_DIR "/build/demo/model"
 
 enum { N_SENTENCES = 20, WIDTH = 384 };
 
@@ -94,7 +94,7 @@ static void test_broken_text(void **state)
     char text[2048];
     memset(text, 'a', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    assert_int_equal(wordpiece_encode(w, text, ids), 3);     /* one word too long to be known */
+    assert_int_equal(wordpiece_encode(w, text, ids), 3); /* one word too long to be known */
     for (size_t i = 1; i < sizeof text - 1; i += 2) {
         text[i] = ' ';
     }
@@ -149,7 +149,9 @@ static void test_embeddings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens), cmocka_unit_test(test_broken_text), cmocka_unit_test(test_embeddings),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_broken_text),
+        cmocka_unit_test(test_embeddings),
     };
     return cmocka_run_group_tests(tests, open_expected, close_expected);
 }

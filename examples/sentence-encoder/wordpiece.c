@@ -11,15 +11,18 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MAX_WORD = 100, MAX_EXPANSION = 8 };     /* characters of a word; of one character, decomposed */
+enum { MAX_WORD = 100, MAX_EXPANSION = 8 }; /* characters of a word; of one character, decomposed */
 
-typedef struct piece { const char *text; size_t n; } piece;
+typedef struct piece {
+    const char *text;
+    size_t n;
+} piece;
 
 struct wordpiece {
     char *text;
     piece *pieces;
     uint32_t n_pieces, n_slots;
-    uint32_t *slots;            /* piece + 1, 0: free; n_slots is a power of two */
+    uint32_t *slots; /* piece + 1, 0: free; n_slots is a power of two */
     int64_t first, last, unknown;
 };
 
@@ -148,8 +151,8 @@ static bool is_space(int32_t c)
 static bool is_control(int32_t c)
 {
     utf8proc_category_t k = utf8proc_category(c);
-    return c == 0xfffd || k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CS ||
-           k == UTF8PROC_CATEGORY_CO || k == UTF8PROC_CATEGORY_CN;
+    return c == 0xfffd || k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF ||
+           k == UTF8PROC_CATEGORY_CS || k == UTF8PROC_CATEGORY_CO || k == UTF8PROC_CATEGORY_CN;
 }
 
 static bool is_punctuation(int32_t c)
@@ -164,8 +167,8 @@ static bool is_punctuation(int32_t c)
 static bool is_chinese(int32_t c)
 {
     static const int32_t blocks[][2] = {
-        {0x4e00, 0x9fff}, {0x3400, 0x4dbf}, {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
-        {0x2b740, 0x2b81f}, {0x2b820, 0x2ceaf}, {0xf900, 0xfaff}, {0x2f800, 0x2fa1f},
+        {0x4e00, 0x9fff},   {0x3400, 0x4dbf},   {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
+        {0x2b740, 0x2b81f}, {0x2b820, 0x2ceaf}, {0xf900, 0xfaff},   {0x2f800, 0x2fa1f},
     };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         if (c >= blocks[i][0] && c <= blocks[i][1]) {
@@ -178,14 +181,17 @@ static bool is_chinese(int32_t c)
 /* A word so far, in UTF-8, and where each of its characters starts. */
 typedef struct word {
     char text[4 * MAX_WORD];
-    size_t starts[MAX_WORD + 1], n;     /* characters; MAX_WORD + 1: too long to be looked up */
+    size_t starts[MAX_WORD + 1], n; /* characters; MAX_WORD + 1: too long to be looked up */
 } word;
 
-typedef struct output { int64_t *ids; size_t n; } output;
+typedef struct output {
+    int64_t *ids;
+    size_t n;
+} output;
 
 static void put(output *out, int64_t id)
 {
-    if (out->n < WORDPIECE_MAX - 1) {       /* room for the last mark */
+    if (out->n < WORDPIECE_MAX - 1) { /* room for the last mark */
         out->ids[out->n++] = id;
     }
 }
@@ -199,7 +205,8 @@ static void end_word(const wordpiece *w, word *v, output *out)
     while (n <= MAX_WORD && at < n) {
         size_t end = n;
         int64_t id = -1;
-        while (end > at && (id = find(w, v->text + v->starts[at], v->starts[end] - v->starts[at], at > 0)) < 0) {
+        while (end > at &&
+               (id = find(w, v->text + v->starts[at], v->starts[end] - v->starts[at], at > 0)) < 0) {
             end--;
         }
         if (id < 0) {

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WORDPIECE_MAX = 256 };   /* tokens of a sentence, the first and last mark included */
+enum { WORDPIECE_MAX = 256 }; /* tokens of a sentence, the first and last mark included */
 
 typedef struct wordpiece wordpiece;
 

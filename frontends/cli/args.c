@@ -7,17 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct option_row { const char *text; char letter; const char *value; bool is_multi; const char *doc; } option_row;
+typedef struct option_row {
+    const char *text;
+    char letter;
+    const char *value;
+    bool is_multi;
+    const char *doc;
+} option_row;
 
 static const option_row options[LAP_N_OPTIONS] = {
-#define LAP_OPTION(enum_, text_, letter_, value_, multi_, doc_) { text_, letter_, value_, multi_, doc_ },
+#define LAP_OPTION(enum_, text_, letter_, value_, multi_, doc_) {text_, letter_, value_, multi_, doc_},
 #include "frontends/cli/options.def"
 #undef LAP_OPTION
 };
 
 static const lap_command commands[] = {
-#define LAP_COMMAND(name_, operands_, min_, max_, options_, doc_) \
-    { #name_, operands_, min_, max_, options_, doc_, lap_cmd_##name_ },
+#define LAP_COMMAND(name_, operands_, min_, max_, options_, doc_)                                            \
+    {#name_, operands_, min_, max_, options_, doc_, lap_cmd_##name_},
 #include "frontends/cli/commands.def"
 #undef LAP_COMMAND
 };
@@ -163,19 +169,23 @@ static bool unknown_option(const lap_command *command, const char *text)
 
 void lap_args_help(FILE *to)
 {
-    fputs("usage: lappet COMMAND ...\n\nA compiler for attention variants. MODEL is a Lua file or a pattern's slug.\n\n", to);
+    fputs("usage: lappet COMMAND ...\n\nA compiler for attention variants. MODEL is a Lua file or a "
+          "pattern's slug.\n\n",
+          to);
     for (int i = 0; i < N_COMMANDS; i++) {
         fprintf(to, "  %-8s %-8s  %s\n", commands[i].name, commands[i].operands, commands[i].doc);
     }
     fputs("\n'lappet COMMAND --help' shows the options of a command.\n"
           "LAPPET_PLUGINS may name the folders of patterns, separated by ':'.\n"
-          "Exit codes: 0 done, 1 a comparison failed, 2 bad usage or input, 3 no such target, 4 internal error.\n", to);
+          "Exit codes: 0 done, 1 a comparison failed, 2 bad usage or input, 3 no such target, 4 internal "
+          "error.\n",
+          to);
 }
 
 static void command_help(const lap_command *command, FILE *to)
 {
-    fprintf(to, "usage: lappet %s%s%s [options]\n\n%s\n\n", command->name, *command->operands != '\0' ? " " : "",
-            command->operands, command->doc);
+    fprintf(to, "usage: lappet %s%s%s [options]\n\n%s\n\n", command->name,
+            *command->operands != '\0' ? " " : "", command->operands, command->doc);
     for (int i = 0; i < LAP_N_OPTIONS; i++) {
         if (!takes(command, (lap_option)i)) {
             continue;
@@ -185,8 +195,8 @@ static void command_help(const lap_command *command, FILE *to)
         if (options[i].letter != 0) {
             snprintf(letter, sizeof letter, "-%c, ", options[i].letter);
         }
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, options[i].text, options[i].value != NULL ? " " : "",
-                 options[i].value != NULL ? options[i].value : "");
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, options[i].text,
+                 options[i].value != NULL ? " " : "", options[i].value != NULL ? options[i].value : "");
         fprintf(to, "  %-22s %s\n", left, options[i].doc);
     }
 }
@@ -204,8 +214,8 @@ static bool repeats_name(const lap_args *args, int option, const char *value)
     return found;
 }
 
-static bool take_option(lap_args *args, int option, const char *spelled, const char *attached, int argc, char **argv,
-                        int *at)
+static bool take_option(lap_args *args, int option, const char *spelled, const char *attached, int argc,
+                        char **argv, int *at)
 {
     if (option < 0 || !takes(args->command, (lap_option)option)) {
         return unknown_option(args->command, spelled);
@@ -263,7 +273,8 @@ static bool check_operands(const lap_args *args)
     }
     if (c->max >= 0 && (int)args->n_operands > c->max) {
         lap_cli_error("'%s' takes %s%s; '%s' is too many\nhint: lappet %s --help", c->name,
-                      c->max == 0 ? "no operands" : "one ", c->max == 0 ? "" : c->operands, args->operands[c->max], c->name);
+                      c->max == 0 ? "no operands" : "one ", c->max == 0 ? "" : c->operands,
+                      args->operands[c->max], c->name);
         return false;
     }
     return true;
@@ -308,7 +319,7 @@ static void allocate(lap_args *args, int argc)
 
 bool lap_args_parse(int argc, char **argv, lap_args *out)
 {
-    *out = (lap_args){ 0 };
+    *out = (lap_args){0};
     if (!parse_command(argc, argv, out)) {
         return false;
     }
@@ -345,7 +356,8 @@ const char *lap_args_get(const lap_args *args, lap_option option, const char *mi
     return args->n[option] > 0 ? args->values[option][args->n[option] - 1] : missing;
 }
 
-bool lap_args_int(const lap_args *args, lap_option option, int64_t min, int64_t max, int64_t missing, int64_t *out)
+bool lap_args_int(const lap_args *args, lap_option option, int64_t min, int64_t max, int64_t missing,
+                  int64_t *out)
 {
     const char *text = lap_args_get(args, option, NULL);
     *out = missing;
@@ -356,15 +368,16 @@ bool lap_args_int(const lap_args *args, lap_option option, int64_t min, int64_t 
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || value < min || value > max) {
-        lap_cli_error("--%s needs a whole number from %lld to %lld, not '%s'", options[option].text, (long long)min,
-                      (long long)max, text);
+        lap_cli_error("--%s needs a whole number from %lld to %lld, not '%s'", options[option].text,
+                      (long long)min, (long long)max, text);
         return false;
     }
     *out = value;
     return true;
 }
 
-bool lap_args_number(const lap_args *args, lap_option option, double min, double max, double missing, double *out)
+bool lap_args_number(const lap_args *args, lap_option option, double min, double max, double missing,
+                     double *out)
 {
     const char *text = lap_args_get(args, option, NULL);
     *out = missing;

@@ -13,7 +13,7 @@ static void print_case(const char *path, const lap_case_report *r)
 {
     printf("%s %s%s", r->code == LAP_OK ? "PASS" : "FAIL", path, *r->text != '\0' ? ": " : "");
     for (const char *c = r->text; *c != '\0'; c++) {
-        fputs(*c == '\n' ? "; " : (char[]){ *c, '\0' }, stdout);
+        fputs(*c == '\n' ? "; " : (char[]){*c, '\0'}, stdout);
     }
     putchar('\n');
     fflush(stdout);
@@ -45,11 +45,14 @@ static void print_document(cJSON *list, const char *target, uint32_t n_passed, u
 static lap_code check(const lap_setup *s)
 {
     const lap_args *args = s->args;
-    lap_case_options options = { .engine = s->compile.engine, .plugin_path = s->load.plugin_path,
-                                 .n_plugin_path = s->load.n_plugin_path, .cpu = s->compile.cpu,
-                                 .n_threads = s->compile.n_threads, .foreign = s->load.foreign };
+    lap_case_options options = {.engine = s->compile.engine,
+                                .plugin_path = s->load.plugin_path,
+                                .n_plugin_path = s->load.n_plugin_path,
+                                .cpu = s->compile.cpu,
+                                .n_threads = s->compile.n_threads,
+                                .foreign = s->load.foreign};
     lap_interrupts old;
-    bool writes = options.engine == LAP_ENGINE_AOT;     /* other engines have nothing to remove */
+    bool writes = options.engine == LAP_ENGINE_AOT; /* other engines have nothing to remove */
     options.interrupted = writes ? lap_interrupts_catch(&old) : NULL;
     cJSON *list = lap_args_has(args, LAP_OPT_JSON) ? cJSON_CreateArray() : NULL;
     lap_code code = LAP_OK;
@@ -64,7 +67,7 @@ static lap_code check(const lap_setup *s)
             print_case(args->operands[i], &r);
         }
     }
-    uint32_t n_failed = args->n_operands - n_passed;    /* those not reached, too */
+    uint32_t n_failed = args->n_operands - n_passed; /* those not reached, too */
     if (writes) {
         code = *options.interrupted ? LAP_BAD_INPUT : code;
         lap_interrupts_restore(&old);

@@ -71,7 +71,7 @@ static bool read_params(lap_setup *s)
 
 static lap_safetensors *open_file(lap_setup *s, const char *path)
 {
-    lap_fault f = { 0 };
+    lap_fault f = {0};
     lap_safetensors *file = lap_safetensors_open(path, &f);
     if (file == NULL) {
         fault(s, &f);
@@ -83,7 +83,7 @@ static lap_safetensors *open_file(lap_setup *s, const char *path)
 
 static bool add_npy(lap_setup *s, const char *name, const char *path)
 {
-    lap_fault f = { 0 };
+    lap_fault f = {0};
     lap_npy *array = lap_npy_open(path, &f);
     if (array == NULL) {
         return fault(s, &f);
@@ -169,7 +169,7 @@ static bool read_files(lap_setup *s)
 static bool load_foreign(lap_setup *s)
 {
     for (uint32_t i = 0; i < s->args->n[LAP_OPT_FOREIGN]; i++) {
-        lap_fault f = { 0 };
+        lap_fault f = {0};
         if (!lap_foreign_load(&s->foreign, s->args->values[LAP_OPT_FOREIGN][i], &f)) {
             return fault(s, &f);
         }
@@ -208,7 +208,7 @@ static bool read_dims(lap_setup *s)
 
 static bool read_choices(lap_setup *s)
 {
-    static const char *const dtypes[] = { "f32", "bf16", "f16" };
+    static const char *const dtypes[] = {"f32", "bf16", "f16"};
     const char *dtype = lap_args_get(s->args, LAP_OPT_DTYPE, "f32");
     bool known = false;
     for (int i = 0; i < 3; i++) {
@@ -248,7 +248,7 @@ static void list_existing(lap_setup *s)
     s->load.inputs = inputs;
     s->load.n_inputs = s->inputs.n + n_with;
     if (s->has_weights) {
-        static const char *const none[] = { "" };
+        static const char *const none[] = {""};
         s->load.weights = s->weights.n > 0 ? s->weights.names : none;
         s->load.n_weights = s->weights.n;
     }
@@ -256,7 +256,7 @@ static void list_existing(lap_setup *s)
 
 bool lap_setup_init(lap_setup *s, const lap_args *args)
 {
-    *s = (lap_setup){ .args = args, .session = lap_session_new() };
+    *s = (lap_setup){.args = args, .session = lap_session_new()};
     if (s->session == NULL) {
         lap_cli_error("out of memory");
         return false;
@@ -318,7 +318,9 @@ static void warn_of_unread(const lap_setup *s)
         }
     }
     if (n_unread > 0) {
-        fprintf(stderr, "lappet: warning: the model does not read %u of the %u tensors of the weights file, such as '%s'\n",
+        fprintf(stderr,
+                "lappet: warning: the model does not read %u of the %u tensors of the weights file, such as "
+                "'%s'\n",
                 n_unread, s->weights.n, first);
     }
 }
@@ -335,9 +337,14 @@ bool lap_setup_load(lap_setup *s)
 
 bool lap_setup_fill(lap_setup *s, lap_tensors *inputs, lap_tensors *weights)
 {
-    lap_fill_options fill = { .inputs = &s->inputs, .weights = &s->weights, .make_inputs = true,
-                              .make_weights = !s->has_weights, .seed = (uint64_t)s->seed, .n_dims = s->n_dims,
-                              .dim_names = s->dim_names, .dims = s->dims };
+    lap_fill_options fill = {.inputs = &s->inputs,
+                             .weights = &s->weights,
+                             .make_inputs = true,
+                             .make_weights = !s->has_weights,
+                             .seed = (uint64_t)s->seed,
+                             .n_dims = s->n_dims,
+                             .dim_names = s->dim_names,
+                             .dims = s->dims};
     if (lap_session_fill(s->session, &fill, inputs, weights)) {
         return true;
     }

@@ -12,7 +12,7 @@ typedef struct lap_setup {
     const lap_args *args;
     lap_session *session;
     uint32_t n_files, n_arrays;
-    lap_safetensors **files;            /* open until free: views point into them */
+    lap_safetensors **files; /* open until free: views point into them */
     lap_npy **arrays;
     lap_views inputs, weights;
     lap_foreign_libraries foreign;

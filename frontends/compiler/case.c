@@ -45,14 +45,16 @@ static bool read_tolerance(trial *t, const char *key, double *out)
 {
     const char *text = lap_safetensors_meta(t->file, key);
     if (text == NULL) {
-        return report(t, LAP_BAD_INPUT, lap_arena_printf(lap_session_ctx(t->session)->arena,
-                                                         "error: the case lacks the metadata '%s'", key));
+        return report(t, LAP_BAD_INPUT,
+                      lap_arena_printf(lap_session_ctx(t->session)->arena,
+                                       "error: the case lacks the metadata '%s'", key));
     }
     char *end;
     *out = strtod(text, &end);
     if (end == text || *end != '\0' || !(*out >= 0.0) || !isfinite(*out)) {
-        return report(t, LAP_BAD_INPUT, lap_arena_printf(lap_session_ctx(t->session)->arena,
-                                                         "error: metadata '%s' is not a tolerance", key));
+        return report(t, LAP_BAD_INPUT,
+                      lap_arena_printf(lap_session_ctx(t->session)->arena,
+                                       "error: metadata '%s' is not a tolerance", key));
     }
     return true;
 }
@@ -66,7 +68,7 @@ static bool is_slug(const char *text)
 
 static bool read_case(trial *t, const char *path)
 {
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     t->file = lap_safetensors_open(path, &fault);
     if (t->file == NULL) {
         lap_session_fault(t->session, &fault);
@@ -92,21 +94,28 @@ static bool read_case(trial *t, const char *path)
 
 static bool load(trial *t)
 {
-    static const char *const none[] = { "" };
+    static const char *const none[] = {""};
     lap_load_options load = {
-        .model = t->pattern, .params_json = t->params, .dtype = LAP_F32,
+        .model = t->pattern,
+        .params_json = t->params,
+        .dtype = LAP_F32,
         .foreign = t->options->foreign,
-        .plugin_path = t->options->plugin_path, .n_plugin_path = t->options->n_plugin_path,
-        .n_inputs = t->inputs.n, .inputs = t->inputs.names,
-        .n_weights = t->weights.n, .weights = t->weights.n > 0 ? t->weights.names : none,
+        .plugin_path = t->options->plugin_path,
+        .n_plugin_path = t->options->n_plugin_path,
+        .n_inputs = t->inputs.n,
+        .inputs = t->inputs.names,
+        .n_weights = t->weights.n,
+        .weights = t->weights.n > 0 ? t->weights.names : none,
     };
     return lap_session_load(t->session, &load) || report_session(t);
 }
 
 static bool run_here(trial *t, lap_tensors *inputs, lap_tensors *weights, lap_tensors *got)
 {
-    lap_compile_options compile = { .engine = t->options->engine, .triple = t->options->triple, .cpu = t->options->cpu,
-                                    .n_threads = t->options->n_threads };
+    lap_compile_options compile = {.engine = t->options->engine,
+                                   .triple = t->options->triple,
+                                   .cpu = t->options->cpu,
+                                   .n_threads = t->options->n_threads};
     double start = lap_seconds();
     if (!lap_session_compile(t->session, &compile)) {
         return report_session(t);
@@ -122,9 +131,9 @@ static bool run_here(trial *t, lap_tensors *inputs, lap_tensors *weights, lap_te
 
 static bool run_artefact(trial *t, lap_tensors *inputs, lap_tensors *got)
 {
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     double start = lap_seconds();
-    lap_compile_options compile = { .engine = LAP_ENGINE_AOT, .cpu = t->options->cpu };
+    lap_compile_options compile = {.engine = LAP_ENGINE_AOT, .cpu = t->options->cpu};
     if (!lap_session_lower(t->session, &compile)) {
         return report_session(t);
     }
@@ -148,10 +157,11 @@ static bool compare(trial *t, const lap_tensors *got)
         const char *name = t->wants.names[i];
         const lap_tensor *result = lap_tensors_find(got, name);
         if (result == NULL) {
-            return report(t, LAP_MISMATCH, lap_arena_printf(ctx->arena, "the model gives no output '%s'", name));
+            return report(t, LAP_MISMATCH,
+                          lap_arena_printf(ctx->arena, "the model gives no output '%s'", name));
         }
         lap_tensor want;
-        lap_fault fault = { 0 };
+        lap_fault fault = {0};
         if (!lap_tensor_take(ctx, &t->wants.at[i], LAP_NO_DTYPE, name, &want, &fault)) {
             return report_fault(t, &fault);
         }
@@ -165,11 +175,11 @@ static bool compare(trial *t, const lap_tensors *got)
 
 static bool run_case(trial *t, const char *path)
 {
-    lap_tensors inputs = { 0 }, weights = { 0 }, got = { 0 };
+    lap_tensors inputs = {0}, weights = {0}, got = {0};
     if (!read_case(t, path) || !load(t)) {
         return false;
     }
-    lap_fill_options fill = { .inputs = &t->inputs, .weights = &t->weights };
+    lap_fill_options fill = {.inputs = &t->inputs, .weights = &t->weights};
     if (!lap_session_fill(t->session, &fill, &inputs, &weights)) {
         return report_session(t);
     }
@@ -180,8 +190,8 @@ static bool run_case(trial *t, const char *path)
 
 bool lap_case_run(const char *path, const lap_case_options *options, lap_case_report *out)
 {
-    *out = (lap_case_report){ 0 };
-    trial t = { .options = options, .session = lap_session_new(), .report = out };
+    *out = (lap_case_report){0};
+    trial t = {.options = options, .session = lap_session_new(), .report = out};
     if (t.session == NULL) {
         return report(&t, LAP_BAD_INPUT, "error: out of memory");
     }

@@ -12,17 +12,18 @@
 
 typedef struct lap_case_options {
     lap_engine engine;
-    const char *const *plugin_path; uint32_t n_plugin_path;
+    const char *const *plugin_path;
+    uint32_t n_plugin_path;
     const char *triple, *cpu;
     uint32_t n_threads;
-    const volatile sig_atomic_t *interrupted;   /* becomes 1 when the run is to stop, or NULL */
-    const lap_foreign_table *foreign;   /* or NULL */
-    const char *model;              /* instead of the case's pattern, or NULL */
+    const volatile sig_atomic_t *interrupted; /* becomes 1 when the run is to stop, or NULL */
+    const lap_foreign_table *foreign;         /* or NULL */
+    const char *model;                        /* instead of the case's pattern, or NULL */
 } lap_case_options;
 
 typedef struct lap_case_report {
-    lap_code code;                  /* OK passed; MISMATCH the model failed it; BAD_INPUT no such case; ... */
-    char text[2048];                /* why not, or "" */
+    lap_code code;   /* OK passed; MISMATCH the model failed it; BAD_INPUT no such case; ... */
+    char text[2048]; /* why not, or "" */
     double compile_s, run_s;
 } lap_case_report;
 

@@ -140,7 +140,8 @@ static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t 
                              lap_spec_show(sizes->ctx, spec), spec->name);
     }
     lap_fault why = {0};
-    if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, &why) || !lap_tensor_count(out, &count)) {
+    if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, &why) ||
+        !lap_tensor_count(out, &count)) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "'%s' cannot be made up: %s", spec->name, why.text);
     }
     stream s = stream_for(seed, spec->name);

@@ -21,7 +21,7 @@
 struct lap_session {
     lap_ctx *ctx;
     jmp_buf on_oom;
-    bool is_guarded;                /* a step is running: on_oom is where to go */
+    bool is_guarded; /* a step is running: on_oom is where to go */
     lap_code code;
     const char *message;
     lap_model *model;
@@ -34,7 +34,7 @@ struct lap_session {
     lap_program *program;
     lap_jit *jit;
     lap_exec *exec;
-    lap_tensors weights;            /* for the evaluator */
+    lap_tensors weights; /* for the evaluator */
     const lap_foreign_table *foreign;
     lap_session_times times;
 };
@@ -48,12 +48,9 @@ double lap_seconds(void)
 
 /* ---- engines ------------------------------------------------------------------------------- */
 
-static const char *const engine_texts[LAP_N_ENGINES] = { "cpu", "ref", "aot", "vulkan" };
+static const char *const engine_texts[LAP_N_ENGINES] = {"cpu", "ref", "aot", "vulkan"};
 
-const char *lap_engine_text(lap_engine engine)
-{
-    return engine_texts[engine];
-}
+const char *lap_engine_text(lap_engine engine) { return engine_texts[engine]; }
 
 bool lap_engine_find(const char *text, lap_engine *out)
 {
@@ -187,7 +184,7 @@ lap_session_times lap_session_timing(const lap_session *s) { return s->times; }
 static bool open_model(lap_session *s, void *args)
 {
     const lap_load_options *o = args;
-    lap_lua_options lua = { .plugin_path = o->plugin_path, .n_plugin_path = o->n_plugin_path };
+    lap_lua_options lua = {.plugin_path = o->plugin_path, .n_plugin_path = o->n_plugin_path};
     return lap_model_load(s->ctx, o->model, &lua, &s->model) || fail_with_errors(s);
 }
 
@@ -204,8 +201,11 @@ static bool load(lap_session *s, void *args)
     if (s->model == NULL && !open_model(s, args)) {
         return false;
     }
-    lap_build_options build = { .params_json = o->params_json, .n_inputs = o->n_inputs, .inputs = o->inputs,
-                                .n_weights = o->n_weights, .weights = o->weights };
+    lap_build_options build = {.params_json = o->params_json,
+                               .n_inputs = o->n_inputs,
+                               .inputs = o->inputs,
+                               .n_weights = o->n_weights,
+                               .weights = o->weights};
     if (!lap_model_build(s->model, &build, &s->graph)) {
         return fail_with_errors(s);
     }
@@ -229,7 +229,10 @@ bool lap_session_load(lap_session *s, const lap_load_options *options)
 
 /* ---- fill ---------------------------------------------------------------------------------- */
 
-typedef struct fill_args { const lap_fill_options *options; lap_tensors *inputs, *weights; } fill_args;
+typedef struct fill_args {
+    const lap_fill_options *options;
+    lap_tensors *inputs, *weights;
+} fill_args;
 
 static bool check_input_names(lap_session *s, const lap_views *given)
 {
@@ -239,7 +242,8 @@ static bool check_input_names(lap_session *s, const lap_views *given)
         }
         const char *known = "";
         for (uint32_t k = 0; k < s->leaves.inputs.n; k++) {
-            known = lap_arena_printf(s->ctx->arena, "%s%s%s", known, k > 0 ? ", " : "", s->leaves.inputs.at[k].name);
+            known = lap_arena_printf(s->ctx->arena, "%s%s%s", known, k > 0 ? ", " : "",
+                                     s->leaves.inputs.at[k].name);
         }
         return lap_session_fail(s, LAP_BAD_INPUT, "the model reads no input '%s'\nhint: its inputs are: %s",
                                 given->names[i], known);
@@ -252,8 +256,10 @@ static bool set_dims(lap_session *s, const lap_fill_options *o)
     for (uint32_t i = 0; i < o->n_dims; i++) {
         lap_name symbol = lap_intern(s->ctx, o->dim_names[i]);
         if (!lap_sizes_uses(s->graph, &s->leaves, symbol)) {
-            return lap_session_fail(s, LAP_BAD_INPUT, "no input or weight has a size named '%s'\nhint: sizes are named in "
-                                    "input layouts, as N in \"b i=N d\"", o->dim_names[i]);
+            return lap_session_fail(s, LAP_BAD_INPUT,
+                                    "no input or weight has a size named '%s'\nhint: sizes are named in "
+                                    "input layouts, as N in \"b i=N d\"",
+                                    o->dim_names[i]);
         }
         lap_sizes_set(&s->sizes, symbol, o->dims[i]);
     }
@@ -331,7 +337,7 @@ static bool fill_weights(lap_session *s, const fill_args *a, lap_fault *fault)
 static bool fill(lap_session *s, void *args)
 {
     const fill_args *a = args;
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     if (!check_input_names(s, a->options->inputs) || !set_dims(s, a->options)) {
         return false;
     }
@@ -349,7 +355,7 @@ static bool fill(lap_session *s, void *args)
 bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tensors *out_inputs,
                       lap_tensors *out_weights)
 {
-    return guarded(s, fill, &(fill_args){ options, out_inputs, out_weights });
+    return guarded(s, fill, &(fill_args){options, out_inputs, out_weights});
 }
 
 /* ---- compile ------------------------------------------------------------------------------- */
@@ -357,17 +363,18 @@ bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tenso
 static bool lower(lap_session *s, void *args)
 {
     const lap_compile_options *o = args;
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     double start = lap_seconds();
     s->engine = o->engine;
     if (o->engine == LAP_ENGINE_VULKAN) {
-        return lap_session_fail(s, LAP_NO_DEVICE, "this lappet is built without Vulkan\nhint: use --target cpu");
+        return lap_session_fail(s, LAP_NO_DEVICE,
+                                "this lappet is built without Vulkan\nhint: use --target cpu");
     }
     s->machine = lap_machine_new(o->triple, o->cpu, &fault);
     if (s->machine == NULL) {
         return lap_session_fault(s, &fault);
     }
-    lap_pass_options passes = { .dump_fused = o->dump_fused };
+    lap_pass_options passes = {.dump_fused = o->dump_fused};
     if (!lap_lower(s->graph, lap_machine_target(s->machine), &passes, &s->program)) {
         return fail_with_errors(s);
     }
@@ -385,10 +392,11 @@ bool lap_session_lower(lap_session *s, const lap_compile_options *options)
 static bool find_foreign(lap_session *s, lap_fault *fault)
 {
     for (uint32_t i = 1; i <= lap_graph_n_nodes(s->graph); i++) {
-        const lap_node *n = lap_node_at(s->graph, (lap_ref){ i });
+        const lap_node *n = lap_node_at(s->graph, (lap_ref){i});
         if (n->op == LAP_OP_FOREIGN &&
             lap_foreign_find(s->foreign, lap_text(s->ctx, lap_attr_name(n, LAP_ATTR_NAME)), n->n_args,
-                             lap_attr_names(n, LAP_ATTR_OUTS).n, lap_loc_show(s->ctx, n->loc), fault) == NULL) {
+                             lap_attr_names(n, LAP_ATTR_OUTS).n, lap_loc_show(s->ctx, n->loc),
+                             fault) == NULL) {
             return false;
         }
     }
@@ -398,7 +406,7 @@ static bool find_foreign(lap_session *s, lap_fault *fault)
 static bool compile(lap_session *s, void *args)
 {
     const lap_compile_options *o = args;
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     if (!find_foreign(s, &fault)) {
         return lap_session_fault(s, &fault);
     }
@@ -419,7 +427,7 @@ static bool compile(lap_session *s, void *args)
     if (s->jit == NULL) {
         return lap_session_fault(s, &fault);
     }
-    lap_exec_options exec = { .n_threads = o->n_threads, .max_bytes = memory_limit() };
+    lap_exec_options exec = {.n_threads = o->n_threads, .max_bytes = memory_limit()};
     s->exec = lap_exec_open(image, n_image, lap_jit_kernels(s->jit), &exec, &fault);
     if (s->exec == NULL) {
         return lap_session_fault(s, &fault);
@@ -453,7 +461,7 @@ static bool bind(lap_session *s, void *args)
         }
         ordered[i] = *t;
     }
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     return lap_exec_set_weight_tensors(s->exec, ordered, &fault) || lap_session_fault(s, &fault);
 }
 
@@ -463,12 +471,15 @@ bool lap_session_bind(lap_session *s, const lap_tensors *weights)
     return guarded(s, bind, &copy);
 }
 
-typedef struct run_args { const lap_tensors *inputs; lap_tensors *out; } run_args;
+typedef struct run_args {
+    const lap_tensors *inputs;
+    lap_tensors *out;
+} run_args;
 
 static bool run_reference(lap_session *s, const run_args *a)
 {
-    lap_eval_io inputs = { a->inputs->n, a->inputs->names, a->inputs->at };
-    lap_eval_io weights = { s->weights.n, s->weights.names, s->weights.at };
+    lap_eval_io inputs = {a->inputs->n, a->inputs->names, a->inputs->at};
+    lap_eval_io weights = {s->weights.n, s->weights.names, s->weights.at};
     lap_eval_result result;
     if (!lap_eval_with(s->graph, s->foreign, &inputs, &weights, &result)) {
         return fail_with_errors(s);
@@ -491,9 +502,9 @@ static bool run(lap_session *s, void *args)
     lap_tensor *out = lap_arena_array(s->ctx->arena, n_out + 1, sizeof *out);
     for (uint32_t i = 0; i < n_in; i++) {
         const lap_tensor *t = lap_tensors_find(a->inputs, lap_exec_name(s->exec, 0, i));
-        in[i] = t != NULL ? *t : (lap_tensor){ .dtype = lap_exec_dtype(s->exec, 0, i) };
+        in[i] = t != NULL ? *t : (lap_tensor){.dtype = lap_exec_dtype(s->exec, 0, i)};
     }
-    lap_fault fault = { 0 };
+    lap_fault fault = {0};
     if (!lap_exec_run(s->exec, in, out, &fault)) {
         return lap_session_fault(s, &fault);
     }
@@ -505,5 +516,5 @@ static bool run(lap_session *s, void *args)
 
 bool lap_session_run(lap_session *s, const lap_tensors *inputs, lap_tensors *out)
 {
-    return guarded(s, run, &(run_args){ inputs, out });
+    return guarded(s, run, &(run_args){inputs, out});
 }

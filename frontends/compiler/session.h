@@ -18,29 +18,40 @@
 typedef struct lap_session lap_session;
 
 /* How a model is run. */
-typedef enum lap_engine { LAP_ENGINE_CPU, LAP_ENGINE_REF, LAP_ENGINE_AOT, LAP_ENGINE_VULKAN, LAP_N_ENGINES } lap_engine;
+typedef enum lap_engine {
+    LAP_ENGINE_CPU,
+    LAP_ENGINE_REF,
+    LAP_ENGINE_AOT,
+    LAP_ENGINE_VULKAN,
+    LAP_N_ENGINES
+} lap_engine;
 const char *lap_engine_text(lap_engine engine);
 bool lap_engine_find(const char *text, lap_engine *out);
 
 typedef struct lap_load_options {
-    const char *model;                      /* a Lua file or a slug */
-    const char *params_json;                /* object, or NULL */
-    const char *const *plugin_path; uint32_t n_plugin_path;
-    uint32_t n_inputs; const char *const *inputs;       /* inputs that exist, for the optional ones */
-    uint32_t n_weights; const char *const *weights;     /* weights that exist; NULL: all that are asked for */
-    const lap_foreign_table *foreign;       /* operations of C libraries, or NULL; outlives the session */
-    lap_dtype dtype;                        /* BF16 or F16: store float tensors so; F32: as declared */
+    const char *model;       /* a Lua file or a slug */
+    const char *params_json; /* object, or NULL */
+    const char *const *plugin_path;
+    uint32_t n_plugin_path;
+    uint32_t n_inputs;
+    const char *const *inputs; /* inputs that exist, for the optional ones */
+    uint32_t n_weights;
+    const char *const *weights;       /* weights that exist; NULL: all that are asked for */
+    const lap_foreign_table *foreign; /* operations of C libraries, or NULL; outlives the session */
+    lap_dtype dtype;                  /* BF16 or F16: store float tensors so; F32: as declared */
 } lap_load_options;
 
 typedef struct lap_compile_options {
     lap_engine engine;
-    const char *triple, *cpu;               /* NULL: this machine */
-    uint32_t n_threads;                     /* 0: all */
-    FILE *dump_fused;                       /* or NULL */
+    const char *triple, *cpu; /* NULL: this machine */
+    uint32_t n_threads;       /* 0: all */
+    FILE *dump_fused;         /* or NULL */
 } lap_compile_options;
 
 /* Seconds. */
-typedef struct lap_session_times { double load, lower, codegen; } lap_session_times;
+typedef struct lap_session_times {
+    double load, lower, codegen;
+} lap_session_times;
 
 lap_session *lap_session_new(void);
 void lap_session_free(lap_session *s);
@@ -49,7 +60,8 @@ void lap_session_free(lap_session *s);
 const char *lap_session_message(const lap_session *s);
 lap_code lap_session_code(const lap_session *s);
 /* Records a failure that a command found itself; returns false. */
-bool lap_session_fail(lap_session *s, lap_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool lap_session_fail(lap_session *s, lap_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 bool lap_session_fault(lap_session *s, const lap_fault *fault);
 
 /* open_model runs and checks the script; load does that, where it is not done, and makes the graph. */
@@ -58,8 +70,14 @@ LAP_MUST_CHECK bool lap_session_load(lap_session *s, const lap_load_options *opt
 /* Tensors for all inputs (but absent optional ones) and weights, of the declared types, families
  * stacked: the given ones converted, the others made up from `seed` where `make_inputs` or
  * `make_weights` allow it, else missing ones are errors. Unknown names are errors for inputs. */
-typedef struct lap_fill_options { const lap_views *inputs, *weights; bool make_inputs, make_weights; uint64_t seed;
-                                  uint32_t n_dims; const char *const *dim_names; const int64_t *dims; } lap_fill_options;
+typedef struct lap_fill_options {
+    const lap_views *inputs, *weights;
+    bool make_inputs, make_weights;
+    uint64_t seed;
+    uint32_t n_dims;
+    const char *const *dim_names;
+    const int64_t *dims;
+} lap_fill_options;
 LAP_MUST_CHECK bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tensors *out_inputs,
                                      lap_tensors *out_weights);
 LAP_MUST_CHECK bool lap_session_compile(lap_session *s, const lap_compile_options *options);

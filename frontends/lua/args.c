@@ -102,8 +102,8 @@ static lap_parts read_parts(lua_State *L, int at)
         luaL_checktype(L, part, LUA_TTABLE);
         lua_getfield(L, part, "keys");
         lap_names keys = lap_lua_names(L, -1);
-        parts[i] = (lap_part){keys, operand(L, part, "score"), operand(L, part, "where"), operand(L, part, "after"),
-                              operand(L, part, "value")};
+        parts[i] = (lap_part){keys, operand(L, part, "score"), operand(L, part, "where"),
+                              operand(L, part, "after"), operand(L, part, "value")};
         lua_settop(L, part - 1);
     }
     return (lap_parts){(uint32_t)n, parts};
@@ -130,25 +130,50 @@ static lap_attr read_attr(lua_State *L, int at, lap_attr_key key, lap_dtype fill
     lap_attr a = {.key = key};
     lap_attr_kind kind = lap_attr_kind_of(key);
     switch (kind) {
-    case LAP_KIND_INT: a.i = luaL_checkinteger(L, at); break;
-    case LAP_KIND_FLOAT: a.f = luaL_checknumber(L, at); break;
-    case LAP_KIND_BOOL: a.i = lua_toboolean(L, at); break;
+    case LAP_KIND_INT:
+        a.i = luaL_checkinteger(L, at);
+        break;
+    case LAP_KIND_FLOAT:
+        a.f = luaL_checknumber(L, at);
+        break;
+    case LAP_KIND_BOOL:
+        a.i = lua_toboolean(L, at);
+        break;
     case LAP_KIND_STR:
-    case LAP_KIND_NAME: a.name = read_text(L, at, key, kind); break;
-    case LAP_KIND_NAMES: a.names = lap_lua_names(L, at); break;
-    case LAP_KIND_DIM: a.dim = lap_lua_check_dim(L, at, lap_attr_text(key)); break;
-    case LAP_KIND_DIMS: a.dims = read_dims(L, at); break;
-    case LAP_KIND_SCALAR: a.scalar = read_scalar(L, at, fill); break;
-    case LAP_KIND_RED: a.i = find_text(L, at, "reduction", LAP_N_REDS, red_text); break;
-    case LAP_KIND_MODE: a.i = find_text(L, at, "mode", LAP_N_MODES, mode_text); break;
-    case LAP_KIND_NORM: a.i = find_text(L, at, "normaliser", LAP_N_NORMS, norm_text); break;
-    case LAP_KIND_PARTS: a.parts = read_parts(L, at); break;
+    case LAP_KIND_NAME:
+        a.name = read_text(L, at, key, kind);
+        break;
+    case LAP_KIND_NAMES:
+        a.names = lap_lua_names(L, at);
+        break;
+    case LAP_KIND_DIM:
+        a.dim = lap_lua_check_dim(L, at, lap_attr_text(key));
+        break;
+    case LAP_KIND_DIMS:
+        a.dims = read_dims(L, at);
+        break;
+    case LAP_KIND_SCALAR:
+        a.scalar = read_scalar(L, at, fill);
+        break;
+    case LAP_KIND_RED:
+        a.i = find_text(L, at, "reduction", LAP_N_REDS, red_text);
+        break;
+    case LAP_KIND_MODE:
+        a.i = find_text(L, at, "mode", LAP_N_MODES, mode_text);
+        break;
+    case LAP_KIND_NORM:
+        a.i = find_text(L, at, "normaliser", LAP_N_NORMS, norm_text);
+        break;
+    case LAP_KIND_PARTS:
+        a.parts = read_parts(L, at);
+        break;
     case LAP_KIND_FN:
     case LAP_KIND_LOOP:
     case LAP_KIND_SPACE:
     case LAP_KIND_DTYPE:
     case LAP_KIND_LAYOUT:
-    case LAP_KIND_TYPE: LAP_BUG("attribute '%s' is not read from Lua", lap_attr_text(key));
+    case LAP_KIND_TYPE:
+        LAP_BUG("attribute '%s' is not read from Lua", lap_attr_text(key));
     }
     return a;
 }

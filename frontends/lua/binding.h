@@ -17,16 +17,16 @@
 typedef struct lap_lua {
     lap_ctx *ctx;
     lua_State *state;
-    lap_graph *graph;               /* being built, else NULL */
+    lap_graph *graph; /* being built, else NULL */
     size_t bytes, max_bytes;
     uint64_t steps, max_steps;
-    double started;                 /* processor time when the running call began */
-    bool is_failed;                 /* reported: scripts may not catch it */
-    uint32_t depth;                 /* open regions */
+    double started; /* processor time when the running call began */
+    bool is_failed; /* reported: scripts may not catch it */
+    uint32_t depth; /* open regions */
     uint32_t n_fresh;
-    const char *model_source;       /* chunk name of the model file, or NULL */
-    const char *model_text;         /* its text, in the arena */
-    lap_loc model_loc;              /* where `build` is defined */
+    const char *model_source; /* chunk name of the model file, or NULL */
+    const char *model_text;   /* its text, in the arena */
+    lap_loc model_loc;        /* where `build` is defined */
     const char *const *path;
     uint32_t n_path;
 } lap_lua;
@@ -39,7 +39,8 @@ void lap_lua_free(lap_lua *l);
 /* Calls the function below n_args values in protected mode; what it raises is reported. */
 LAP_MUST_CHECK bool lap_lua_call(lap_lua *l, int n_args, int n_results);
 /* Reads a script file whole into the arena; reports. `at` is who asks. */
-LAP_MUST_CHECK bool lap_lua_read(lap_lua *l, lap_loc at, const char *path, char **out_text, size_t *out_length);
+LAP_MUST_CHECK bool lap_lua_read(lap_lua *l, lap_loc at, const char *path, char **out_text,
+                                 size_t *out_length);
 /* Loads Lua source as a function that sees only the sandbox, pushed; reports. */
 LAP_MUST_CHECK bool lap_lua_load(lap_lua *l, const char *chunk, const char *text, size_t length);
 /* Counts work done in C against the limit of steps. */
@@ -64,7 +65,7 @@ _Noreturn void lap_lua_raise(lua_State *L);
 int lap_lua_on_error(lua_State *L);
 
 /* value.c: tensors. */
-void lap_lua_open_value(lua_State *L);      /* adds to the table of primitives at the top */
+void lap_lua_open_value(lua_State *L); /* adds to the table of primitives at the top */
 bool lap_lua_is_value(lua_State *L, int at);
 lap_ref lap_lua_value(lua_State *L, int at);
 /* A tensor, or a scalar node for a number, boolean or extent. */
@@ -83,19 +84,24 @@ lap_dim lap_lua_check_dim(lua_State *L, int at, const char *what);
 void lap_lua_push_dim(lua_State *L, lap_dim d);
 /* a / b, with the check that b divides a. */
 lap_dim lap_lua_divide(lua_State *L, lap_dim a, lap_dim b);
-const char *lap_lua_kind(lua_State *L, int at);     /* "a tensor", "an extent", "nil", ... */
+const char *lap_lua_kind(lua_State *L, int at); /* "a tensor", "an extent", "nil", ... */
 
 /* names.c: axis names and lists of them. */
 void lap_lua_open_names(lua_State *L);
 lap_name lap_lua_check_name(lua_State *L, int at, const char *what);
 lap_name lap_lua_name(lua_State *L, const char *text, size_t length, const char *what);
-lap_names lap_lua_names(lua_State *L, int at);      /* a list of strings */
+lap_names lap_lua_names(lua_State *L, int at); /* a list of strings */
 
 /* layout.c */
 typedef enum lap_unsized { LAP_UNSIZED_SHARED, LAP_UNSIZED_FRESH, LAP_UNSIZED_OUTPUT } lap_unsized;
 /* Reads "b (y=H x=W) c=dim 1". `sizes`: stack index of a table of extents, or 0. Axes have size 0 and
  * count none where unsized in an output; out_sized tells. Everything lives in the arena. */
-typedef struct lap_lua_layout { lap_layout groups; uint32_t n_axes; lap_axis *axes; bool *is_sized; } lap_lua_layout;
+typedef struct lap_lua_layout {
+    lap_layout groups;
+    uint32_t n_axes;
+    lap_axis *axes;
+    bool *is_sized;
+} lap_lua_layout;
 lap_lua_layout lap_lua_read_layout(lua_State *L, const char *spec, int sizes, lap_unsized unsized);
 
 /* args.c: attributes of an op from a Lua table. */
@@ -114,6 +120,6 @@ void lap_lua_open_model(lua_State *L);
 /* json.c */
 struct cJSON;
 void lap_lua_push_json(lua_State *L, const struct cJSON *j);
-struct cJSON *lap_lua_to_json(lua_State *L, int at);    /* NULL where a value has no JSON */
+struct cJSON *lap_lua_to_json(lua_State *L, int at); /* NULL where a value has no JSON */
 
 #endif

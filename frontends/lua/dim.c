@@ -33,7 +33,9 @@ lap_dim lap_lua_check_dim(lua_State *L, int at, const char *what)
     lap_dim d = {0};
     if (!lap_lua_to_dim(L, at, &d)) {
         lap_lua_fail(L, "%s must be an integer or an extent, found %s%s", what, lap_lua_kind(L, at),
-                     lap_lua_is_value(L, at) ? "\nhint: a length known only at run time is x:ragged(axis, count)" : "");
+                     lap_lua_is_value(L, at)
+                         ? "\nhint: a length known only at run time is x:ragged(axis, count)"
+                         : "");
     }
     return d;
 }
@@ -59,13 +61,21 @@ const char *lap_lua_kind(lua_State *L, int at)
         return "an extent";
     }
     switch (lua_type(L, at)) {
-    case LUA_TNONE: case LUA_TNIL: return "nothing";
-    case LUA_TNUMBER: return lua_isinteger(L, at) ? "an integer" : "a fraction";
-    case LUA_TSTRING: return "a string";
-    case LUA_TBOOLEAN: return "a boolean";
-    case LUA_TTABLE: return "a table";
-    case LUA_TFUNCTION: return "a function";
-    default: return "something else";
+    case LUA_TNONE:
+    case LUA_TNIL:
+        return "nothing";
+    case LUA_TNUMBER:
+        return lua_isinteger(L, at) ? "an integer" : "a fraction";
+    case LUA_TSTRING:
+        return "a string";
+    case LUA_TBOOLEAN:
+        return "a boolean";
+    case LUA_TTABLE:
+        return "a table";
+    case LUA_TFUNCTION:
+        return "a function";
+    default:
+        return "something else";
     }
 }
 
@@ -152,10 +162,12 @@ static int compare(lua_State *L)
 {
     lap_ctx *ctx = lap_lua_of(L)->ctx;
     lap_rel rel = (lap_rel)lua_tointeger(L, lua_upvalueindex(1));
-    lap_dim a = lap_lua_check_dim(L, 1, "a compared extent"), b = lap_lua_check_dim(L, 2, "a compared extent");
+    lap_dim a = lap_lua_check_dim(L, 1, "a compared extent"),
+            b = lap_lua_check_dim(L, 2, "a compared extent");
     lap_truth t = lap_dim_compare(ctx, a, rel, b);
     if (t == LAP_UNKNOWN && rel != LAP_REL_EQ) {
-        lap_lua_fail(L, "whether %s %s %s is not known before sizes are bound\n"
+        lap_lua_fail(L,
+                     "whether %s %s %s is not known before sizes are bound\n"
                      "hint: use g:require, g:branch, lap.dim.min or lap.dim.max",
                      lap_dim_show(ctx, a), rel == LAP_REL_LT ? "<" : "<=", lap_dim_show(ctx, b));
     }
@@ -230,8 +242,11 @@ static int dim_same(lua_State *L)
 
 static lap_rel find_rel(lua_State *L, const char *text)
 {
-    static const struct { const char *text; lap_rel rel; } rels[] = {{"eq", LAP_REL_EQ}, {"ne", LAP_REL_NE},
-        {"lt", LAP_REL_LT}, {"le", LAP_REL_LE}, {"gt", LAP_REL_GT}, {"ge", LAP_REL_GE}};
+    static const struct {
+        const char *text;
+        lap_rel rel;
+    } rels[] = {{"eq", LAP_REL_EQ}, {"ne", LAP_REL_NE}, {"lt", LAP_REL_LT},
+                {"le", LAP_REL_LE}, {"gt", LAP_REL_GT}, {"ge", LAP_REL_GE}};
     for (size_t i = 0; i < sizeof rels / sizeof *rels; i++) {
         if (strcmp(rels[i].text, text) == 0) {
             return rels[i].rel;
@@ -245,7 +260,8 @@ static int prim_assume(lua_State *L)
 {
     lap_dim a = lap_lua_check_dim(L, 1, "operand 1"), b = lap_lua_check_dim(L, 3, "operand 2");
     lap_rel rel = find_rel(L, luaL_checkstring(L, 2));
-    const char *message = lap_text(lap_lua_of(L)->ctx, lap_intern(lap_lua_of(L)->ctx, luaL_checkstring(L, 4)));
+    const char *message =
+        lap_text(lap_lua_of(L)->ctx, lap_intern(lap_lua_of(L)->ctx, luaL_checkstring(L, 4)));
     if (!lap_graph_assume(lap_lua_graph(L), a, rel, b, message)) {
         lap_lua_raise(L);
     }
@@ -266,11 +282,16 @@ static int prim_decide(lua_State *L)
 
 static void open_metatable(lua_State *L)
 {
-    static const struct { const char *event; lap_fn fn; } operators[] = {{"__add", LAP_FN_ADD},
-        {"__sub", LAP_FN_SUB}, {"__mul", LAP_FN_MUL}, {"__div", LAP_FN_DIV}, {"__idiv", LAP_FN_IDIV},
-        {"__mod", LAP_FN_MOD}, {"__pow", LAP_FN_POW}};
-    static const struct { const char *event; lap_rel rel; } relations[] = {{"__eq", LAP_REL_EQ},
-        {"__lt", LAP_REL_LT}, {"__le", LAP_REL_LE}};
+    static const struct {
+        const char *event;
+        lap_fn fn;
+    } operators[] = {{"__add", LAP_FN_ADD}, {"__sub", LAP_FN_SUB},   {"__mul", LAP_FN_MUL},
+                     {"__div", LAP_FN_DIV}, {"__idiv", LAP_FN_IDIV}, {"__mod", LAP_FN_MOD},
+                     {"__pow", LAP_FN_POW}};
+    static const struct {
+        const char *event;
+        lap_rel rel;
+    } relations[] = {{"__eq", LAP_REL_EQ}, {"__lt", LAP_REL_LT}, {"__le", LAP_REL_LE}};
     luaL_newmetatable(L, EXTENT);
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
         lua_pushinteger(L, operators[i].fn);
@@ -295,7 +316,8 @@ void lap_lua_open_dim(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"assume", prim_assume}, {"decide", prim_decide}, {NULL, NULL}};
     static const luaL_Reg dim[] = {{"symbol", dim_symbol}, {"exact", dim_exact}, {"ceil", dim_ceil},
-        {"min", dim_min}, {"max", dim_max}, {"trunc", dim_trunc}, {"is", dim_is}, {"same", dim_same}, {NULL, NULL}};
+                                   {"min", dim_min},       {"max", dim_max},     {"trunc", dim_trunc},
+                                   {"is", dim_is},         {"same", dim_same},   {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     luaL_newlib(L, dim);
     lua_setfield(L, -2, "dim");

@@ -44,11 +44,16 @@ static cJSON *to_json(lua_State *L, int at, int depth)
     enum { MAX_DEPTH = 20 };
     at = lua_absindex(L, at);
     switch (lua_type(L, at)) {
-    case LUA_TBOOLEAN: return cJSON_CreateBool(lua_toboolean(L, at));
-    case LUA_TNUMBER: return cJSON_CreateNumber(lua_tonumber(L, at));
-    case LUA_TSTRING: return cJSON_CreateString(lua_tostring(L, at));
-    case LUA_TTABLE: break;
-    default: return NULL;
+    case LUA_TBOOLEAN:
+        return cJSON_CreateBool(lua_toboolean(L, at));
+    case LUA_TNUMBER:
+        return cJSON_CreateNumber(lua_tonumber(L, at));
+    case LUA_TSTRING:
+        return cJSON_CreateString(lua_tostring(L, at));
+    case LUA_TTABLE:
+        break;
+    default:
+        return NULL;
     }
     if (depth == MAX_DEPTH || !lua_checkstack(L, 4)) {
         return NULL;

@@ -22,7 +22,11 @@ typedef struct reader {
 } reader;
 
 /* A size under construction: parameters may be fractions until the whole is an integer again. */
-typedef struct number { bool is_fraction; double f; lap_dim d; } number;
+typedef struct number {
+    bool is_fraction;
+    double f;
+    lap_dim d;
+} number;
 
 _Noreturn static void bad(const reader *r, const char *what)
 {
@@ -139,7 +143,8 @@ static number primary(reader *r)
         while (isalnum((unsigned char)*r->p) || *r->p == '_') {
             r->p++;
         }
-        return *r->p == '(' ? call(r, start, (size_t)(r->p - start)) : named(r, start, (size_t)(r->p - start));
+        return *r->p == '(' ? call(r, start, (size_t)(r->p - start))
+                            : named(r, start, (size_t)(r->p - start));
     }
     if (*start != '(') {
         bad(r, "expected a size");
@@ -157,7 +162,11 @@ static number apply(reader *r, char op, bool is_floor, number a, number b)
 {
     double x, y;
     if ((a.is_fraction || b.is_fraction) && as_double(r, a, &x) && as_double(r, b, &y)) {
-        double q = op == '+' ? x + y : op == '-' ? x - y : op == '*' ? x * y : op == '%' ? x - floor(x / y) * y : x / y;
+        double q = op == '+'   ? x + y
+                   : op == '-' ? x - y
+                   : op == '*' ? x * y
+                   : op == '%' ? x - floor(x / y) * y
+                               : x / y;
         return of_double(r, is_floor ? floor(q) : q);
     }
     lap_dim d = whole(r, a), e = whole(r, b);
@@ -166,9 +175,12 @@ static number apply(reader *r, char op, bool is_floor, number a, number b)
         bad(r, "division by zero");
     }
     number out = {0};
-    out.d = op == '+' ? lap_dim_add(r->ctx, d, e) : op == '-' ? lap_dim_sub(r->ctx, d, e)
-            : op == '*' ? lap_dim_mul(r->ctx, d, e) : op == '%' ? lap_dim_mod(r->ctx, d, e)
-            : is_floor ? lap_dim_floordiv(r->ctx, d, e) : lap_lua_divide(r->L, d, e);
+    out.d = op == '+'   ? lap_dim_add(r->ctx, d, e)
+            : op == '-' ? lap_dim_sub(r->ctx, d, e)
+            : op == '*' ? lap_dim_mul(r->ctx, d, e)
+            : op == '%' ? lap_dim_mod(r->ctx, d, e)
+            : is_floor  ? lap_dim_floordiv(r->ctx, d, e)
+                        : lap_lua_divide(r->L, d, e);
     return out;
 }
 
@@ -211,8 +223,8 @@ static bool size_from_table(reader *r, lap_name name, lap_dim *out)
     lua_getfield(r->L, r->sizes, lap_text(r->ctx, name));
     bool is_given = !lua_isnil(r->L, -1);
     if (is_given) {
-        *out = lap_lua_check_dim(r->L, -1, lap_arena_printf(r->ctx->arena, "the size of axis '%s'",
-                                                            lap_text(r->ctx, name)));
+        *out = lap_lua_check_dim(
+            r->L, -1, lap_arena_printf(r->ctx->arena, "the size of axis '%s'", lap_text(r->ctx, name)));
     }
     lua_pop(r->L, 1);
     return is_given;
@@ -270,7 +282,8 @@ static void axis(reader *r, lap_name *names, uint32_t *n_names)
     }
     int64_t c;
     if (lap_dim_is_const(r->ctx, a->size, &c) && c < 0) {
-        lap_lua_fail(r->L, "layout '%s': axis '%s' has the size %lld", r->spec, lap_text(r->ctx, name), (long long)c);
+        lap_lua_fail(r->L, "layout '%s': axis '%s' has the size %lld", r->spec, lap_text(r->ctx, name),
+                     (long long)c);
     }
 }
 

@@ -5,40 +5,54 @@
 
 #include "ir/graph.h"
 
-typedef struct lap_model lap_model;         /* a loaded module: schema, not yet built */
+typedef struct lap_model lap_model; /* a loaded module: schema, not yet built */
 
-typedef struct lap_model_param { const char *name, *type, *doc; const char *default_json; bool is_required; } lap_model_param;
-typedef struct lap_model_input { const char *name, *layout; lap_dtype dtype; bool is_optional; } lap_model_input;
+typedef struct lap_model_param {
+    const char *name, *type, *doc;
+    const char *default_json;
+    bool is_required;
+} lap_model_param;
+typedef struct lap_model_input {
+    const char *name, *layout;
+    lap_dtype dtype;
+    bool is_optional;
+} lap_model_input;
 
 /* Size of a symbol for made-up inputs: an extent, such as "1024" or "N". */
-typedef struct lap_model_dim { const char *name, *size; } lap_model_dim;
+typedef struct lap_model_dim {
+    const char *name, *size;
+} lap_model_dim;
 
 typedef struct lap_lua_options {
-    const char *const *plugin_path; uint32_t n_plugin_path;     /* folders searched for slugs and for require */
-    size_t max_bytes;               /* of the Lua state; 0: 512 MiB */
-    uint64_t max_instructions;      /* 0: 500 million */
+    const char *const *plugin_path;
+    uint32_t n_plugin_path;    /* folders searched for slugs and for require */
+    size_t max_bytes;          /* of the Lua state; 0: 512 MiB */
+    uint64_t max_instructions; /* 0: 500 million */
 } lap_lua_options;
 
 /* `model` is a path ending in .lua, or a slug found on the plugin path. Reports to the context. */
-LAP_MUST_CHECK bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *options, lap_model **out);
+LAP_MUST_CHECK bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *options,
+                                   lap_model **out);
 void lap_model_free(lap_model *model);
 
 const char *lap_model_name(const lap_model *m);
-const char *lap_model_paper(const lap_model *m);    /* or NULL */
-const char *lap_model_doc(const lap_model *m);      /* or NULL */
-const char *lap_model_family(const lap_model *m);   /* or NULL */
-const char *lap_model_reference(const lap_model *m);   /* where its reference cases come from, or NULL */
+const char *lap_model_paper(const lap_model *m);     /* or NULL */
+const char *lap_model_doc(const lap_model *m);       /* or NULL */
+const char *lap_model_family(const lap_model *m);    /* or NULL */
+const char *lap_model_reference(const lap_model *m); /* where its reference cases come from, or NULL */
 uint32_t lap_model_n_params(const lap_model *m);
 const lap_model_param *lap_model_param_at(const lap_model *m, uint32_t i);
-uint32_t lap_model_n_dims(const lap_model *m);          /* sorted by name */
+uint32_t lap_model_n_dims(const lap_model *m); /* sorted by name */
 const lap_model_dim *lap_model_dim_at(const lap_model *m, uint32_t i);
 
 typedef struct lap_build_options {
-    const char *params_json;            /* object; NULL: all defaults */
+    const char *params_json; /* object; NULL: all defaults */
     /* Names of the inputs and checkpoint weights that exist; NULL: optional inputs are absent and
      * every weight is taken to exist. */
-    uint32_t n_inputs; const char *const *inputs;
-    uint32_t n_weights; const char *const *weights;
+    uint32_t n_inputs;
+    const char *const *inputs;
+    uint32_t n_weights;
+    const char *const *weights;
 } lap_build_options;
 
 /* Checks parameters against the schema, asks `refuse`, runs `build`. The graph is verified. */

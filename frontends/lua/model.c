@@ -197,12 +197,14 @@ bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *opti
     }
     const char *path = model, *shown = model;
     if (!ends_in_lua(model)) {
-        bool is_slug = model[0] != '\0' && strspn(model, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(model);
+        bool is_slug =
+            model[0] != '\0' && strspn(model, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(model);
         path = is_slug ? lap_lua_find(m->lua, model, &shown) : NULL;
     }
     if (!path) {
         lap_lua_free(m->lua);
-        return lap_error(ctx, (lap_loc){0}, "no model '%s' on the plugin path\nhint: a file's name ends in .lua", model);
+        return lap_error(ctx, (lap_loc){0},
+                         "no model '%s' on the plugin path\nhint: a file's name ends in .lua", model);
     }
     if (!load(m, path, shown)) {
         lap_lua_free(m->lua);

@@ -8,7 +8,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#define FRESH "lap.fresh"      /* registry: set of fresh names */
+#define FRESH "lap.fresh" /* registry: set of fresh names */
 
 static bool is_plain(const char *text, size_t length)
 {
@@ -97,7 +97,8 @@ static const char *check_spec(lua_State *L, const char *what)
     if (lua_isnoneornil(L, 1)) {
         lap_lua_fail(L, "expected %s, found nothing", what);
     }
-    if (lua_istable(L, 1) ? luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL : lua_type(L, 1) != LUA_TSTRING) {
+    if (lua_istable(L, 1) ? luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL
+                          : lua_type(L, 1) != LUA_TSTRING) {
         lap_lua_fail(L, "expected %s, found %s", what, lap_lua_kind(L, 1));
     }
     return luaL_tolstring(L, 1, NULL);
@@ -153,8 +154,11 @@ static int prim_fresh_reset(lua_State *L)
 
 void lap_lua_open_names(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"words", prim_words}, {"arrow", prim_arrow}, {"fresh", prim_fresh},
-        {"fresh_reset", prim_fresh_reset}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"words", prim_words},
+                                         {"arrow", prim_arrow},
+                                         {"fresh", prim_fresh},
+                                         {"fresh_reset", prim_fresh_reset},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_newtable(L);
     lua_setfield(L, LUA_REGISTRYINDEX, FRESH);

@@ -24,7 +24,7 @@ static int print_to_stderr(lua_State *L)
     for (int i = 1; i <= n; i++) {
         size_t length;
         const char *text = luaL_tolstring(L, i, &length);
-        lap_lua_charge(L, 10000 + length);      /* a terminal is slow */
+        lap_lua_charge(L, 10000 + length); /* a terminal is slow */
         fprintf(stderr, "%s%.*s", i > 1 ? "\t" : "", (int)(length > 65536 ? 65536 : length), text);
         lua_pop(L, 1);
     }
@@ -71,7 +71,7 @@ static int safe_xpcall(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TFUNCTION);
     uint32_t depth = lap_lua_of(L)->depth;
-    lua_pushvalue(L, 2);                /* f handler args.. -> handler f args.. */
+    lua_pushvalue(L, 2); /* f handler args.. -> handler f args.. */
     lua_insert(L, 1);
     lua_remove(L, 3);
     int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
@@ -79,7 +79,7 @@ static int safe_xpcall(lua_State *L)
         lua_remove(L, 1);
         return finish_pcall(L, status, depth);
     }
-    (void)finish_pcall(L, status, depth);       /* handler false message */
+    (void)finish_pcall(L, status, depth); /* handler false message */
     lua_remove(L, 2);
     lua_call(L, 1, 1);
     lua_pushboolean(L, 0);
@@ -157,8 +157,8 @@ static void wrap(lua_State *L, const char *name, lua_CFunction f)
 static bool is_module_name(const char *name)
 {
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_./");
-    return n > 0 && n < 200 && name[n] == '\0' && !strstr(name, "..") && !strstr(name, "//") && name[0] != '/'
-           && name[0] != '.';
+    return n > 0 && n < 200 && name[n] == '\0' && !strstr(name, "..") && !strstr(name, "//") &&
+           name[0] != '/' && name[0] != '.';
 }
 
 const char *lap_lua_find(lap_lua *l, const char *name, const char **out_shown)
@@ -173,7 +173,7 @@ const char *lap_lua_find(lap_lua *l, const char *name, const char **out_shown)
         if (access(path, R_OK) != 0) {
             continue;
         }
-        size_t end = strlen(l->path[i]);        /* shown from the folder's own name on */
+        size_t end = strlen(l->path[i]); /* shown from the folder's own name on */
         while (end > 1 && l->path[i][end - 1] == '/') {
             end--;
         }
@@ -206,12 +206,12 @@ static int safe_require(lua_State *L)
         lap_lua_fail(L, "no module '%s' on the plugin path\nhint: modules are named like \"lib.nn\"", name);
     }
     lua_pushvalue(L, 1);
-    lua_pushlightuserdata(L, l);        /* in progress */
+    lua_pushlightuserdata(L, l); /* in progress */
     lua_rawset(L, 2);
     char *text;
     size_t length;
-    if (!lap_lua_read(l, lap_lua_where(L), path, &text, &length)
-        || !lap_lua_load(l, lap_arena_printf(l->ctx->arena, "@%s", shown), text, length)) {
+    if (!lap_lua_read(l, lap_lua_where(L), path, &text, &length) ||
+        !lap_lua_load(l, lap_arena_printf(l->ctx->arena, "@%s", shown), text, length)) {
         lap_lua_raise(L);
     }
     lua_call(L, 0, 1);
@@ -242,7 +242,7 @@ static int unknown_global(lua_State *L)
 
 static void open_env(lua_State *L)
 {
-    lua_newtable(L);                    /* the scripts' globals */
+    lua_newtable(L); /* the scripts' globals */
     lua_newtable(L);
     lua_newtable(L);
     lua_pushglobaltable(L);
@@ -285,14 +285,18 @@ static void open_tables(lua_State *L)
 
 void lap_lua_open_sandbox(lua_State *L)
 {
-    static const luaL_Reg libraries[] = {{LUA_GNAME, luaopen_base}, {LUA_STRLIBNAME, luaopen_string},
-        {LUA_TABLIBNAME, luaopen_table}, {LUA_MATHLIBNAME, luaopen_math}, {LUA_UTF8LIBNAME, luaopen_utf8}};
+    static const luaL_Reg libraries[] = {{LUA_GNAME, luaopen_base},
+                                         {LUA_STRLIBNAME, luaopen_string},
+                                         {LUA_TABLIBNAME, luaopen_table},
+                                         {LUA_MATHLIBNAME, luaopen_math},
+                                         {LUA_UTF8LIBNAME, luaopen_utf8}};
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
         luaL_requiref(L, libraries[i].name, libraries[i].func, 1);
         lua_pop(L, 1);
     }
-    static const luaL_Reg base[] = {{"print", print_to_stderr}, {"pcall", safe_pcall}, {"xpcall", safe_xpcall},
-        {"setmetatable", safe_setmetatable}, {"require", safe_require}, {NULL, NULL}};
+    static const luaL_Reg base[] = {{"print", print_to_stderr}, {"pcall", safe_pcall},
+                                    {"xpcall", safe_xpcall},    {"setmetatable", safe_setmetatable},
+                                    {"require", safe_require},  {NULL, NULL}};
     lua_pushglobaltable(L);
     luaL_setfuncs(L, base, 0);
     drop_fields(L, (const char *const[]){"load", "loadfile", "dofile", "collectgarbage", "warn", "_G", NULL});

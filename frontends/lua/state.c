@@ -125,17 +125,19 @@ bool lap_lua_call(lap_lua *l, int n_args, int n_results)
     lua_State *L = l->state;
     int base = lua_gettop(L) - n_args;
     l->started = processor_seconds();
-    lua_pushcfunction(L, lap_lua_on_error);     /* needs no memory */
+    lua_pushcfunction(L, lap_lua_on_error); /* needs no memory */
     lua_insert(L, base);
     int status = lua_pcall(L, n_args, n_results, base);
     lua_remove(L, base);
     if (status == LUA_OK) {
         return !l->is_failed;
     }
-    if (!l->is_failed) {        /* the handler did not run, or ran out itself */
+    if (!l->is_failed) { /* the handler did not run, or ran out itself */
         l->is_failed = true;
-        (void)lap_error(l->ctx, l->model_loc, status == LUA_ERRMEM ? "the script needs more than %llu MiB of memory"
-                        : "the script failed while its error was handled (limit %llu MiB)",
+        (void)lap_error(l->ctx, l->model_loc,
+                        status == LUA_ERRMEM
+                            ? "the script needs more than %llu MiB of memory"
+                            : "the script failed while its error was handled (limit %llu MiB)",
                         (unsigned long long)(l->max_bytes >> 20));
     }
     lua_pop(L, 1);
@@ -175,7 +177,7 @@ static void report_syntax(lap_lua *l, const char *chunk, const char *message)
 {
     const char *file = chunk + 1;
     const char *rest = strchr(message, ':');
-    for (const char *p = message; (p = strchr(p, ':')) != NULL; p++) {  /* the first ":digits:" */
+    for (const char *p = message; (p = strchr(p, ':')) != NULL; p++) { /* the first ":digits:" */
         char *end;
         long line = strtol(p + 1, &end, 10);
         if (end > p + 1 && *end == ':' && line > 0 && line < 1 << 30) {

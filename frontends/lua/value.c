@@ -9,12 +9,12 @@
 
 #define TENSOR "tensor"
 
-typedef struct value { lap_graph *graph; lap_ref ref; } value;
+typedef struct value {
+    lap_graph *graph;
+    lap_ref ref;
+} value;
 
-static const value *to_value(lua_State *L, int at)
-{
-    return luaL_testudata(L, at, TENSOR);
-}
+static const value *to_value(lua_State *L, int at) { return luaL_testudata(L, at, TENSOR); }
 
 bool lap_lua_is_value(lua_State *L, int at) { return to_value(L, at) != NULL; }
 
@@ -81,7 +81,9 @@ static lap_ref map(lua_State *L, lap_fn fn, int first)
     for (unsigned i = 0; i < n; i++) {
         a[i] = lap_lua_lift(L, first + (int)i);
     }
-    return n == 1 ? lap_map1(g, fn, a[0]) : n == 2 ? lap_map2(g, fn, a[0], a[1]) : lap_map3(g, fn, a[0], a[1], a[2]);
+    return n == 1   ? lap_map1(g, fn, a[0])
+           : n == 2 ? lap_map2(g, fn, a[0], a[1])
+                    : lap_map3(g, fn, a[0], a[1], a[2]);
 }
 
 static int operator(lua_State *L)
@@ -158,10 +160,7 @@ static int index_value(lua_State *L)
     return 0;
 }
 
-static int refuse_assignment(lua_State *L)
-{
-    lap_lua_fail(L, "a tensor has no fields to assign");
-}
+static int refuse_assignment(lua_State *L) { lap_lua_fail(L, "a tensor has no fields to assign"); }
 
 static const lap_axis *axis_of(lua_State *L)
 {
@@ -252,10 +251,7 @@ static int prim_kind(lua_State *L)
     return 1;
 }
 
-static int prim_fail(lua_State *L)
-{
-    lap_lua_fail(L, "%s", luaL_tolstring(L, 1, NULL));
-}
+static int prim_fail(lua_State *L) { lap_lua_fail(L, "%s", luaL_tolstring(L, 1, NULL)); }
 
 static int call_framed(lua_State *L)
 {
@@ -275,12 +271,20 @@ static int prim_framed(lua_State *L)
 
 static void open_metatable(lua_State *L)
 {
-    static const struct { const char *event; lap_fn fn; } operators[] = {
-        {"__add", LAP_FN_ADD}, {"__sub", LAP_FN_SUB}, {"__mul", LAP_FN_MUL}, {"__div", LAP_FN_DIV},
-        {"__idiv", LAP_FN_IDIV}, {"__mod", LAP_FN_MOD}, {"__pow", LAP_FN_POW}, {"__band", LAP_FN_AND},
-        {"__bor", LAP_FN_OR}, {"__unm", LAP_FN_NEG}, {"__bnot", LAP_FN_NOT}};
-    static const luaL_Reg others[] = {{"__lt", refuse_compare}, {"__le", refuse_compare}, {"__len", refuse_length},
-        {"__eq", is_same_value}, {"__tostring", show}, {"__newindex", refuse_assignment}, {NULL, NULL}};
+    static const struct {
+        const char *event;
+        lap_fn fn;
+    } operators[] = {{"__add", LAP_FN_ADD}, {"__sub", LAP_FN_SUB},   {"__mul", LAP_FN_MUL},
+                     {"__div", LAP_FN_DIV}, {"__idiv", LAP_FN_IDIV}, {"__mod", LAP_FN_MOD},
+                     {"__pow", LAP_FN_POW}, {"__band", LAP_FN_AND},  {"__bor", LAP_FN_OR},
+                     {"__unm", LAP_FN_NEG}, {"__bnot", LAP_FN_NOT}};
+    static const luaL_Reg others[] = {{"__lt", refuse_compare},
+                                      {"__le", refuse_compare},
+                                      {"__len", refuse_length},
+                                      {"__eq", is_same_value},
+                                      {"__tostring", show},
+                                      {"__newindex", refuse_assignment},
+                                      {NULL, NULL}};
     luaL_newmetatable(L, TENSOR);
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
         lua_pushinteger(L, operators[i].fn);
@@ -290,7 +294,7 @@ static void open_metatable(lua_State *L)
     luaL_setfuncs(L, others, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    lua_newtable(L);                        /* methods: filled by the prelude */
+    lua_newtable(L); /* methods: filled by the prelude */
     lua_pushvalue(L, -1);
     lua_setfield(L, -4, "V");
     lua_pushcclosure(L, index_value, 1);
@@ -300,9 +304,10 @@ static void open_metatable(lua_State *L)
 
 void lap_lua_open_value(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"map", prim_map}, {"size", prim_size}, {"count", prim_count},
-        {"axes", prim_axes}, {"const", prim_const}, {"is_value", prim_is_value}, {"lift", prim_lift},
-        {"show", prim_show}, {"kind", prim_kind}, {"fail", prim_fail}, {"framed", prim_framed}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"map", prim_map},     {"size", prim_size},         {"count", prim_count},   {"axes", prim_axes},
+        {"const", prim_const}, {"is_value", prim_is_value}, {"lift", prim_lift},     {"show", prim_show},
+        {"kind", prim_kind},   {"fail", prim_fail},         {"framed", prim_framed}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     open_metatable(L);
 }

@@ -8,12 +8,15 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { MAX_PLACES = 8, MAX_LEVELS = 200 };    /* finding a level takes time that grows with it */
+enum { MAX_PLACES = 8, MAX_LEVELS = 200 }; /* finding a level takes time that grows with it */
 
 lap_loc lap_lua_where(lua_State *L)
 {
     lap_lua *l = lap_lua_of(L);
-    struct { const char *file; int line; } chain[MAX_PLACES];
+    struct {
+        const char *file;
+        int line;
+    } chain[MAX_PLACES];
     int n = 0;
     bool is_in_model = false;
     lua_Debug ar;

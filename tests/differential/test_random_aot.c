@@ -86,7 +86,8 @@ static void run_library(lap_ctx *ctx, const lap_program *p, const char *path, co
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     assert_non_null(library);
     void *(*open)(const char *) = (void *(*)(const char *))symbol(library, "g_open");
-    int (*run)(void *, const void *, void *) = (int (*)(void *, const void *, void *))symbol(library, "g_run");
+    int (*run)(void *, const void *, void *) =
+        (int (*)(void *, const void *, void *))symbol(library, "g_run");
     void (*close)(void *) = (void (*)(void *))symbol(library, "g_close");
     const char *(*error)(const void *) = (const char *(*)(const void *))symbol(library, "g_error");
     size_t n = 1;
@@ -120,8 +121,12 @@ static bool try_seed(uint64_t seed, const lap_machine *machine, const char *fold
         assert_true(lap_lower(g, lap_machine_target(machine), &(lap_pass_options){.verify = true}, &program));
         const char *path = lap_arena_printf(ctx->arena, "%s/w.safetensors", folder);
         lap_aot_level level = {program, machine};
-        lap_aot_options options = {.name = "g", .kind = LAP_AOT_SHARED, .folder = folder, .n_levels = 1,
-                                   .runtime = runtime_folder(ctx), .levels = &level};
+        lap_aot_options options = {.name = "g",
+                                   .kind = LAP_AOT_SHARED,
+                                   .folder = folder,
+                                   .n_levels = 1,
+                                   .runtime = runtime_folder(ctx),
+                                   .levels = &level};
         lap_aot_result made;
         if (!lap_safetensors_write(path, weights.n, weights.names, weights.tensors, NULL, &fault) ||
             !lap_aot_build(&options, &made, &fault)) {

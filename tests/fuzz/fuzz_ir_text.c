@@ -7,15 +7,19 @@
 #include <setjmp.h>
 #include <string.h>
 
-static const lap_target target = {.name = "fuzz", .vector_f32 = 8, .n_registers = 16, .mma_rows = 6, .mma_cols = 16,
-                                  .l1_bytes = 32768, .l2_bytes = 1 << 20, .l3_bytes = 1 << 24, .has_masked = true};
+static const lap_target target = {.name = "fuzz",
+                                  .vector_f32 = 8,
+                                  .n_registers = 16,
+                                  .mma_rows = 6,
+                                  .mma_cols = 16,
+                                  .l1_bytes = 32768,
+                                  .l2_bytes = 1 << 20,
+                                  .l3_bytes = 1 << 24,
+                                  .has_masked = true};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static void out_of_memory(void *user)
-{
-    longjmp(*(jmp_buf *)user, 1);
-}
+static void out_of_memory(void *user) { longjmp(*(jmp_buf *)user, 1); }
 
 static void print_again(lap_graph *g)
 {
@@ -45,8 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         } else {
             print_again(g);
             lap_program *program;
-            if (lap_graph_level(g) == LAP_LEVEL_GRAPH
-                && !lap_lower(g, &target, &(lap_pass_options){.verify = true}, &program)) {
+            if (lap_graph_level(g) == LAP_LEVEL_GRAPH &&
+                !lap_lower(g, &target, &(lap_pass_options){.verify = true}, &program)) {
                 LAP_ENSURE(lap_error_count(ctx) > 0);
             }
         }

@@ -11,15 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static char path[64];
 
-static void out_of_memory(void *user)
-{
-    longjmp(*(jmp_buf *)user, 1);
-}
+static void out_of_memory(void *user) { longjmp(*(jmp_buf *)user, 1); }
 
-static void remove_file(void)
-{
-    unlink(path);
-}
+static void remove_file(void) { unlink(path); }
 
 static void write_script(const uint8_t *data, size_t n)
 {
@@ -35,7 +29,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     write_script(data, n);
     const char *plugins = getenv("LAPPET_PLUGINS");
-    lap_lua_options limits = {.plugin_path = &plugins, .n_plugin_path = plugins != NULL, .max_bytes = 32 << 20,
+    lap_lua_options limits = {.plugin_path = &plugins,
+                              .n_plugin_path = plugins != NULL,
+                              .max_bytes = 32 << 20,
                               .max_instructions = 2000000};
     lap_ctx *ctx = lap_ctx_new((size_t)128 << 20);
     jmp_buf spent;

@@ -101,7 +101,9 @@ static bool is_leaf_line(line l)
 {
     const char *word = l.n > 0 ? memchr(l.at, '=', l.n) : NULL;
     size_t rest = word ? l.n - (size_t)(word - l.at) : 0;
-    return word && *l.at == '%' && ((rest > 8 && strncmp(word, "= input ", 8) == 0) || (rest > 9 && strncmp(word, "= weight ", 9) == 0));
+    return word && *l.at == '%' &&
+           ((rest > 8 && strncmp(word, "= input ", 8) == 0) ||
+            (rest > 9 && strncmp(word, "= weight ", 9) == 0));
 }
 
 /* Leaves that nothing reads stay in a rebuilt graph: dropped here, where the text still parses. */

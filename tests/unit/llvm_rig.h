@@ -31,10 +31,7 @@ typedef struct rig {
     uint32_t n_sizes;
 } rig;
 
-static inline rig rig_new(void)
-{
-    return (rig){.ctx = lap_ctx_new(0)};
-}
+static inline rig rig_new(void) { return (rig){.ctx = lap_ctx_new(0)}; }
 
 static inline void rig_free(rig *r)
 {
@@ -137,9 +134,6 @@ static inline uint32_t rig_random(uint32_t *state)
     return *state >> 8;
 }
 
-static inline float rig_float(uint32_t *state)
-{
-    return (float)rig_random(state) / (float)(1 << 23) - 1.0f;
-}
+static inline float rig_float(uint32_t *state) { return (float)rig_random(state) / (float)(1 << 23) - 1.0f; }
 
 #endif

@@ -55,7 +55,10 @@ static void check_sizes(rig *r, check_fn *check, void *user, size_t step)
 
 /* ---- copies between element types ---- */
 
-typedef struct copy { lap_dtype from, to; int64_t from_at, to_at; } copy;
+typedef struct copy {
+    lap_dtype from, to;
+    int64_t from_at, to_at;
+} copy;
 
 static void copy_body(rig *r, lap_graph *k, lap_ref index, void *user)
 {
@@ -84,7 +87,7 @@ static void check_copy(rig *r, uint32_t kernel, int64_t n, void *user)
     lap_tensor x = {.dtype = c->from, .rank = 1, .shape = {MAX_N + GUARD}, .data = in};
     lap_tensor want = {.dtype = c->to, .rank = 1, .shape = {MAX_N + GUARD}, .data = want_bytes};
     for (int64_t i = 0; i < n; i++) {
-        double v = c->from == LAP_BOOL ? rig_random(&seed) % 2
+        double v = c->from == LAP_BOOL                     ? rig_random(&seed) % 2
                    : lap_dtype_compute(c->from) == LAP_I64 ? (double)(rig_random(&seed) % 16) - 8
                                                            : 20 * (double)rig_float(&seed);
         lap_tensor_set(&x, (size_t)(i + c->from_at), v);
@@ -179,8 +182,14 @@ static void check_address(rig *r, uint32_t kernel, int64_t n, void *user)
     }
     for (int64_t i = 0; i < n; i++) {
         float masked = flags[i] ? x[i] : 0;
-        const float parts[] = {x[table[i]], x[MAX_N - i], x[3 * i], x[2 * i], flags[i] ? x[2] : 0, masked,
-                               flags[i] ? bytes[3 * i] : 0, 3 * i < 40 ? x[i] : 0};
+        const float parts[] = {x[table[i]],
+                               x[MAX_N - i],
+                               x[3 * i],
+                               x[2 * i],
+                               flags[i] ? x[2] : 0,
+                               masked,
+                               flags[i] ? bytes[3 * i] : 0,
+                               3 * i < 40 ? x[i] : 0};
         for (int j = 0; j < 8; j++) {
             want[i + j * MAX_N] = parts[j];
         }
@@ -454,7 +463,8 @@ static void test_grid_and_fail(void **state)
 static void test_emit(void **state)
 {
     (void)state;
-    static const struct { const char *triple, *cpu;
+    static const struct {
+        const char *triple, *cpu;
     } machines[] = {{NULL, NULL},
                     {"x86_64-linux-gnu", "x86-64-v3"},
                     {"aarch64-linux-gnu", NULL},

@@ -9,36 +9,37 @@ enum { N_POINTS = 4096, N_SPECIAL = 24 };
 typedef struct unary_case {
     lap_fn fn;
     double (*want)(double);
-    float lo, hi;           /* the scanned range */
+    float lo, hi; /* the scanned range */
     double relative, absolute;
 } unary_case;
 
-static double sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
-static double sign(double x)
-{
-    return x > 0 ? 1 : x < 0 ? -1 : x;
-}
+static double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 
-static double negate(double x)
-{
-    return -x;
-}
+static double negate(double x) { return -x; }
 
 static const unary_case unary[] = {
-    {LAP_FN_EXP, exp, -110, 95, 3e-7, 1.2e-38},   {LAP_FN_EXP, exp, -1, 1, 2e-7, 0},
-    {LAP_FN_LOG, log, 1e-30f, 10, 3e-7, 0},       {LAP_FN_LOG, log, 0.5f, 2, 3e-7, 0},
-    {LAP_FN_LOG, log, 1e-44f, 1e-38f, 3e-7, 0},   {LAP_FN_SQRT, sqrt, 0, 1e30f, 1e-7, 0},
-    {LAP_FN_TANH, tanh, -12, 12, 4e-7, 0},        {LAP_FN_TANH, tanh, -0.7f, 0.7f, 4e-7, 0},
-    {LAP_FN_SIGMOID, sigmoid, -80, 40, 4e-7, 0},  {LAP_FN_ERF, erf, -5, 5, 6e-7, 0},
-    {LAP_FN_ERF, erf, -1e-3f, 1e-3f, 6e-7, 0},    {LAP_FN_SIN, sin, -50, 50, 4e-7, 1e-10},
-    {LAP_FN_SIN, sin, 1e5f, 2e5f, 4e-7, 2e-8},    {LAP_FN_COS, cos, -50, 50, 4e-7, 1e-10},
-    {LAP_FN_COS, cos, -2e6f, -1e6f, 4e-7, 2e-8},  {LAP_FN_FLOOR, floor, -40, 40, 0, 0},
-    {LAP_FN_ROUND, rint, -40, 40, 0, 0},          {LAP_FN_ROUND, rint, 4e6f, 2e7f, 0, 0},
-    {LAP_FN_ABS, fabs, -3, 3, 0, 0},              {LAP_FN_SIGN, sign, -3, 3, 0, 0},
+    {LAP_FN_EXP, exp, -110, 95, 3e-7, 1.2e-38},
+    {LAP_FN_EXP, exp, -1, 1, 2e-7, 0},
+    {LAP_FN_LOG, log, 1e-30f, 10, 3e-7, 0},
+    {LAP_FN_LOG, log, 0.5f, 2, 3e-7, 0},
+    {LAP_FN_LOG, log, 1e-44f, 1e-38f, 3e-7, 0},
+    {LAP_FN_SQRT, sqrt, 0, 1e30f, 1e-7, 0},
+    {LAP_FN_TANH, tanh, -12, 12, 4e-7, 0},
+    {LAP_FN_TANH, tanh, -0.7f, 0.7f, 4e-7, 0},
+    {LAP_FN_SIGMOID, sigmoid, -80, 40, 4e-7, 0},
+    {LAP_FN_ERF, erf, -5, 5, 6e-7, 0},
+    {LAP_FN_ERF, erf, -1e-3f, 1e-3f, 6e-7, 0},
+    {LAP_FN_SIN, sin, -50, 50, 4e-7, 1e-10},
+    {LAP_FN_SIN, sin, 1e5f, 2e5f, 4e-7, 2e-8},
+    {LAP_FN_COS, cos, -50, 50, 4e-7, 1e-10},
+    {LAP_FN_COS, cos, -2e6f, -1e6f, 4e-7, 2e-8},
+    {LAP_FN_FLOOR, floor, -40, 40, 0, 0},
+    {LAP_FN_ROUND, rint, -40, 40, 0, 0},
+    {LAP_FN_ROUND, rint, 4e6f, 2e7f, 0, 0},
+    {LAP_FN_ABS, fabs, -3, 3, 0, 0},
+    {LAP_FN_SIGN, sign, -3, 3, 0, 0},
     {LAP_FN_NEG, negate, -3, 3, 0, 0},
 };
 enum { N_UNARY = sizeof unary / sizeof *unary };
@@ -116,41 +117,27 @@ static void test_unary(void **state)
 
 /* ---- two operands ---- */
 
-typedef struct binary_case { lap_fn fn; double (*want)(double, double); double relative; } binary_case;
+typedef struct binary_case {
+    lap_fn fn;
+    double (*want)(double, double);
+    double relative;
+} binary_case;
 
-static double float_mod(double a, double b)
-{
-    return a - floor((double)(float)(a / b)) * b;
-}
+static double float_mod(double a, double b) { return a - floor((double)(float)(a / b)) * b; }
 
-static double float_idiv(double a, double b)
-{
-    return floor((double)(float)(a / b));
-}
+static double float_idiv(double a, double b) { return floor((double)(float)(a / b)); }
 
-static double smaller(double a, double b)
-{
-    return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
-}
+static double smaller(double a, double b) { return isnan(a) || isnan(b) ? NAN : a < b ? a : b; }
 
-static double larger(double a, double b)
-{
-    return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
-}
+static double larger(double a, double b) { return isnan(a) || isnan(b) ? NAN : a > b ? a : b; }
 
-static double plus(double a, double b)
-{
-    return a + b;
-}
+static double plus(double a, double b) { return a + b; }
 
-static double quotient(double a, double b)
-{
-    return a / b;
-}
+static double quotient(double a, double b) { return a / b; }
 
 static const binary_case binary[] = {
-    {LAP_FN_POW, pow, 6e-7},        {LAP_FN_MOD, float_mod, 1e-5}, {LAP_FN_IDIV, float_idiv, 0},
-    {LAP_FN_MIN, smaller, 0},       {LAP_FN_MAX, larger, 0},       {LAP_FN_ADD, plus, 1e-7},
+    {LAP_FN_POW, pow, 6e-7},      {LAP_FN_MOD, float_mod, 1e-5}, {LAP_FN_IDIV, float_idiv, 0},
+    {LAP_FN_MIN, smaller, 0},     {LAP_FN_MAX, larger, 0},       {LAP_FN_ADD, plus, 1e-7},
     {LAP_FN_DIV, quotient, 3e-7},
 };
 enum { N_BINARY = sizeof binary / sizeof *binary };
@@ -220,12 +207,18 @@ static int64_t int_want(lap_fn fn, int64_t a, int64_t b)
     bool is_off = b != 0 && b != -1 && a % b != 0 && (a < 0) != (b < 0);
     q -= is_off;
     switch (fn) {
-    case LAP_FN_IDIV: return q;
-    case LAP_FN_MOD: return b == 0 ? 0 : (int64_t)((uint64_t)a - (uint64_t)q * (uint64_t)b);
-    case LAP_FN_MIN: return a < b ? a : b;
-    case LAP_FN_MAX: return a > b ? a : b;
-    case LAP_FN_MUL: return (int64_t)((uint64_t)a * (uint64_t)b);
-    default: return (int64_t)((uint64_t)a - (uint64_t)b);
+    case LAP_FN_IDIV:
+        return q;
+    case LAP_FN_MOD:
+        return b == 0 ? 0 : (int64_t)((uint64_t)a - (uint64_t)q * (uint64_t)b);
+    case LAP_FN_MIN:
+        return a < b ? a : b;
+    case LAP_FN_MAX:
+        return a > b ? a : b;
+    case LAP_FN_MUL:
+        return (int64_t)((uint64_t)a * (uint64_t)b);
+    default:
+        return (int64_t)((uint64_t)a - (uint64_t)b);
     }
 }
 
@@ -304,16 +297,28 @@ static void test_constant_divisors(void **state)
 
 /* ---- conversions ---- */
 
-typedef struct cast_case { lap_fn fn; float x; int64_t want; } cast_case;
+typedef struct cast_case {
+    lap_fn fn;
+    float x;
+    int64_t want;
+} cast_case;
 
 static void test_casts(void **state)
 {
     (void)state;
     static const cast_case cases[] = {
-        {LAP_FN_INT, 2.9f, 2},          {LAP_FN_INT, -2.9f, -2},       {LAP_FN_INT, NAN, 0},
-        {LAP_FN_INT, 1e30f, INT64_MAX}, {LAP_FN_INT, -INFINITY, INT64_MIN}, {LAP_FN_TO_I8, 200, 127},
-        {LAP_FN_TO_I8, -129, -128},     {LAP_FN_TO_I4, 8, 7},          {LAP_FN_TO_I4, -9, -8},
-        {LAP_FN_TO_I32, 1e20f, INT32_MAX}, {LAP_FN_TO_I32, NAN, 0},    {LAP_FN_TO_I8, 5.7f, 5},
+        {LAP_FN_INT, 2.9f, 2},
+        {LAP_FN_INT, -2.9f, -2},
+        {LAP_FN_INT, NAN, 0},
+        {LAP_FN_INT, 1e30f, INT64_MAX},
+        {LAP_FN_INT, -INFINITY, INT64_MIN},
+        {LAP_FN_TO_I8, 200, 127},
+        {LAP_FN_TO_I8, -129, -128},
+        {LAP_FN_TO_I4, 8, 7},
+        {LAP_FN_TO_I4, -9, -8},
+        {LAP_FN_TO_I32, 1e20f, INT32_MAX},
+        {LAP_FN_TO_I32, NAN, 0},
+        {LAP_FN_TO_I8, 5.7f, 5},
     };
     enum { N_CASES = sizeof cases / sizeof *cases };
     const char *cpus[8];
@@ -347,8 +352,9 @@ static void test_casts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unary),     cmocka_unit_test(test_binary), cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_constant_divisors), cmocka_unit_test(test_casts),
+        cmocka_unit_test(test_unary),    cmocka_unit_test(test_binary),
+        cmocka_unit_test(test_integers), cmocka_unit_test(test_constant_divisors),
+        cmocka_unit_test(test_casts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

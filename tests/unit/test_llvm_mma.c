@@ -6,7 +6,11 @@
 
 /* ---- tiles ---- */
 
-typedef struct tile_case { uint32_t rows, cols; bool init; lap_dtype a, b; } tile_case;
+typedef struct tile_case {
+    uint32_t rows, cols;
+    bool init;
+    lap_dtype a, b;
+} tile_case;
 
 static const tile_case tiles[] = {
     {6, 64, true, LAP_F32, LAP_F32},  {6, 64, false, LAP_F32, LAP_F32}, {6, 16, true, LAP_F32, LAP_F32},
@@ -116,7 +120,10 @@ static void test_tiles(void **state)
 
 /* ---- sorting ---- */
 
-typedef struct sort_case { lap_dtype keys, out; bool smallest; } sort_case;
+typedef struct sort_case {
+    lap_dtype keys, out;
+    bool smallest;
+} sort_case;
 
 static const sort_case sorts[] = {{LAP_F32, LAP_I64, false},
                                   {LAP_F32, LAP_I32, true},

@@ -28,12 +28,17 @@
 
 enum { MAX_TEXT = 1 << 16, MAX_NAMES = 16 };
 
-static const char prefix[] = "return { params = { n = { 'int', 4 }, f = { 'float', 0.5 }, s = { 'str', 'a' }, l = { 'list', { 1, 2 } } }, "
+static const char prefix[] =
+    "return { params = { n = { 'int', 4 }, f = { 'float', 0.5 }, s = { 'str', 'a' }, l = { 'list', { 1, 2 } "
+    "} }, "
     "inputs = { x = 'b n=10 d', k = 'b m=M d', i = 'int b n=10', w = '? b n=10', z = 'b' }, "
     "build = function(g, p, t) ";
 static const char suffix[] = " g:output('done', t.z, 'b') end }";
 
-typedef struct text { size_t n; char at[MAX_TEXT]; } text;
+typedef struct text {
+    size_t n;
+    char at[MAX_TEXT];
+} text;
 
 static void add(text *t, const char *from, size_t n)
 {
@@ -43,7 +48,10 @@ static void add(text *t, const char *from, size_t n)
     t->at[t->n] = '\0';
 }
 
-typedef struct script { char title[512]; text body, expected, counts; } script;
+typedef struct script {
+    char title[512];
+    text body, expected, counts;
+} script;
 
 static const char *option(const script *s, const char *name, char *out, size_t size)
 {
@@ -166,7 +174,7 @@ static void run_script(const script *s, const char *path, text *out)
     }
     if (ok) {
         check_counts(s, g);
-        lap_graph *again;                       /* one script, one graph */
+        lap_graph *again; /* one script, one graph */
         if (lap_model_build(m, &b, &again)) {
             assert_string_equal(lap_graph_text(g), lap_graph_text(again));
         }
@@ -281,7 +289,8 @@ static void scripts_say_and_build_what_is_expected(void **state)
 static void missing_models_are_reported(void **state)
 {
     (void)state;
-    static const char *const names[] = {"", "nothing_here", "../etc/passwd", "/nonexistent/x.lua", "/tmp/.lua", "a b"};
+    static const char *const names[] = {"",          "nothing_here", "../etc/passwd", "/nonexistent/x.lua",
+                                        "/tmp/.lua", "a b"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         lap_ctx *ctx = lap_ctx_new(0);
         lap_model *m = NULL;
