@@ -557,3 +557,15 @@ bool lap_graph_assume(lap_graph *g, lap_dim a, lap_rel rel, lap_dim b, const cha
     g->checks[g->n_checks++] = (lap_check){a, rel, b, lap_text(g->ctx, lap_intern(g->ctx, message)), g->loc};
     return true;
 }
+
+bool lap_require(lap_graph *g, lap_ref cond, const char *message)
+{
+    lap_dim a, b;
+    lap_rel rel;
+    if (g->open.ix == 0 && lap_fold_relation(g, cond, &a, &rel, &b)) {
+        return lap_graph_assume(g, a, rel, b, message);
+    }
+    lap_attr attr = lap_attr_make_name(LAP_ATTR_MESSAGE, lap_intern(g->ctx, message));
+    return lap_ref_some(lap_emit(
+        g, &(lap_emit_args){.op = LAP_OP_REQUIRE, .n_args = 1, .args = &cond, .n_attrs = 1, .attrs = &attr}));
+}

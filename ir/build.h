@@ -59,6 +59,9 @@ void lap_region_inline(lap_graph *g, lap_graph *from, lap_region_id id, const la
 void lap_graph_add_output(lap_graph *g, const lap_output *out);
 /* Records a relation between extents. Proved: nothing. Refuted: reports `message`, false. */
 LAP_MUST_CHECK bool lap_graph_assume(lap_graph *g, lap_dim a, lap_rel rel, lap_dim b, const char *message);
+/* Refuses sizes or data unless `cond` holds everywhere. A relation between extents is assumed, so that
+ * it is decided before what is built on it; all else, and what a region may not reach, is a node. */
+LAP_MUST_CHECK bool lap_require(lap_graph *g, lap_ref cond, const char *message);
 
 /* Rebuilding: makes a graph anew from `old`, in order. `rule` sees each node with its operands
  * already mapped and returns the replacement, or LAP_NONE to copy. Only leaves and what outputs,

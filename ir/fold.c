@@ -58,30 +58,70 @@ bool lap_fold_extent(const lap_graph *g, lap_ref x, lap_dim *out)
     return true;
 }
 
+bool lap_fold_relation(const lap_graph *g, lap_ref x, lap_dim *out_a, lap_rel *out_rel, lap_dim *out_b)
+{
+    static const struct {
+        lap_fn fn;
+        lap_rel rel;
+    } relations[] = {{LAP_FN_EQ, LAP_REL_EQ}, {LAP_FN_NE, LAP_REL_NE}, {LAP_FN_LT, LAP_REL_LT},
+                     {LAP_FN_LE, LAP_REL_LE}, {LAP_FN_GT, LAP_REL_GT}, {LAP_FN_GE, LAP_REL_GE}};
+    const lap_node *n = lap_node_at(g, x);
+    if (n->op != LAP_OP_MAP) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof relations / sizeof *relations; i++) {
+        if (lap_attr_i(n, LAP_ATTR_FN, LAP_N_FNS) == (int64_t)relations[i].fn) {
+            *out_rel = relations[i].rel;
+            return lap_fold_extent(g, n->args[0], out_a) && lap_fold_extent(g, n->args[1], out_b);
+        }
+    }
+    return false;
+}
+
 /* ---- numbers -------------------------------------------------------------------------------- */
 
-static int64_t wrap(uint64_t x)
-{
-    return (int64_t)x;
-}
+static int64_t wrap(uint64_t x) { return (int64_t)x; }
 
 static bool integer_scalar(lap_fn fn, int64_t a, int64_t b, int64_t *out)
 {
     /* INT64_MIN / -1 wraps; both it and a zero divisor must not reach the processor. */
     int64_t q = b == 0 ? 0 : b == -1 ? wrap(0 - (uint64_t)a) : a / b - (a % b != 0 && (a < 0) != (b < 0));
     switch (fn) {
-    case LAP_FN_ADD: *out = wrap((uint64_t)a + (uint64_t)b); return true;
-    case LAP_FN_SUB: *out = wrap((uint64_t)a - (uint64_t)b); return true;
-    case LAP_FN_MUL: *out = wrap((uint64_t)a * (uint64_t)b); return true;
-    case LAP_FN_IDIV: *out = q; return true;
-    case LAP_FN_MOD: *out = b == 0 ? 0 : wrap((uint64_t)a - (uint64_t)q * (uint64_t)b); return true;
-    case LAP_FN_MIN: *out = a < b ? a : b; return true;
-    case LAP_FN_MAX: *out = a > b ? a : b; return true;
-    case LAP_FN_NEG: *out = wrap(0 - (uint64_t)a); return true;
-    case LAP_FN_ABS: *out = a < 0 ? wrap(0 - (uint64_t)a) : a; return true;
-    case LAP_FN_SIGN: *out = (a > 0) - (a < 0); return true;
-    case LAP_FN_INT: *out = a; return true;
-    default: return false;
+    case LAP_FN_ADD:
+        *out = wrap((uint64_t)a + (uint64_t)b);
+        return true;
+    case LAP_FN_SUB:
+        *out = wrap((uint64_t)a - (uint64_t)b);
+        return true;
+    case LAP_FN_MUL:
+        *out = wrap((uint64_t)a * (uint64_t)b);
+        return true;
+    case LAP_FN_IDIV:
+        *out = q;
+        return true;
+    case LAP_FN_MOD:
+        *out = b == 0 ? 0 : wrap((uint64_t)a - (uint64_t)q * (uint64_t)b);
+        return true;
+    case LAP_FN_MIN:
+        *out = a < b ? a : b;
+        return true;
+    case LAP_FN_MAX:
+        *out = a > b ? a : b;
+        return true;
+    case LAP_FN_NEG:
+        *out = wrap(0 - (uint64_t)a);
+        return true;
+    case LAP_FN_ABS:
+        *out = a < 0 ? wrap(0 - (uint64_t)a) : a;
+        return true;
+    case LAP_FN_SIGN:
+        *out = (a > 0) - (a < 0);
+        return true;
+    case LAP_FN_INT:
+        *out = a;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -94,63 +134,124 @@ static double float_mod(double a, double b)
 static bool float_scalar(lap_fn fn, double a, double b, double *out)
 {
     switch (fn) {
-    case LAP_FN_ADD: *out = a + b; return true;
-    case LAP_FN_SUB: *out = a - b; return true;
-    case LAP_FN_MUL: *out = a * b; return true;
-    case LAP_FN_DIV: *out = a / b; return true;
-    case LAP_FN_IDIV: *out = floor(a / b); return b != 0;
-    case LAP_FN_MOD: *out = float_mod(a, b); return b != 0;
-    case LAP_FN_POW: *out = pow(a, b); return true;
-    case LAP_FN_MIN: *out = a < b ? a : b; return !isnan(a) && !isnan(b);
-    case LAP_FN_MAX: *out = a > b ? a : b; return !isnan(a) && !isnan(b);
-    case LAP_FN_NEG: *out = -a; return true;
-    case LAP_FN_ABS: *out = fabs(a); return true;
-    case LAP_FN_SIGN: *out = (a > 0) - (a < 0); return !isnan(a);
-    case LAP_FN_EXP: *out = exp(a); return true;
-    case LAP_FN_LOG: *out = log(a); return true;
-    case LAP_FN_SQRT: *out = sqrt(a); return true;
-    case LAP_FN_TANH: *out = tanh(a); return true;
-    case LAP_FN_SIGMOID: *out = 1 / (1 + exp(-a)); return true;
-    case LAP_FN_ERF: *out = erf(a); return true;
-    case LAP_FN_SIN: *out = sin(a); return true;
-    case LAP_FN_COS: *out = cos(a); return true;
-    case LAP_FN_FLOOR: *out = floor(a); return true;
-    case LAP_FN_ROUND: *out = nearbyint(a); return true;
-    case LAP_FN_FLOAT: *out = a; return true;
-    default: return false;
+    case LAP_FN_ADD:
+        *out = a + b;
+        return true;
+    case LAP_FN_SUB:
+        *out = a - b;
+        return true;
+    case LAP_FN_MUL:
+        *out = a * b;
+        return true;
+    case LAP_FN_DIV:
+        *out = a / b;
+        return true;
+    case LAP_FN_IDIV:
+        *out = floor(a / b);
+        return b != 0;
+    case LAP_FN_MOD:
+        *out = float_mod(a, b);
+        return b != 0;
+    case LAP_FN_POW:
+        *out = pow(a, b);
+        return true;
+    case LAP_FN_MIN:
+        *out = a < b ? a : b;
+        return !isnan(a) && !isnan(b);
+    case LAP_FN_MAX:
+        *out = a > b ? a : b;
+        return !isnan(a) && !isnan(b);
+    case LAP_FN_NEG:
+        *out = -a;
+        return true;
+    case LAP_FN_ABS:
+        *out = fabs(a);
+        return true;
+    case LAP_FN_SIGN:
+        *out = (a > 0) - (a < 0);
+        return !isnan(a);
+    case LAP_FN_EXP:
+        *out = exp(a);
+        return true;
+    case LAP_FN_LOG:
+        *out = log(a);
+        return true;
+    case LAP_FN_SQRT:
+        *out = sqrt(a);
+        return true;
+    case LAP_FN_TANH:
+        *out = tanh(a);
+        return true;
+    case LAP_FN_SIGMOID:
+        *out = 1 / (1 + exp(-a));
+        return true;
+    case LAP_FN_ERF:
+        *out = erf(a);
+        return true;
+    case LAP_FN_SIN:
+        *out = sin(a);
+        return true;
+    case LAP_FN_COS:
+        *out = cos(a);
+        return true;
+    case LAP_FN_FLOOR:
+        *out = floor(a);
+        return true;
+    case LAP_FN_ROUND:
+        *out = nearbyint(a);
+        return true;
+    case LAP_FN_FLOAT:
+        *out = a;
+        return true;
+    default:
+        return false;
     }
 }
 
 static bool compare_scalar(lap_fn fn, bool less, bool same, bool ordered, bool *out)
 {
     switch (fn) {
-    case LAP_FN_LT: *out = less; return true;
-    case LAP_FN_LE: *out = less || same; return true;
-    case LAP_FN_GT: *out = ordered && !less && !same; return true;
-    case LAP_FN_GE: *out = ordered && !less; return true;
-    case LAP_FN_EQ: *out = same; return true;
-    case LAP_FN_NE: *out = !same; return true;
-    default: return false;
+    case LAP_FN_LT:
+        *out = less;
+        return true;
+    case LAP_FN_LE:
+        *out = less || same;
+        return true;
+    case LAP_FN_GT:
+        *out = ordered && !less && !same;
+        return true;
+    case LAP_FN_GE:
+        *out = ordered && !less;
+        return true;
+    case LAP_FN_EQ:
+        *out = same;
+        return true;
+    case LAP_FN_NE:
+        *out = !same;
+        return true;
+    default:
+        return false;
     }
 }
 
-static double as_float(lap_scalar s)
-{
-    return s.dtype == LAP_F32 ? s.f : (double)s.i;
-}
+static double as_float(lap_scalar s) { return s.dtype == LAP_F32 ? s.f : (double)s.i; }
 
-static bool truth(lap_scalar s)
-{
-    return s.dtype == LAP_F32 ? s.f != 0 : s.i != 0;
-}
+static bool truth(lap_scalar s) { return s.dtype == LAP_F32 ? s.f != 0 : s.i != 0; }
 
 static bool bool_scalar(lap_fn fn, lap_scalar a, lap_scalar b, bool *out)
 {
     switch (fn) {
-    case LAP_FN_AND: *out = truth(a) && truth(b); return true;
-    case LAP_FN_OR: *out = truth(a) || truth(b); return true;
-    case LAP_FN_NOT: *out = !truth(a); return true;
-    default: break;
+    case LAP_FN_AND:
+        *out = truth(a) && truth(b);
+        return true;
+    case LAP_FN_OR:
+        *out = truth(a) || truth(b);
+        return true;
+    case LAP_FN_NOT:
+        *out = !truth(a);
+        return true;
+    default:
+        break;
     }
     if (a.dtype == LAP_F32 || b.dtype == LAP_F32) {
         double x = as_float(a), y = as_float(b);
@@ -215,7 +316,8 @@ static lap_ref fold_leaf(lap_graph *g, const lap_emit_args *e, const lap_type *t
 lap_ref lap_fold(lap_graph *g, const lap_emit_args *e, const lap_type *type)
 {
     switch (e->op) {
-    case LAP_OP_DIM: case LAP_OP_FULL:
+    case LAP_OP_DIM:
+    case LAP_OP_FULL:
         return fold_leaf(g, e, type);
     case LAP_OP_MAP:
         return lap_fold_map(g, (lap_fn)e->attrs[0].i, e->args, type);

@@ -22,6 +22,8 @@ bool lap_fold_splat(const lap_graph *g, lap_ref x, lap_scalar *out);
 lap_ref lap_fold_number(lap_graph *g, lap_scalar value, const lap_type *type);
 /* The extent that an integer const or dim node is. */
 bool lap_fold_extent(const lap_graph *g, lap_ref x, lap_dim *out);
+/* The relation between two extents that a condition is. */
+bool lap_fold_relation(const lap_graph *g, lap_ref x, lap_dim *out_a, lap_rel *out_rel, lap_dim *out_b);
 /* fn of numbers, in double precision or wrapping 64-bit integers; false where fn has no value here. */
 bool lap_fold_scalar(lap_fn fn, lap_dtype dtype, const lap_scalar *args, lap_scalar *out);
 

@@ -328,6 +328,15 @@ static int prim_n_outputs(lua_State *L)
     return 1;
 }
 
+/* require(condition, message) */
+static int prim_require(lua_State *L)
+{
+    if (!lap_require(lap_lua_graph(L), lap_lua_value(L, 1), luaL_checkstring(L, 2))) {
+        lap_lua_raise(L);
+    }
+    return 0;
+}
+
 void lap_lua_open_graph(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"emit", prim_emit},
@@ -340,6 +349,7 @@ void lap_lua_open_graph(lua_State *L)
                                          {"region_end", prim_region_end},
                                          {"output", prim_output},
                                          {"n_outputs", prim_n_outputs},
+                                         {"require", prim_require},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -171,7 +171,7 @@ function G:require(cond, message)
   if type(message) ~= "string" then fail("require needs a message") end
   local known = prim.const(cond)
   if known == false then fail("%s", message) end
-  if known ~= true then prim.emit("require", { cond }, { message = message }) end
+  if known ~= true then prim.require(cond, message) end
 end
 -- A constant over named axes, whose sizes come from the tensors or tables {axis = size} given.
 function G:full(value, spec, ...)
