@@ -2,67 +2,21 @@
  * test_aot.c - artefacts from outside: built, inspected, linked from C, run, also for another processor.
  *
  * LAPPET names the binary; the working folder is the source tree. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/support/command_rig.h"
 
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
-#include "tests/support/process.h"
 
 #define LINEAR "build tests/cli/models/linear.lua --param out=2 "
 
-static process_result result;
-static char *folder;
+static void run(const char *line, int status) { expect_line(line, status, "", ""); }
 
-/* Runs a line in which @ is the scratch folder and ! the binary; says what went wrong. */
-static void run(const char *line, int status)
+static int make_inputs(void **state)
 {
-    const char *binary = getenv("LAPPET");
-    char text[4096];
-    size_t n = 0;
-    for (const char *c = line; *c != '\0' && n + 512 < sizeof text; c++) {
-        if (*c == '@' || *c == '!') {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s",
-                                  *c == '@'        ? folder
-                                  : binary != NULL ? binary
-                                                   : "build/lappet");
-        } else {
-            text[n++] = *c;
-        }
-    }
-    text[n] = '\0';
-    process_line(text, &result);
-    if (result.status != status) {
-        print_error("%s\nstatus %d, expected %d\nout: %s\nerr: %s\n", text, result.status, status, result.out,
-                    result.err);
-    }
-    assert_int_equal(result.status, status);
-}
-
-static bool has_tool(const char *name)
-{
-    process_result r;
-    process_run((const char *[]){name, "--version", NULL}, &r);
-    if (r.status != 0) {
-        print_message("%s is not installed: what needs it is not tried\n", name);
-    }
-    return r.status == 0;
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = folder_new();
+    make_folder(state);
     float x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, 0, 0, 1, 0};
     lap_tensor t = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = x, .n_bytes = sizeof x};
     lap_tensor weight = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = w, .n_bytes = sizeof w};
@@ -70,13 +24,6 @@ static int make_folder(void **state)
                    lap_safetensors_write(folder_path(folder, "w.safetensors"), 1, (const char *[]){"weight"},
                                          &weight, NULL, NULL);
     return written ? 0 : 1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
 }
 
 static void assert_only(const char *const *names)
@@ -101,7 +48,7 @@ static void test_header(void **state)
     folder_write(folder, "only.c", only, sizeof only - 1);
     run("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o", 0);
     run("cc -x c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -c @/only.c -o @/only.o",
-        has_tool("c++") ? 0 : 1);
+        process_has("c++") ? 0 : 1);
     run("cat @/out/linear.h", 0);
     assert_non_null(strstr(result.out, "weight: f32 [2, N]"));
     assert_non_null(strstr(result.out, "x: f32 [B, N]"));
@@ -227,7 +174,7 @@ static void test_levels(void **state)
     assert_non_null(strstr(result.out, "\"cpus\":\t[\"x86-64-v4\", \"x86-64-v3\", \"x86-64\"]"));
     run("cc -std=c99 -I@/out tests/aot/call.c @/out/linear.o -lm -lpthread -o @/call", 0);
     run("@/call @/w.safetensors", 0);
-    if (has_tool("qemu-x86_64")) {
+    if (process_has("qemu-x86_64")) {
         run("qemu-x86_64 -cpu Nehalem @/call @/w.safetensors", 0);
         run("! " LINEAR "-o @/out --kind object --cpu x86-64-v4", 0);
         run("cc -std=c99 -I@/out tests/aot/call.c @/out/linear.o -lm -lpthread -o @/call", 0);
@@ -239,7 +186,7 @@ static void test_levels(void **state)
 static void test_aarch64(void **state)
 {
     (void)state;
-    if (!has_tool("aarch64-linux-gnu-gcc") || !has_tool("qemu-aarch64")) {
+    if (!process_has("aarch64-linux-gnu-gcc") || !process_has("qemu-aarch64")) {
         return;
     }
     run("! " LINEAR "-o @/out --kind object --triple aarch64-linux-gnu", 0);
@@ -273,12 +220,9 @@ static void test_mistakes(void **state)
     run("! " LINEAR "-o @/out --weights @/x.npy", 2);
     char *path = strdup(getenv("PATH"));
     setenv("PATH", folder, 1);
-    const char *binary = getenv("LAPPET");
     process_result r;
     const char *out = folder_path(folder, "out");
-    process_run((const char *[]){binary != NULL ? binary : "build/lappet", "build",
-                                 "tests/cli/models/linear.lua", "-o", out, NULL},
-                &r);
+    process_run((const char *[]){lappet_path(), "build", "tests/cli/models/linear.lua", "-o", out, NULL}, &r);
     setenv("PATH", path, 1);
     free(path);
     assert_int_equal(r.status, 3);
@@ -290,10 +234,8 @@ static void test_mistakes(void **state)
 static void test_interrupt(void **state)
 {
     (void)state;
-    const char *binary = getenv("LAPPET");
     char *out = strdup(folder_path(folder, "out"));
-    const char *argv[] = {
-        binary != NULL ? binary : "build/lappet", "build", "tests/cli/models/linear.lua", "-o", out, NULL};
+    const char *argv[] = {lappet_path(), "build", "tests/cli/models/linear.lua", "-o", out, NULL};
     for (unsigned delay = 0; delay < 300000; delay += 20000) {
         process_interrupt(argv, delay, &result);
         assert_true(result.status == 0 || result.status == 2 || result.status == 128 + SIGINT);
@@ -309,7 +251,7 @@ static void test_interrupt(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_inputs, remove_folder)
     const struct CMUnitTest tests[] = {
         TEST(test_header), TEST(test_object),  TEST(test_static),     TEST(test_shared),
         TEST(test_exe),    TEST(test_symbols), TEST(test_two_in_one), TEST(test_embedded),

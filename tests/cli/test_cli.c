@@ -1,69 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_cli.c - the command line from outside: exit codes, messages, files, hostile input.
- *
- * LAPPET names the binary; the working folder is the source tree. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+ * test_cli.c - the command line from outside: exit codes, messages, files, hostile input. */
+#include "tests/support/command_rig.h"
 
 #include <cjson/cJSON.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <math.h>
 
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
-#include "tests/support/process.h"
-
-static process_result result;
-static char *folder;
-
-/* Runs `lappet LINE`, where words of LINE are separated by spaces and @ is the scratch folder. */
-static void lappet(const char *line)
-{
-    const char *binary = getenv("LAPPET");
-    char text[4096];
-    size_t n = (size_t)snprintf(text, sizeof text, "%s ", binary != NULL ? binary : "build/lappet");
-    for (const char *c = line; *c != '\0' && n + 256 < sizeof text; c++) {
-        if (*c == '@') {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s", folder);
-        } else {
-            text[n++] = *c;
-        }
-    }
-    text[n] = '\0';
-    process_line(text, &result);
-}
-
-static void expect(const char *line, int status, const char *in_out, const char *in_err)
-{
-    lappet(line);
-    bool good =
-        result.status == status && strstr(result.out, in_out) != NULL && strstr(result.err, in_err) != NULL;
-    if (!good) {
-        print_error("lappet %s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s' '%s'\n", line,
-                    result.status, status, result.out, result.err, in_out, in_err);
-    }
-    assert_true(good);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = folder_new();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 static lap_tensor floats(float *values, uint32_t rank, int64_t a, int64_t b)
 {
@@ -85,17 +28,6 @@ static void write_tensors(const char *name, uint32_t n, const char *const *names
                           const char *const *meta)
 {
     assert_true(lap_safetensors_write(folder_path(folder, name), n, names, tensors, meta, NULL));
-}
-
-static bool exists(const char *name) { return access(folder_path(folder, name), F_OK) == 0; }
-
-/* Entries of the scratch folder whose name starts with a dot: leftovers of unfinished writes. */
-static void assert_no_leftovers(void)
-{
-    process_result r;
-    const char *argv[] = {"find", folder, "-name", ".*", NULL};
-    process_run(argv, &r);
-    assert_string_equal(r.out, "");
 }
 
 /* ---- usage --------------------------------------------------------------------------------- */
@@ -163,7 +95,6 @@ static void test_scripts(void **state)
         char line[256];
         snprintf(line, sizeof line, "run tests/cli/models/%s.lua --target ref", rows[i].model);
         expect(line, 2, "", rows[i].err);
-        assert_true(result.seconds < 60.0);
     }
     expect("info no_such_model", 2, "", "no model 'no_such_model'");
     expect("info tests/cli/models/none.lua", 2, "", "none.lua");
@@ -290,7 +221,7 @@ static void test_check(void **state)
     (void)state;
     write_case("good.safetensors", good_meta, 5.0f, "out.o");
     write_case("wrong.safetensors", good_meta, 5.5f, "out.o");
-    write_case("nan.safetensors", good_meta, (float)(0.0 / 1e-300 / 0.0 * 0.0), "out.o");
+    write_case("nan.safetensors", good_meta, NAN, "out.o");
     write_case("other.safetensors", good_meta, 5.0f, "out.p");
     expect("check @/good.safetensors --target ref", 0, "1 passed, 0 failed", "");
     expect("check @/wrong.safetensors @/good.safetensors --target ref", 1, "1 passed, 1 failed", "");

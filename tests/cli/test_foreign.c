@@ -1,77 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_foreign.c - operations of C libraries from outside: the example, harder models, bad libraries.
  *
- * LAPPET names the binary; the libraries are compiled with `cc`. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+ * The libraries are compiled with `cc`. */
+#include "tests/support/command_rig.h"
 
 #include "frontends/compiler/compare.h"
-#include "tests/support/process.h"
-
-static process_result result;
-static char *folder;
-
-/* Runs a line in which @ is the scratch folder. */
-static void say(const char *line)
-{
-    char text[4096];
-    size_t n = 0;
-    for (const char *c = line; *c != '\0' && n + 256 < sizeof text; c++) {
-        if (*c == '@') {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s", folder);
-        } else {
-            text[n++] = *c;
-        }
-    }
-    text[n] = '\0';
-    process_line(text, &result);
-}
-
-static void expect(const char *line, int status, const char *in_err)
-{
-    const char *binary = getenv("LAPPET");
-    char text[4096];
-    snprintf(text, sizeof text, "%s %s", binary != NULL ? binary : "build/lappet", line);
-    say(text);
-    bool good = result.status == status && strstr(result.err, in_err) != NULL;
-    if (!good) {
-        print_error("%s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s'\n", text, result.status,
-                    status, result.out, result.err, in_err);
-    }
-    assert_true(good);
-}
 
 static void compile(const char *source, const char *library)
 {
     char line[1024];
     snprintf(line, sizeof line, "cc -std=c17 -O2 -Wall -Wextra -Werror -shared -fPIC -I%s %s -o @/%s",
              LAP_SOURCE_DIR, source, library);
-    say(line);
-    if (result.status != 0) {
-        print_error("%s\n%s\n", line, result.err);
-    }
-    assert_int_equal(result.status, 0);
+    expect_line(line, 0, "", "");
 }
 
 static int set_up(void **state)
 {
-    (void)state;
-    folder = folder_new();
+    make_folder(state);
     compile(LAP_SOURCE_DIR "/examples/foreign/ops.c", "ops.so");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    folder_remove(folder);
     return 0;
 }
 
@@ -97,10 +43,10 @@ static void check_model(const char *model, const char *options, uint32_t n_same,
     char line[1024];
     snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target ref -o @/ref.safetensors", model,
              options);
-    expect(line, 0, "");
+    expect(line, 0, "", "");
     snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target cpu -o @/cpu.safetensors", model,
              options);
-    expect(line, 0, "");
+    expect(line, 0, "", "");
     lap_ctx *ctx = lap_ctx_new(0);
     lap_safetensors *files[2];
     lap_views ref = {0}, cpu = {0};
@@ -223,12 +169,12 @@ static void test_uses(void **state)
             char line[512];
             snprintf(line, sizeof line, "run @/%s.lua %s --target %s", rows[i].model, rows[i].options,
                      k == 0 ? "ref" : "cpu");
-            expect(line, rows[i].status, rows[i].err);
+            expect(line, rows[i].status, "", rows[i].err);
         }
     }
-    expect("build @/sum.lua -o @/made", 3, "an artefact cannot call the foreign operation 'sums'");
-    expect("run @/sum.lua --foreign", 2, "--foreign needs LIB.so");
-    expect("list --foreign @/ops.so", 2, "'list' takes no option '--foreign'");
+    expect("build @/sum.lua -o @/made", 3, "", "an artefact cannot call the foreign operation 'sums'");
+    expect("run @/sum.lua --foreign", 2, "", "--foreign needs LIB.so");
+    expect("list --foreign @/ops.so", 2, "", "'list' takes no option '--foreign'");
 }
 
 static void test_libraries(void **state)
@@ -261,20 +207,21 @@ static void test_libraries(void **state)
         char source[4096];
         snprintf(source, sizeof source, "%s", folder_write(folder, "bad.c", text, (size_t)n));
         compile(source, "bad.so");
-        expect("run @/none.lua --foreign @/ops.so --foreign @/bad.so", 2, rows[i].err);
+        expect("run @/none.lua --foreign @/ops.so --foreign @/bad.so", 2, "", rows[i].err);
     }
     static const char empty[] = "int nothing; const void *const *lap_foreign_ops(void) { return 0; }";
     char source[4096];
     snprintf(source, sizeof source, "%s", folder_write(folder, "bad.c", empty, sizeof empty - 1));
     compile(source, "bad.so");
-    expect("run @/none.lua --foreign @/bad.so", 2, "lap_foreign_ops gave nothing");
+    expect("run @/none.lua --foreign @/bad.so", 2, "", "lap_foreign_ops gave nothing");
     snprintf(source, sizeof source, "%s", folder_write(folder, "bad.c", empty, sizeof "int nothing;" - 1));
     compile(source, "bad.so");
-    expect("run @/none.lua --foreign @/bad.so", 2, "it has no function lap_foreign_ops");
-    expect("run @/none.lua --foreign @/bad.c", 2, "cannot load the library");
-    expect("run @/none.lua --foreign libm.so.6", 2, "cannot load the library: ./libm.so.6");
-    expect("run @/none.lua --foreign @/ops.so --foreign @/ops.so", 2, "there is an operation 'sums' already");
-    expect("run @/none.lua --foreign @/ops.so", 0, "");
+    expect("run @/none.lua --foreign @/bad.so", 2, "", "it has no function lap_foreign_ops");
+    expect("run @/none.lua --foreign @/bad.c", 2, "", "cannot load the library");
+    expect("run @/none.lua --foreign libm.so.6", 2, "", "cannot load the library: ./libm.so.6");
+    expect("run @/none.lua --foreign @/ops.so --foreign @/ops.so", 2, "",
+           "there is an operation 'sums' already");
+    expect("run @/none.lua --foreign @/ops.so", 0, "", "");
 }
 
 int main(void)
@@ -283,5 +230,5 @@ int main(void)
         cmocka_unit_test(test_example), cmocka_unit_test(test_places),    cmocka_unit_test(test_unread),
         cmocka_unit_test(test_uses),    cmocka_unit_test(test_libraries),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, remove_folder);
 }

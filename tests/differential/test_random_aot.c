@@ -12,6 +12,7 @@
 #include "codegen/aot/aot.h"
 #include "passes/passes.h"
 #include "runtime/safetensors.h"
+#include "tests/support/process.h"
 #include "tests/support/random_graph.h"
 
 static uint64_t setting(const char *name, uint64_t missing)
@@ -147,8 +148,7 @@ static void test_graphs(void **state)
     lap_fault fault = {0};
     lap_machine *machine = lap_machine_new(NULL, NULL, &fault);
     assert_non_null(machine);
-    char folder[] = "/tmp/lappet-random-XXXXXX";
-    assert_non_null(mkdtemp(folder));
+    char *folder = folder_new();
     uint64_t first = setting("LAP_SEED", 1), n = setting("LAP_GRAPHS", 400), valid = 0;
     for (uint64_t seed = first; seed < first + n; seed++) {
         valid += try_seed(seed, machine, folder);
@@ -156,7 +156,7 @@ static void test_graphs(void **state)
     printf("seeds %llu to %llu: %llu agree\n", (unsigned long long)first, (unsigned long long)(first + n - 1),
            (unsigned long long)valid);
     assert_true(valid * 10 >= n * 9);
-    rmdir(folder);
+    folder_remove(folder);
     lap_machine_free(machine);
 }
 

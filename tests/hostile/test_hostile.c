@@ -1,84 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_hostile.c - the command line against those who wish it ill: scripts that never end, files that
- * lie, sizes that overflow, disks that are full. Each is refused with a message, quickly.
- *
- * LAPPET names the binary; the working folder is the source tree; files are made here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+ * lie, sizes that overflow, disks that are full. Each is refused with a message, quickly. */
+#include "tests/support/command_rig.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
-#include "tests/support/process.h"
 
 #define LINEAR "tests/cli/models/linear.lua"
 
-static process_result result;
-static char *folder;
-
-/* Runs `lappet LINE`, where words of LINE are separated by spaces and @ is the scratch folder. */
-static void lappet(const char *line)
-{
-    const char *binary = getenv("LAPPET");
-    char text[4096];
-    size_t n = (size_t)snprintf(text, sizeof text, "%s ", binary != NULL ? binary : "build/lappet");
-    for (const char *c = line; *c != '\0' && n + 256 < sizeof text; c++) {
-        if (*c == '@') {
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s", folder);
-        } else {
-            text[n++] = *c;
-        }
-    }
-    text[n] = '\0';
-    process_line(text, &result);
-}
-
-static void expect(const char *line, int status, const char *said)
-{
-    lappet(line);
-    bool good =
-        result.status == status && (strstr(result.err, said) != NULL || strstr(result.out, said) != NULL);
-    if (!good) {
-        print_error("lappet %s\nstatus %d, expected %d\nout: %s\nerr: %s\nexpected: '%s'\n", line,
-                    result.status, status, result.out, result.err, said);
-    }
-    assert_true(good);
-    assert_true(result.seconds < 60.0);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = folder_new();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
-static void write_text(const char *name, const char *text) { folder_write(folder, name, text, strlen(text)); }
-
-static bool exists(const char *name) { return access(folder_path(folder, name), F_OK) == 0; }
-
-static void assert_no_leftovers(void)
-{
-    process_result r;
-    const char *argv[] = {"find", folder, "-name", "*.??????", NULL};
-    process_run(argv, &r);
-    assert_string_equal(r.out, "");
-}
+static void refuse(const char *arguments, const char *said) { expect(arguments, 2, "", said); }
 
 /* ---- scripts ------------------------------------------------------------------------------- */
 
@@ -109,7 +41,7 @@ static void test_scripts(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         write_text("hostile.lua", rows[i].script);
-        expect("run @/hostile.lua --target ref -o @/out.npy", 2, rows[i].said);
+        refuse("run @/hostile.lua --target ref -o @/out.npy", rows[i].said);
         assert_false(exists("out.npy"));
     }
 }
@@ -149,7 +81,7 @@ static void test_graphs_that_are_refused(void **state)
             char line[256];
             snprintf(line, sizeof line, "run @/model.lua --target %s --dim B=2 --dim N=3", targets[k]);
             write_model(rows[i].body);
-            expect(line, 2, rows[i].said);
+            refuse(line, rows[i].said);
         }
     }
 }
@@ -166,7 +98,7 @@ static void test_deep_graphs(void **state)
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         write_model(bodies[i]);
-        expect("run @/model.lua --target cpu --dim B=2 --dim N=3", 0, "f32[2, 3]");
+        expect("run @/model.lua --target cpu --dim B=2 --dim N=3", 0, "f32[2, 3]", "");
     }
 }
 
@@ -204,11 +136,10 @@ static void test_weights(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         write_header("w.safetensors", rows[i].json, rows[i].n);
-        expect("run " LINEAR " --param out=2 --dim N=3 --weights @/w.safetensors -o @/out.npy", 2,
-               rows[i].said);
+        refuse("run " LINEAR " --param out=2 --dim N=3 --weights @/w.safetensors -o @/out.npy", rows[i].said);
     }
     folder_write(folder, "w.safetensors", "\377\0\0\0\0\0\0\0{}", 10);
-    expect("run " LINEAR " --weights @/w.safetensors", 2, "a header of 255 bytes, with 2 bytes in the file");
+    refuse("run " LINEAR " --weights @/w.safetensors", "a header of 255 bytes, with 2 bytes in the file");
     assert_false(exists("out.npy"));
     assert_no_leftovers();
 }
@@ -223,16 +154,16 @@ static void test_odd_files(void **state)
     snprintf(path, sizeof path, "%s", folder_path(folder, "huge.npy"));
     write_text("huge.npy", "");
     assert_int_equal(truncate(path, (off_t)1 << 36), 0);
-    expect("run @/fifo.lua", 2, "fifo.lua' is no file");
-    expect("run " LINEAR " --in x=@/fifo.npy", 2, "not a regular file");
-    expect("run " LINEAR " --in x=@/huge.npy", 2, "no npy signature");
-    expect("run " LINEAR " --weights @/zero.safetensors", 2, "not a regular file");
-    expect("check @/zero.safetensors", 2, "not a regular file");
+    refuse("run @/fifo.lua", "fifo.lua' is no file");
+    refuse("run " LINEAR " --in x=@/fifo.npy", "not a regular file");
+    refuse("run " LINEAR " --in x=@/huge.npy", "no npy signature");
+    refuse("run " LINEAR " --weights @/zero.safetensors", "not a regular file");
+    expect("check @/zero.safetensors", 2, "not a regular file", "");
     float x[] = {1, 2, 3};
     lap_tensor t = {.dtype = LAP_F32, .rank = 1, .shape = {3}, .data = x, .n_bytes = sizeof x};
     assert_true(lap_npy_write(folder_path(folder, "x.npy"), &t, NULL));
     assert_int_equal(truncate(folder_path(folder, "x.npy"), 130), 0);
-    expect("run " LINEAR " --in x=@/x.npy", 2, "has 2 bytes of elements, its shape needs 12");
+    refuse("run " LINEAR " --in x=@/x.npy", "has 2 bytes of elements, its shape needs 12");
 }
 
 static void test_options(void **state)
@@ -255,11 +186,11 @@ static void test_options(void **state)
         {"run " LINEAR " --weights /nowhere --dim N=-1 --param oot=1 -o /dev/full", "error: "},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        expect(rows[i].line, 2, rows[i].said);
+        refuse(rows[i].line, rows[i].said);
     }
-    expect("run " LINEAR " --dim N=0 --dim B=2", 0, "f32[2, 4]");
-    expect("run " LINEAR " --dim N=3 --dim B=0", 0, "f32[0, 4]");
-    expect("bench " LINEAR " --dim N=3 --dim B=2 --threads 4096", 0, "linear");
+    expect("run " LINEAR " --dim N=0 --dim B=2", 0, "f32[2, 4]", "");
+    expect("run " LINEAR " --dim N=3 --dim B=0", 0, "f32[0, 4]", "");
+    expect("bench " LINEAR " --dim N=3 --dim B=2 --threads 4096", 0, "linear", "");
 }
 
 static void test_tolerances(void **state)
@@ -274,7 +205,7 @@ static void test_tolerances(void **state)
             "\"out.o\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}",
             bad[i]);
         write_header("case.safetensors", json, 4);
-        expect("check @/case.safetensors --target ref", 2, "metadata 'rtol' is not a tolerance");
+        expect("check @/case.safetensors --target ref", 2, "metadata 'rtol' is not a tolerance", "");
     }
 }
 
@@ -284,14 +215,14 @@ static void test_output(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(folder_path(folder, "dir.npy"), 0700), 0);
-    expect("run " LINEAR " -o @/dir.npy", 2, "Is a directory");
-    expect("dump " LINEAR " -o @/dir.npy", 2, "Is a directory");
-    expect("dump " LINEAR " -o @/none/graph.lap", 2, "No such file or directory");
+    refuse("run " LINEAR " -o @/dir.npy", "Is a directory");
+    refuse("dump " LINEAR " -o @/dir.npy", "Is a directory");
+    refuse("dump " LINEAR " -o @/none/graph.lap", "No such file or directory");
     write_text("file", "kept");
-    expect("build " LINEAR " --kind object -o @/file", 2, "error: ");
+    refuse("build " LINEAR " --kind object -o @/file", "error: ");
     if (access("/dev/full", W_OK) == 0) {
-        expect("run " LINEAR " -o /dev/full", 2, "No space left on device");
-        expect("dump " LINEAR " -o /dev/full", 2, "No space left on device");
+        refuse("run " LINEAR " -o /dev/full", "No space left on device");
+        refuse("dump " LINEAR " -o /dev/full", "No space left on device");
     }
     assert_no_leftovers();
 }
@@ -299,22 +230,11 @@ static void test_output(void **state)
 static void test_interrupts(void **state)
 {
     (void)state;
-    const char *binary = getenv("LAPPET");
     char out[4096];
     snprintf(out, sizeof out, "%s", folder_path(folder, "out.safetensors"));
     for (unsigned us = 20000; us < 400000; us *= 3) {
-        const char *argv[] = {binary != NULL ? binary : "build/lappet",
-                              "run",
-                              LINEAR,
-                              "--dim",
-                              "N=2000",
-                              "--dim",
-                              "B=3000",
-                              "--param",
-                              "out=1000",
-                              "-o",
-                              out,
-                              NULL};
+        const char *argv[] = {lappet_path(), "run",     LINEAR,     "--dim", "N=2000", "--dim",
+                              "B=3000",      "--param", "out=1000", "-o",    out,      NULL};
         process_interrupt(argv, us, &result);
         if (result.status == 0) {
             assert_true(exists("out.safetensors"));

@@ -78,6 +78,21 @@ void process_line(const char *line, process_result *out)
     free(copy);
 }
 
+bool process_has(const char *name)
+{
+    process_result *r = malloc(sizeof *r);
+    if (r == NULL) {
+        abort();
+    }
+    process_run((const char *[]){name, "--version", NULL}, r);
+    bool runs = r->status == 0;
+    if (!runs) {
+        fprintf(stderr, "%s is not installed: what needs it is not tried\n", name);
+    }
+    free(r);
+    return runs;
+}
+
 char *folder_new(void)
 {
     const char *base = getenv("TMPDIR");

@@ -19,6 +19,9 @@ void process_run(const char *const *argv, process_result *out);
 void process_interrupt(const char *const *argv, unsigned after_us, process_result *out);
 /* The same with the words of `line`, split at spaces. */
 void process_line(const char *line, process_result *out);
+/* Whether NAME --version runs; says so where it does not, for tests that skip then. */
+bool process_has(const char *name);
+
 /* A fresh folder under the temporary folder, and its removal with all that is in it. */
 char *folder_new(void);
 void folder_remove(char *folder);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_llvm_cross.c - an aarch64 object, linked with a C main that checks it, run under qemu. */
-#include <unistd.h>
-
 #include "tests/unit/llvm_rig.h"
+
+#include "tests/support/process.h"
 
 enum { N = 37 };
 
@@ -100,26 +100,10 @@ static const char main_c[] =
     "  bad += some_image_size < 16;\n"
     "  printf(\"%d bad\\n\", bad);\n  return bad != 0;\n}\n";
 
-static void write_file(const char *path, const void *bytes, size_t size)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
-}
-
-static bool has_tool(const char *name)
-{
-    char command[256];
-    snprintf(command, sizeof command, "command -v %s > /dev/null 2>&1", name);
-    return system(command) == 0;
-}
-
 static void test_aarch64(void **state)
 {
     (void)state;
-    if (!has_tool("aarch64-linux-gnu-gcc") || !has_tool("qemu-aarch64")) {
-        print_message("no cross compiler or no qemu-aarch64\n");
+    if (!process_has("aarch64-linux-gnu-gcc") || !process_has("qemu-aarch64")) {
         skip();
     }
     rig r = rig_new();
@@ -129,24 +113,20 @@ static void test_aarch64(void **state)
     r.program.ctx = r.ctx;
     r.program.name = "cross";
     r.program.kernels = r.kernels;
-    char folder[] = "/tmp/lap_cross_XXXXXX", path[64], command[512];
-    assert_non_null(mkdtemp(folder));
+    char *folder = folder_new(), command[512];
     lap_fault fault = {0};
     lap_machine *m = lap_machine_new("aarch64-linux-gnu", NULL, &fault);
     assert_non_null(m);
     char *bytes = NULL;
     size_t size = 0;
     assert_true(lap_llvm_emit(&r.program, m, "some", LAP_EMIT_OBJECT, &bytes, &size, &fault));
-    snprintf(path, sizeof path, "%s/some.o", folder);
-    write_file(path, bytes, size);
-    snprintf(path, sizeof path, "%s/main.c", folder);
-    write_file(path, main_c, strlen(main_c));
+    folder_write(folder, "some.o", bytes, size);
+    folder_write(folder, "main.c", main_c, strlen(main_c));
     snprintf(command, sizeof command,
              "cd %s && aarch64-linux-gnu-gcc -O1 -static main.c some.o -lm -o main && qemu-aarch64 ./main",
              folder);
     int status = system(command);
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    assert_int_equal(system(command), 0);
+    folder_remove(folder);
     assert_int_equal(status, 0);
     free(bytes);
     lap_machine_free(m);

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "frontends/lua/lua.h"
+#include "tests/support/process.h"
 
 #ifndef LAP_SOURCE_DIR
 #define LAP_SOURCE_DIR "."
@@ -271,9 +272,8 @@ static unsigned run_file(const char *cases, const char *path)
 static void scripts_say_and_build_what_is_expected(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/lap_test_lua_XXXXXX", path[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/case.lua", folder);
+    char *folder = folder_new(), path[1024];
+    snprintf(path, sizeof path, "%s", folder_path(folder, "case.lua"));
     glob_t files;
     assert_int_equal(glob(LAP_SOURCE_DIR "/tests/lua/*.cases", 0, NULL, &files), 0);
     unsigned n_bad = 0;
@@ -281,8 +281,7 @@ static void scripts_say_and_build_what_is_expected(void **state)
         n_bad += run_file(files.gl_pathv[i], path);
     }
     globfree(&files);
-    unlink(path);
-    rmdir(folder);
+    folder_remove(folder);
     assert_int_equal(n_bad, 0);
 }
 
