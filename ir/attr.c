@@ -95,12 +95,11 @@ static uint64_t hash_names(uint64_t h, lap_names names)
     return h;
 }
 
-static uint64_t hash_type(uint64_t h, lap_type t)
+uint64_t lap_axes_hash(uint64_t h, uint32_t n, const lap_axis *axes)
 {
-    h = lap_hash_word(lap_hash_word(h, t.dtype), t.n_axes);
-    for (uint32_t i = 0; i < t.n_axes; i++) {
-        h = lap_hash_word(h, (uint64_t)t.axes[i].name.ix << 32 | t.axes[i].size.ix);
-        h = lap_hash_word(h, t.axes[i].count.ix);
+    for (uint32_t i = 0; i < n; i++) {
+        h = lap_hash_word(h, (uint64_t)axes[i].name.ix << 32 | axes[i].size.ix);
+        h = lap_hash_word(h, axes[i].count.ix);
     }
     return h;
 }
@@ -141,7 +140,7 @@ uint64_t lap_attr_hash(uint64_t h, const lap_attr *a)
         }
         return h;
     case LAP_KIND_TYPE:
-        return hash_type(h, a->type);
+        return lap_axes_hash(lap_hash_word(h, a->type.dtype), a->type.n_axes, a->type.axes);
     default:
         return lap_hash_word(h, (uint64_t)a->i); /* the integers; a FLOAT shares their bits */
     }

@@ -17,6 +17,7 @@ lap_names lap_names_copy(lap_arena *arena, uint32_t n, const lap_name *at);
 lap_names lap_names_of(lap_ctx *ctx, const char *words);
 
 uint64_t lap_hash_word(uint64_t h, uint64_t word);
+uint64_t lap_axes_hash(uint64_t h, uint32_t n, const lap_axis *axes);
 
 static inline lap_scalar lap_scalar_f(double f)
 {

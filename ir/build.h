@@ -18,12 +18,18 @@ lap_loc lap_get_loc(const lap_graph *g);
  * Args, attrs, type and regions are copied. */
 typedef struct lap_emit_args {
     lap_op op;
-    uint32_t n_args; const lap_ref *args;
-    uint32_t n_attrs; const lap_attr *attrs;        /* any order */
-    uint32_t n_regions; const lap_region_id *regions;
+    uint32_t n_args;
+    const lap_ref *args;
+    uint32_t n_attrs;
+    const lap_attr *attrs; /* any order */
+    uint32_t n_regions;
+    const lap_region_id *regions;
     const lap_type *type;
 } lap_emit_args;
 lap_ref lap_emit(lap_graph *g, const lap_emit_args *e);
+/* The attribute as given, or NULL; the names, or none. */
+const lap_attr *lap_emit_attr(const lap_emit_args *e, lap_attr_key key);
+lap_names lap_emit_names(const lap_emit_args *e, lap_attr_key key);
 
 /* Leaves and scalars. */
 lap_ref lap_const_f(lap_graph *g, double value);

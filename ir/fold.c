@@ -4,21 +4,6 @@
 
 #include <math.h>
 
-bool lap_fold_fits(const lap_graph *g, lap_ref x, const lap_type *type)
-{
-    const lap_node *n = lap_node_at(g, x);
-    if (n->dtype != type->dtype || n->n_axes != type->n_axes) {
-        return false;
-    }
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        const lap_axis *a = lap_axis_find(type->axes, type->n_axes, n->axes[i].name);
-        if (!a || !lap_dim_same(a->size, n->axes[i].size) || !lap_ref_same(a->count, n->axes[i].count)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool lap_fold_splat(const lap_graph *g, lap_ref x, lap_scalar *out)
 {
     const lap_node *n = lap_node_at(g, x);
@@ -324,7 +309,7 @@ lap_ref lap_fold(lap_graph *g, const lap_emit_args *e, const lap_type *type)
     case LAP_OP_REDUCE:
         for (uint32_t i = 0; i < e->n_attrs; i++) {
             if (e->attrs[i].key == LAP_ATTR_OVER && e->attrs[i].names.n == 0 &&
-                lap_fold_fits(g, e->args[0], type)) {
+                lap_node_has_type(lap_node_at(g, e->args[0]), type)) {
                 return e->args[0];
             }
         }

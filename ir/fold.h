@@ -14,8 +14,6 @@ lap_ref lap_fold_map(lap_graph *g, lap_fn fn, const lap_ref *args, const lap_typ
 lap_ref lap_fold_at(lap_graph *g, const lap_emit_args *e, const lap_type *type);
 lap_ref lap_fold_rename(lap_graph *g, const lap_emit_args *e, const lap_type *type);
 
-/* Whether x has exactly this type, so that it may stand for the new node. */
-bool lap_fold_fits(const lap_graph *g, lap_ref x, const lap_type *type);
 /* The one number that a node is everywhere (const and full). */
 bool lap_fold_splat(const lap_graph *g, lap_ref x, lap_scalar *out);
 /* A number of the given type: `const`, or `full` over its axes. */

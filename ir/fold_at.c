@@ -2,16 +2,6 @@
  * fold_at.c - rules for reads and renames: identities, reads of constants, chains of names. */
 #include "ir/fold.h"
 
-static const lap_attr *attr_of(const lap_emit_args *e, lap_attr_key key)
-{
-    for (uint32_t i = 0; i < e->n_attrs; i++) {
-        if (e->attrs[i].key == key) {
-            return &e->attrs[i];
-        }
-    }
-    return NULL;
-}
-
 /* The axis that the index counts, where it runs over exactly `axis`. */
 static bool is_whole_axis(const lap_graph *g, lap_ref index, const lap_axis *axis, lap_name *out)
 {
@@ -43,11 +33,11 @@ static lap_ref fold_at_number(lap_graph *g, const lap_emit_args *e, const lap_ty
     if (!lap_fold_splat(g, e->args[0], &value)) {
         return LAP_NONE;
     }
-    const lap_attr *fill = attr_of(e, LAP_ATTR_FILL);
+    const lap_attr *fill = lap_emit_attr(e, LAP_ATTR_FILL);
     if (fill && lap_scalar_same(fill->scalar, value)) {
         return lap_fold_number(g, value, type);
     }
-    lap_names src = attr_of(e, LAP_ATTR_SRC)->names;
+    lap_names src = lap_emit_names(e, LAP_ATTR_SRC);
     const lap_node *x = lap_node_at(g, e->args[0]);
     for (uint32_t i = 0; i < src.n; i++) {
         if (!is_inside(g, e->args[i + 1], lap_node_axis(x, src.at[i])->size)) {
@@ -63,7 +53,7 @@ static lap_ref fold_identity(lap_graph *g, const lap_emit_args *e)
 {
     lap_arena *arena = lap_graph_ctx(g)->arena;
     const lap_node *x = lap_node_at(g, e->args[0]);
-    lap_names src = attr_of(e, LAP_ATTR_SRC)->names;
+    lap_names src = lap_emit_names(e, LAP_ATTR_SRC);
     lap_name *rest = lap_arena_array(arena, src.n, sizeof *rest);
     lap_ref *index = lap_arena_array(arena, src.n, sizeof *index);
     uint32_t n = 0;
@@ -83,7 +73,7 @@ static lap_ref fold_identity(lap_graph *g, const lap_emit_args *e)
     if (n == src.n) {
         return LAP_NONE;
     }
-    const lap_attr *fill = attr_of(e, LAP_ATTR_FILL);
+    const lap_attr *fill = lap_emit_attr(e, LAP_ATTR_FILL);
     return n == 0 ? e->args[0]
                   : lap_at(g, e->args[0], (lap_names){n, rest}, index, fill ? &fill->scalar : NULL);
 }
@@ -105,19 +95,15 @@ lap_ref lap_fold_at(lap_graph *g, const lap_emit_args *e, const lap_type *type)
     if (!lap_ref_some(out)) {
         out = fold_identity(g, e);
     }
-    return lap_ref_some(out) && lap_fold_fits(g, out, type) ? out : LAP_NONE;
+    return lap_ref_some(out) && lap_node_has_type(lap_node_at(g, out), type) ? out : LAP_NONE;
 }
 
 /* ---- rename --------------------------------------------------------------------------------- */
 
 static lap_name renamed(lap_names from, lap_names to, lap_name name)
 {
-    for (uint32_t i = 0; i < from.n; i++) {
-        if (lap_name_same(from.at[i], name)) {
-            return to.at[i];
-        }
-    }
-    return name;
+    uint32_t i = lap_names_find(from, name);
+    return i < from.n ? to.at[i] : name;
 }
 
 /* One rename of `x`, whose names go through up to two lists, ending at `type`; in x's axis order
@@ -161,8 +147,8 @@ static bool is_direct(const lap_node *x, lap_names from, lap_names to)
 lap_ref lap_fold_rename(lap_graph *g, const lap_emit_args *e, const lap_type *type)
 {
     lap_names none = {0, NULL};
-    lap_names from = attr_of(e, LAP_ATTR_FROM)->names, to = attr_of(e, LAP_ATTR_TO)->names;
-    if (lap_fold_fits(g, e->args[0], type)) {
+    lap_names from = lap_emit_names(e, LAP_ATTR_FROM), to = lap_emit_names(e, LAP_ATTR_TO);
+    if (lap_node_has_type(lap_node_at(g, e->args[0]), type)) {
         bool stays = true;
         for (uint32_t i = 0; i < from.n; i++) {
             stays = stays && lap_name_same(from.at[i], to.at[i]);

@@ -18,7 +18,7 @@ static lap_ref number(lap_graph *g, lap_scalar value, const lap_type *type)
 
 static lap_ref same_if_fits(const lap_graph *g, lap_ref x, const lap_type *type)
 {
-    return lap_fold_fits(g, x, type) ? x : LAP_NONE;
+    return lap_node_has_type(lap_node_at(g, x), type) ? x : LAP_NONE;
 }
 
 static bool is_integer(const lap_graph *g, lap_ref x)

@@ -15,11 +15,7 @@ lap_names lap_foreign_order(const lap_graph *g, const lap_node *foreign, uint32_
         }
         return (lap_names){x->n_axes, lap_attr_names(foreign, LAP_ATTR_ORDER).at + at};
     }
-    lap_name *own = lap_arena_array(lap_graph_ctx(g)->arena, (size_t)x->n_axes + 1, sizeof *own);
-    for (uint32_t a = 0; a < x->n_axes; a++) {
-        own[a] = x->axes[a].name;
-    }
-    return (lap_names){x->n_axes, own};
+    return lap_node_names(lap_graph_ctx(g), x);
 }
 
 static bool is_same_type(const lap_node *a, const lap_node *b)
@@ -45,10 +41,7 @@ bool lap_foreign_results(lap_graph *g, lap_ref foreign, lap_ref *out)
             continue;
         }
         lap_name which = lap_attr_name(n, LAP_ATTR_WHICH);
-        uint32_t k = 0;
-        while (!lap_name_same(outs.at[k], which)) {
-            k++;
-        }
+        uint32_t k = lap_names_find(outs, which);
         if (lap_ref_some(out[k]) && !is_same_type(lap_node_at(g, out[k]), n)) {
             return lap_error(ctx, n->loc, "result '%s' has two types: %s and %s", lap_text(ctx, which),
                              lap_type_show(ctx, lap_node_at(g, out[k])), lap_type_show(ctx, n));

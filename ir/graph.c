@@ -163,10 +163,30 @@ const lap_axis *lap_node_axis(const lap_node *n, lap_name name)
     return lap_axis_find(n->axes, n->n_axes, name);
 }
 
-bool lap_names_has(lap_names names, lap_name name)
+uint32_t lap_names_find(lap_names names, lap_name name)
 {
-    for (uint32_t i = 0; i < names.n; i++) {
-        if (lap_name_same(names.at[i], name)) {
+    uint32_t i = 0;
+    while (i < names.n && !lap_name_same(names.at[i], name)) {
+        i++;
+    }
+    return i;
+}
+
+bool lap_names_has(lap_names names, lap_name name) { return lap_names_find(names, name) < names.n; }
+
+lap_names lap_node_names(lap_ctx *ctx, const lap_node *n)
+{
+    lap_name *names = lap_arena_array(ctx->arena, n->n_axes, sizeof *names);
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        names[i] = n->axes[i].name;
+    }
+    return (lap_names){n->n_axes, names};
+}
+
+bool lap_node_is_ragged(const lap_node *n)
+{
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_ref_some(n->axes[i].count)) {
             return true;
         }
     }
@@ -188,6 +208,16 @@ uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_na
 }
 
 lap_type lap_node_type(const lap_node *n) { return (lap_type){n->dtype, n->n_axes, n->axes}; }
+
+bool lap_node_has_type(const lap_node *n, const lap_type *type)
+{
+    bool same = n->dtype == type->dtype && n->n_axes == type->n_axes;
+    for (uint32_t i = 0; same && i < n->n_axes; i++) {
+        const lap_axis *a = lap_axis_find(type->axes, type->n_axes, n->axes[i].name);
+        same = a && lap_dim_same(a->size, n->axes[i].size) && lap_ref_same(a->count, n->axes[i].count);
+    }
+    return same;
+}
 
 const char *lap_axes_show(lap_ctx *ctx, lap_dtype dtype, uint32_t n, const lap_axis *axes)
 {

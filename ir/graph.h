@@ -66,6 +66,8 @@ typedef struct lap_scalar {
         int64_t i;
     };
 } lap_scalar; /* F32, I64 or BOOL (in i) */
+/* The operands of a key set, in the order of the text form. */
+#define LAP_PART_OPERANDS(X) X(score) X(where) X(after) X(value)
 /* One key set of an attend; operand numbers, -1 where absent. `value` -1: no weighed sum asked. */
 typedef struct lap_part {
     lap_names keys;
@@ -208,11 +210,19 @@ lap_dim lap_attr_dim(const lap_node *n, lap_attr_key key);
 /* Axes. */
 const lap_axis *lap_axis_find(const lap_axis *axes, uint32_t n, lap_name name);
 const lap_axis *lap_node_axis(const lap_node *n, lap_name name);
+/* Where the name stands in the list; names.n when it does not. */
+uint32_t lap_names_find(lap_names names, lap_name name);
 bool lap_names_has(lap_names names, lap_name name);
+/* The names of the node's axes, in its order. */
+lap_names lap_node_names(lap_ctx *ctx, const lap_node *n);
+/* Whether some axis ends at a run-time extent. */
+bool lap_node_is_ragged(const lap_node *n);
 /* The axes not named in `drop`, in order; returns how many. */
 uint32_t lap_axes_without(lap_ctx *ctx, uint32_t n, const lap_axis *axes, lap_names drop,
                           const lap_axis **out);
 lap_type lap_node_type(const lap_node *n);
+/* Whether the node has exactly this element type and these axes, in whatever order. */
+bool lap_node_has_type(const lap_node *n, const lap_type *type);
 const char *lap_axes_show(lap_ctx *ctx, lap_dtype dtype, uint32_t n, const lap_axis *axes);
 /* "f32[b=2 n=N d=64]", with ? on ragged axes; lives in the arena. */
 const char *lap_type_show(lap_ctx *ctx, const lap_node *n);

@@ -2,25 +2,10 @@
  * infer.c - type rules: the table, leaves, map, reduce, and the union of axes by name. */
 #include "ir/infer.h"
 #include "ir/infer_rules.h"
+#include "runtime/foreign.h"
 
 #include <math.h>
 #include <string.h>
-
-const lap_attr *lap_emit_attr(const lap_emit_args *e, lap_attr_key key)
-{
-    for (uint32_t i = 0; i < e->n_attrs; i++) {
-        if (e->attrs[i].key == key) {
-            return &e->attrs[i];
-        }
-    }
-    return NULL;
-}
-
-lap_names lap_emit_names(const lap_emit_args *e, lap_attr_key key)
-{
-    const lap_attr *a = lap_emit_attr(e, key);
-    return a ? a->names : (lap_names){0, NULL};
-}
 
 /* ---- axes ----------------------------------------------------------------------------------- */
 
@@ -31,12 +16,12 @@ bool lap_infer_need(lap_graph *g, const lap_node *x, lap_name name)
            lap_error(ctx, lap_get_loc(g), "no axis '%s' in %s", lap_text(ctx, name), lap_type_show(ctx, x));
 }
 
-bool lap_infer_unique(lap_graph *g, lap_names names)
+bool lap_infer_unique(lap_graph *g, const char *what, lap_names names)
 {
     for (uint32_t i = 1; i < names.n; i++) {
         if (lap_names_has((lap_names){i, names.at}, names.at[i])) {
             lap_ctx *ctx = lap_graph_ctx(g);
-            return lap_error(ctx, lap_get_loc(g), "axis '%s' is named twice", lap_text(ctx, names.at[i]));
+            return lap_error(ctx, lap_get_loc(g), "%s '%s' is named twice", what, lap_text(ctx, names.at[i]));
         }
     }
     return true;
@@ -271,15 +256,17 @@ static bool orders_operands(lap_graph *g, const lap_emit_args *e)
         }
         at += fits ? a->n_axes : 0;
     }
-    return (fits && at == order.n) ||
-           lap_error(lap_graph_ctx(g), lap_get_loc(g), "'order' does not name the axes of each operand in turn");
+    return (fits && at == order.n) || lap_error(lap_graph_ctx(g), lap_get_loc(g),
+                                                "'order' does not name the axes of each operand in turn");
 }
 
 static bool infer_foreign(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
-    enum { MOST = 64 };     /* as runtime/foreign.h */
-    if (e->n_args > MOST || lap_emit_names(e, LAP_ATTR_OUTS).n > MOST) {
-        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "a foreign operation has at most %d operands and results", MOST);
+    if (e->n_args > LAP_FOREIGN_MAX_OPERANDS ||
+        lap_emit_names(e, LAP_ATTR_OUTS).n > LAP_FOREIGN_MAX_OPERANDS) {
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g),
+                         "a foreign operation has at most %d operands and as many results",
+                         LAP_FOREIGN_MAX_OPERANDS);
     }
     return (!lap_emit_attr(e, LAP_ATTR_ORDER) || orders_operands(g, e)) && declared(g, e, out);
 }
@@ -348,7 +335,7 @@ static bool infer_reduce(lap_graph *g, const lap_emit_args *e, lap_type *out)
     }
     out->dtype = red_dtype(red, x->dtype);
     out->n_axes = lap_axes_without(ctx, x->n_axes, x->axes, over, &out->axes);
-    return lap_infer_unique(g, over);
+    return lap_infer_unique(g, "axis", over);
 }
 
 static bool infer_require(lap_graph *g, const lap_emit_args *e, lap_type *out)

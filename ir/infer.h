@@ -9,7 +9,7 @@
 
 #include "ir/build.h"
 
-enum { LAP_MAX_AXES = 64 };     /* of one value */
+enum { LAP_MAX_AXES = 64 }; /* of one value */
 
 /* Type of the node that `e` would make; reports and returns false on a mistake. For ops with
  * several results the type is LAP_NO_DTYPE without axes. */
@@ -17,7 +17,7 @@ LAP_MUST_CHECK bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *ou
 /* Type of result `which` of a node with several. */
 LAP_MUST_CHECK bool lap_infer_result(lap_graph *g, lap_ref multi, lap_name which, lap_type *out);
 /* Union of the axes of two types, with the checks above. */
-LAP_MUST_CHECK bool lap_axes_union(lap_graph *g, uint32_t na, const lap_axis *a, uint32_t nb, const lap_axis *b,
-                                   uint32_t *out_n, const lap_axis **out);
+LAP_MUST_CHECK bool lap_axes_union(lap_graph *g, uint32_t na, const lap_axis *a, uint32_t nb,
+                                   const lap_axis *b, uint32_t *out_n, const lap_axis **out);
 
 #endif

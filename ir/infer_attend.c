@@ -60,7 +60,7 @@ static bool check_part(lap_graph *g, const lap_emit_args *e, const lap_part *p, 
 {
     lap_ctx *ctx = lap_graph_ctx(g);
     axes pair, full;
-    if (!check_operands(g, e, p) || !lap_infer_unique(g, p->keys) ||
+    if (!check_operands(g, e, p) || !lap_infer_unique(g, "axis", p->keys) ||
         !part_axes(g, e->n_args, e->args, p, &pair, &full)) {
         return false;
     }

@@ -14,15 +14,6 @@ static bool is_index(lap_graph *g, const lap_node *index, lap_name axis)
 
 /* ---- at ------------------------------------------------------------------------------------- */
 
-static uint32_t position(lap_names names, lap_name name)
-{
-    uint32_t i = 0;
-    while (i < names.n && !lap_name_same(names.at[i], name)) {
-        i++;
-    }
-    return i;
-}
-
 static bool follow_at(lap_graph *g, lap_axis *axis, lap_names src, const lap_ref *index, bool filled)
 {
     if (!lap_ref_some(axis->count)) {
@@ -34,7 +25,7 @@ static bool follow_at(lap_graph *g, lap_axis *axis, lap_names src, const lap_ref
     lap_ref *at = lap_arena_array(arena, count->n_axes, sizeof *at);
     uint32_t n = 0;
     for (uint32_t i = 0; i < count->n_axes; i++) {
-        uint32_t k = position(src, count->axes[i].name);
+        uint32_t k = lap_names_find(src, count->axes[i].name);
         if (k < src.n) {
             names[n] = count->axes[i].name;
             at[n++] = index[k];
@@ -47,7 +38,8 @@ static bool follow_at(lap_graph *g, lap_axis *axis, lap_names src, const lap_ref
             const char *name = lap_text(lap_graph_ctx(g), axis->name);
             return lap_error(lap_graph_ctx(g), lap_get_loc(g),
                              "the extent of axis '%s' would vary along the axis itself\n"
-                             "hint: rename it in the index with :as('%s -> ...')", name, name);
+                             "hint: rename it in the index with :as('%s -> ...')",
+                             name, name);
         }
     }
     return lap_ref_some(axis->count);
@@ -66,7 +58,7 @@ static bool check_at(lap_graph *g, const lap_emit_args *e, const lap_node *x, la
     }
     const lap_attr *fill = lap_emit_attr(e, LAP_ATTR_FILL);
     lap_scalar value = fill ? fill->scalar : (lap_scalar){0};
-    return lap_infer_unique(g, src) && (!fill || lap_infer_scalar(g, "the fill", x->dtype, &value));
+    return lap_infer_unique(g, "axis", src) && (!fill || lap_infer_scalar(g, "the fill", x->dtype, &value));
 }
 
 /* Axes: those before the first replaced one, the indices', those after it. */
@@ -116,7 +108,7 @@ static bool follow_rename(lap_graph *g, lap_axis *axis, lap_names from, lap_name
     lap_name *sub_to = lap_arena_array(arena, count->n_axes, sizeof *sub_to);
     uint32_t n = 0;
     for (uint32_t i = 0; i < count->n_axes; i++) {
-        uint32_t k = position(from, count->axes[i].name);
+        uint32_t k = lap_names_find(from, count->axes[i].name);
         if (k < from.n) {
             sub_from[n] = from.at[k];
             sub_to[n++] = to.at[k];
@@ -143,7 +135,7 @@ static bool check_rename(lap_graph *g, const lap_node *x, lap_names from, lap_na
                              lap_text(ctx, from.at[i]), lap_text(ctx, to.at[i]), lap_type_show(ctx, x));
         }
     }
-    return lap_infer_unique(g, from) && lap_infer_unique(g, to);
+    return lap_infer_unique(g, "axis", from) && lap_infer_unique(g, "axis", to);
 }
 
 /* A declared type gives new sizes (stated, so they become checks) and run-time extents. */
@@ -185,7 +177,7 @@ bool lap_infer_rename(lap_graph *g, const lap_emit_args *e, lap_type *out)
     lap_axis *axes = lap_arena_array(lap_graph_ctx(g)->arena, x->n_axes, sizeof *axes);
     for (uint32_t i = 0; i < x->n_axes; i++) {
         axes[i] = x->axes[i];
-        uint32_t k = position(from, axes[i].name);
+        uint32_t k = lap_names_find(from, axes[i].name);
         if (k < from.n) {
             axes[i].name = to.at[k];
         }
@@ -216,7 +208,8 @@ static bool check_scatter(lap_graph *g, const lap_emit_args *e, lap_names target
             return false;
         }
     }
-    return lap_infer_unique(g, target) && lap_infer_unique(g, lap_emit_names(e, LAP_ATTR_OVER)) &&
+    return lap_infer_unique(g, "axis", target) &&
+           lap_infer_unique(g, "axis", lap_emit_names(e, LAP_ATTR_OVER)) &&
            lap_infer_scalar(g, "the base", x->dtype == LAP_BOOL ? LAP_I64 : x->dtype, &base);
 }
 

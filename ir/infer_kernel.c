@@ -55,7 +55,10 @@ bool lap_infer_for(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
     (void)out;
     const lap_region *body = lap_region_at(g, e->regions[0]);
-    if ((uint64_t)lap_emit_attr(e, LAP_ATTR_KIND)->i >= LAP_N_LOOPS || !operands_are(g, e, "i")) {
+    if ((uint64_t)lap_emit_attr(e, LAP_ATTR_KIND)->i >= LAP_N_LOOPS) {
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "no such kind of loop");
+    }
+    if (!operands_are(g, e, "i")) {
         return false;
     }
     if (body->n_params != e->n_args || body->n_results != e->n_args - 1) {

@@ -69,17 +69,6 @@ static bool states_hold(lap_graph *g, const lap_emit_args *e, const lap_region *
     return true;
 }
 
-static bool check_names(lap_graph *g, lap_names names, const char *what)
-{
-    for (uint32_t i = 1; i < names.n; i++) {
-        if (lap_names_has((lap_names){i, names.at}, names.at[i])) {
-            lap_ctx *ctx = lap_graph_ctx(g);
-            return lap_error(ctx, lap_get_loc(g), "%s '%s' is named twice", what, lap_text(ctx, names.at[i]));
-        }
-    }
-    return true;
-}
-
 /* ---- scan ----------------------------------------------------------------------------------- */
 
 static bool scan_inputs(lap_graph *g, const lap_emit_args *e, const lap_region *body, uint32_t n_states)
@@ -113,7 +102,7 @@ bool lap_infer_scan(lap_graph *g, const lap_emit_args *e, lap_type *out)
     }
     if (!count_is(g, e->op, "parameters", body->n_params, (size_t)e->n_args + 1) ||
         !count_is(g, e->op, "results", body->n_results, (size_t)states.n + outs.n) ||
-        !check_names(g, states, "state") || !check_names(g, outs, "emitted value") ||
+        !lap_infer_unique(g, "state", states) || !lap_infer_unique(g, "emitted value", outs) ||
         !states_hold(g, e, body, states.n) || !scan_inputs(g, e, body, states.n)) {
         return false;
     }
@@ -184,7 +173,7 @@ bool lap_infer_loop(lap_graph *g, const lap_emit_args *e, lap_type *out)
     }
     if (!count_is(g, e->op, "parameters", body->n_params, e->n_args) ||
         !count_is(g, e->op, "results", body->n_results, (size_t)e->n_args + 1) ||
-        !check_names(g, states, "state") || !states_hold(g, e, body, states.n)) {
+        !lap_infer_unique(g, "state", states) || !states_hold(g, e, body, states.n)) {
         return false;
     }
     lap_type test = type_of(g, body->results[states.n]);
@@ -222,7 +211,7 @@ static bool outs_leave(lap_graph *g, const lap_emit_args *e, lap_names outs, lap
             return false;
         }
     }
-    return check_names(g, outs, "result");
+    return lap_infer_unique(g, "result", outs);
 }
 
 /* A result of a branch has the axes of both sides; the element types must agree. */

@@ -20,13 +20,10 @@ lap_infer_result_rule lap_infer_attend_result, lap_infer_topk_result, lap_infer_
 
 /* Reports "no result 'x'" and returns false. */
 bool lap_infer_no_result(lap_graph *g, const lap_node *multi, const char *which);
-/* The attribute as given, or NULL. */
-const lap_attr *lap_emit_attr(const lap_emit_args *e, lap_attr_key key);
-lap_names lap_emit_names(const lap_emit_args *e, lap_attr_key key);
 /* Reports when `name` is not an axis of x. */
 LAP_MUST_CHECK bool lap_infer_need(lap_graph *g, const lap_node *x, lap_name name);
-/* Reports an axis named twice in a list. */
-LAP_MUST_CHECK bool lap_infer_unique(lap_graph *g, lap_names names);
+/* Reports a name that stands twice in a list; `what` it names begins the message. */
+LAP_MUST_CHECK bool lap_infer_unique(lap_graph *g, const char *what, lap_names names);
 /* The axis's count, if it has one, is a value of integers. */
 LAP_MUST_CHECK bool lap_infer_count(lap_graph *g, const lap_axis *a);
 /* States that two sizes of the axis `name` are equal: proved, refused, or a check. */

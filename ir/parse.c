@@ -320,16 +320,6 @@ static bool parse_regions(lap_parser *p, statement *s)
     return true;
 }
 
-static bool same_axes(const lap_type *a, const lap_node *n)
-{
-    bool same = a->dtype == n->dtype && a->n_axes == n->n_axes;
-    for (uint32_t i = 0; same && i < a->n_axes; i++) {
-        const lap_axis *o = lap_node_axis(n, a->axes[i].name);
-        same = o && lap_dim_same(o->size, a->axes[i].size) && lap_ref_same(o->count, a->axes[i].count);
-    }
-    return same;
-}
-
 /* A value takes a name exactly when its op has one to give. */
 static bool is_named_right(lap_parser *p, const statement *s)
 {
@@ -369,7 +359,7 @@ static bool emit(lap_parser *p, const statement *s)
         return p->n_mistakes < LAP_MAX_MISTAKES;
     }
     const lap_node *n = lap_node_at(p->graph, ref);
-    if (s->has_type && !same_axes(&s->type, n)) {
+    if (s->has_type && !lap_node_has_type(n, &s->type)) {
         return lap_parse_mistake(p, s->line, "the type is written as %s, but %s gives %s",
                                  lap_axes_show(p->ctx, s->type.dtype, s->type.n_axes, s->type.axes),
                                  lap_op_text(s->op), lap_type_show(p->ctx, n));

@@ -52,48 +52,37 @@ static bool read_bool(const lap_token *t, int64_t *out)
     return *out || lap_token_is(t, LAP_TOKEN_WORD, "false");
 }
 
+/* Leaves the token behind when it could be read as `what`. */
+static bool take_read(lap_parser *p, bool was_read, const char *what)
+{
+    if (!was_read) {
+        return lap_parse_expected(p, what);
+    }
+    lap_lex_next(&p->lex);
+    return true;
+}
+
 static bool parse_int(lap_parser *p, int64_t *out)
 {
-    if (!read_int(&p->lex.token, out)) {
-        return lap_parse_expected(p, "an integer");
-    }
-    lap_lex_next(&p->lex);
-    return true;
-}
-
-static bool parse_float(lap_parser *p, double *out)
-{
-    if (!read_float(&p->lex.token, out)) {
-        return lap_parse_expected(p, "a number");
-    }
-    lap_lex_next(&p->lex);
-    return true;
-}
-
-static bool parse_bool(lap_parser *p, int64_t *out)
-{
-    if (!read_bool(&p->lex.token, out)) {
-        return lap_parse_expected(p, "true or false");
-    }
-    lap_lex_next(&p->lex);
-    return true;
+    return take_read(p, read_int(&p->lex.token, out), "an integer");
 }
 
 static bool parse_scalar(lap_parser *p, lap_scalar *out)
 {
+    const lap_token *t = &p->lex.token;
     int64_t i;
     double f;
-    if (read_bool(&p->lex.token, &i)) {
+    bool was_read = true;
+    if (read_bool(t, &i)) {
         *out = lap_scalar_b(i != 0);
-    } else if (read_int(&p->lex.token, &i)) {
+    } else if (read_int(t, &i)) {
         *out = lap_scalar_i(i);
-    } else if (read_float(&p->lex.token, &f)) {
+    } else if (read_float(t, &f)) {
         *out = lap_scalar_f(f);
     } else {
-        return lap_parse_expected(p, "a number, true or false");
+        was_read = false;
     }
-    lap_lex_next(&p->lex);
-    return true;
+    return take_read(p, was_read, "a number, true or false");
 }
 
 bool lap_parse_string(lap_parser *p, const char *what, lap_name *out)
@@ -270,6 +259,30 @@ bool lap_parse_layout(lap_parser *p, lap_layout *out)
     return true;
 }
 
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+/* Reads one item of a list into items[i]. */
+typedef bool item_reader(lap_parser *p, void *items, uint32_t i);
+
+/* Items up to the closing bracket; the opening one has been taken. */
+static bool parse_items(lap_parser *p, item_reader *read_item, void *items, uint32_t *out_n)
+{
+    for (*out_n = 0; !lap_parse_skip(p, "]"); ++*out_n) {
+        if (*out_n == LAP_MAX_NAMES || p->lex.token.kind == LAP_TOKEN_END) {
+            return lap_parse_expected(p, "']'");
+        }
+        if (!read_item(p, items, *out_n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool parse_list(lap_parser *p, item_reader *read_item, void *items, uint32_t *out_n)
+{
+    return lap_parse_take(p, "[") && parse_items(p, read_item, items, out_n);
+}
+
 /* ---- types ---------------------------------------------------------------------------------- */
 
 bool lap_parse_at_type(const lap_parser *p)
@@ -278,8 +291,9 @@ bool lap_parse_at_type(const lap_parser *p)
     return p->lex.token.kind == LAP_TOKEN_WORD && lap_dtype_find(p->lex.token.at, p->lex.token.n, &dtype);
 }
 
-static bool parse_axis(lap_parser *p, lap_axis *out)
+static bool read_axis(lap_parser *p, void *axes, uint32_t i)
 {
+    lap_axis *out = (lap_axis *)axes + i;
     *out = (lap_axis){.count = LAP_NONE};
     if (!parse_name(p, &out->name) || !lap_parse_take(p, "=") || !lap_parse_extent(p, &out->size)) {
         return false;
@@ -296,102 +310,97 @@ bool lap_parse_type(lap_parser *p, lap_type *out)
         return lap_parse_expected(p, "a type");
     }
     lap_lex_next(&p->lex);
-    if (lap_parse_skip(p, "[")) {
-        while (!lap_parse_skip(p, "]")) {
-            if (n == LAP_MAX_NAMES || (n > 0 && p->lex.token.kind == LAP_TOKEN_END)) {
-                return lap_parse_expected(p, "']'");
-            }
-            if (!parse_axis(p, &axes[n++])) {
-                return false;
-            }
-        }
+    if (lap_parse_skip(p, "[") && !parse_items(p, read_axis, axes, &n)) {
+        return false;
     }
     out->n_axes = n;
     out->axes = n ? lap_arena_copy(p->ctx->arena, axes, n * sizeof *axes) : NULL;
     return true;
 }
 
+typedef struct crop {
+    lap_name axis;
+    lap_ref count;
+} crop;
+
+static bool read_crop(lap_parser *p, void *crops, uint32_t i)
+{
+    crop *out = (crop *)crops + i;
+    return parse_name(p, &out->axis) && lap_parse_take(p, "=") && lap_parse_value(p, &out->count);
+}
+
 bool lap_parse_crop(lap_parser *p, lap_output *out)
 {
-    lap_name axes[LAP_MAX_NAMES];
-    lap_ref counts[LAP_MAX_NAMES];
-    uint32_t n = 0;
-    if (!lap_parse_take(p, "[")) {
+    crop crops[LAP_MAX_NAMES];
+    uint32_t n;
+    if (!parse_list(p, read_crop, crops, &n)) {
         return false;
     }
-    while (!lap_parse_skip(p, "]")) {
-        if (n == LAP_MAX_NAMES) {
-            return lap_parse_expected(p, "']'");
-        }
-        if (!parse_name(p, &axes[n]) || !lap_parse_take(p, "=") || !lap_parse_value(p, &counts[n])) {
-            return false;
-        }
-        n++;
+    lap_name *axes = lap_arena_array(p->ctx->arena, n, sizeof *axes);
+    lap_ref *counts = lap_arena_array(p->ctx->arena, n, sizeof *counts);
+    for (uint32_t i = 0; i < n; i++) {
+        axes[i] = crops[i].axis;
+        counts[i] = crops[i].count;
     }
     out->n_crops = n;
-    out->crop_axes = lap_names_copy(p->ctx->arena, n, axes).at;
-    out->crop_counts = n ? lap_arena_copy(p->ctx->arena, counts, n * sizeof *counts) : NULL;
+    out->crop_axes = axes;
+    out->crop_counts = counts;
     return true;
 }
 
 /* ---- attributes ----------------------------------------------------------------------------- */
 
+static bool read_dim(lap_parser *p, void *dims, uint32_t i)
+{
+    return lap_parse_extent(p, (lap_dim *)dims + i);
+}
+
 static bool parse_dims(lap_parser *p, lap_dim_list *out)
 {
     lap_dim dims[LAP_MAX_NAMES];
-    uint32_t n = 0;
-    if (!lap_parse_take(p, "[")) {
+    uint32_t n;
+    if (!parse_list(p, read_dim, dims, &n)) {
         return false;
-    }
-    while (!lap_parse_skip(p, "]")) {
-        if (n == LAP_MAX_NAMES) {
-            return lap_parse_expected(p, "']'");
-        }
-        if (!lap_parse_extent(p, &dims[n++])) {
-            return false;
-        }
     }
     *out = (lap_dim_list){n, n ? lap_arena_copy(p->ctx->arena, dims, n * sizeof *dims) : NULL};
     return true;
 }
 
-static bool parse_part(lap_parser *p, lap_part *out)
+/* One "word=value" of a part. */
+static bool parse_part_field(lap_parser *p, lap_part *out)
 {
+    lap_token key = p->lex.token;
+    lap_lex_next(&p->lex);
+    if (lap_token_is(&key, LAP_TOKEN_WORD, "keys")) {
+        return lap_parse_take(p, "=") && parse_names(p, &out->keys);
+    }
+    int32_t *operand = NULL;
+#define FIND(field) operand = lap_token_is(&key, LAP_TOKEN_WORD, #field) ? &out->field : operand;
+    LAP_PART_OPERANDS(FIND)
+#undef FIND
+    if (!operand) {
+        p->lex.token = key;
+        return lap_parse_expected(p, "keys, score, where, after or value");
+    }
+    int64_t i = 0;
+    if (!lap_parse_take(p, "=") || !parse_int(p, &i)) {
+        return false;
+    }
+    *operand = i >= 0 && i < LAP_MAX_OPERANDS ? (int32_t)i : LAP_MAX_OPERANDS; /* refused by its rule */
+    return true;
+}
+
+static bool read_part(lap_parser *p, void *parts, uint32_t i)
+{
+    lap_part *out = (lap_part *)parts + i;
     *out = (lap_part){.score = -1, .where = -1, .after = -1, .value = -1};
     if (!lap_parse_take(p, "{")) {
         return false;
     }
     while (!lap_parse_skip(p, "}")) {
-        struct {
-            const char *text;
-            int32_t *operand;
-        } fields[] = {
-            {"score", &out->score},
-            {"where", &out->where},
-            {"after", &out->after},
-            {"value", &out->value},
-        };
-        lap_token key = p->lex.token;
-        lap_lex_next(&p->lex);
-        if (lap_token_is(&key, LAP_TOKEN_WORD, "keys")) {
-            if (!lap_parse_take(p, "=") || !parse_names(p, &out->keys)) {
-                return false;
-            }
-            continue;
-        }
-        int32_t *operand = NULL;
-        for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-            operand = lap_token_is(&key, LAP_TOKEN_WORD, fields[i].text) ? fields[i].operand : operand;
-        }
-        int64_t i = 0;
-        if (!operand) {
-            p->lex.token = key;
-            return lap_parse_expected(p, "keys, score, where, after or value");
-        }
-        if (!lap_parse_take(p, "=") || !parse_int(p, &i)) {
+        if (!parse_part_field(p, out)) {
             return false;
         }
-        *operand = i >= 0 && i < LAP_MAX_OPERANDS ? (int32_t)i : LAP_MAX_OPERANDS; /* refused by its rule */
     }
     return true;
 }
@@ -399,17 +408,9 @@ static bool parse_part(lap_parser *p, lap_part *out)
 static bool parse_parts(lap_parser *p, lap_parts *out)
 {
     lap_part parts[LAP_MAX_NAMES];
-    uint32_t n = 0;
-    if (!lap_parse_take(p, "[")) {
+    uint32_t n;
+    if (!parse_list(p, read_part, parts, &n)) {
         return false;
-    }
-    while (!lap_parse_skip(p, "]")) {
-        if (n == LAP_MAX_NAMES) {
-            return lap_parse_expected(p, "']'");
-        }
-        if (!parse_part(p, &parts[n++])) {
-            return false;
-        }
     }
     *out = (lap_parts){n, n ? lap_arena_copy(p->ctx->arena, parts, n * sizeof *parts) : NULL};
     return true;
@@ -418,11 +419,8 @@ static bool parse_parts(lap_parser *p, lap_parts *out)
 static bool parse_enum(lap_parser *p, lap_attr_key key, int64_t *out)
 {
     const lap_token *t = &p->lex.token;
-    if (t->kind != LAP_TOKEN_WORD || !lap_enum_find(lap_attr_kind_of(key), t->at, t->n, out)) {
-        return lap_parse_expected(p, lap_arena_printf(p->ctx->arena, "a value of '%s'", lap_attr_text(key)));
-    }
-    lap_lex_next(&p->lex);
-    return true;
+    return take_read(p, t->kind == LAP_TOKEN_WORD && lap_enum_find(lap_attr_kind_of(key), t->at, t->n, out),
+                     lap_arena_printf(p->ctx->arena, "a value of '%s'", lap_attr_text(key)));
 }
 
 bool lap_parse_attr(lap_parser *p, lap_attr_key key, lap_attr *out)
@@ -433,9 +431,9 @@ bool lap_parse_attr(lap_parser *p, lap_attr_key key, lap_attr *out)
     case LAP_KIND_INT:
         return parse_int(p, &out->i);
     case LAP_KIND_FLOAT:
-        return parse_float(p, &out->f);
+        return take_read(p, read_float(&p->lex.token, &out->f), "a number");
     case LAP_KIND_BOOL:
-        return parse_bool(p, &out->i);
+        return take_read(p, read_bool(&p->lex.token, &out->i), "true or false");
     case LAP_KIND_STR:
         return lap_parse_string(p, "a string", &out->name);
     case LAP_KIND_NAME:

@@ -175,26 +175,22 @@ void lap_write_layout(lap_writer *w, lap_layout layout)
     lap_write(w, "\"");
 }
 
+static void put_operand(lap_writer *w, const char *word, int32_t number)
+{
+    if (number >= 0) {
+        lap_write(w, " ");
+        lap_write(w, word);
+        lap_writef(w, "=%d", number);
+    }
+}
+
 static void put_part(lap_writer *w, const lap_part *p)
 {
-    const struct {
-        const char *text;
-        int32_t operand;
-    } fields[] = {
-        {"score", p->score},
-        {"where", p->where},
-        {"after", p->after},
-        {"value", p->value},
-    };
     lap_write(w, "{keys=");
     put_names(w, p->keys);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        if (fields[i].operand >= 0) {
-            lap_write(w, " ");
-            lap_write(w, fields[i].text);
-            lap_writef(w, "=%d", fields[i].operand);
-        }
-    }
+#define PUT(field) put_operand(w, #field, p->field);
+    LAP_PART_OPERANDS(PUT)
+#undef PUT
     lap_write(w, "}");
 }
 

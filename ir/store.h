@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * store.h - inside a graph: for graph.c, build.c and region.c only.
+ * store.h - inside a graph: for graph.c, emit.c, build.c, region.c and verify.c only.
  *
  * Nodes stand in chunks, so a node never moves once made. Each region keeps the list of its nodes;
  * `table` is an open-addressing hash table of the pure ones. */

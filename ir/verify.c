@@ -31,10 +31,9 @@ bool lap_verify_fail_at(lap_verifier *v, lap_loc loc, const char *format, ...)
 
 bool lap_verify_fail(lap_verifier *v, const char *format, ...)
 {
-    char what[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    const char *what = lap_arena_vprintf(v->ctx->arena, format, args);
     va_end(args);
     return lap_verify_fail_at(v, v->n->loc, "broken graph: %s (node %u) %s", lap_op_text(v->n->op), v->ref.ix,
                               what);
@@ -225,16 +224,6 @@ static void verify_axes(lap_verifier *v)
     }
 }
 
-static bool same_type(const lap_type *t, const lap_node *n)
-{
-    bool same = t->dtype == n->dtype && t->n_axes == n->n_axes;
-    for (uint32_t i = 0; same && i < t->n_axes; i++) {
-        const lap_axis *o = lap_node_axis(n, t->axes[i].name);
-        same = o && lap_dim_same(o->size, t->axes[i].size) && lap_ref_same(o->count, t->axes[i].count);
-    }
-    return same;
-}
-
 /* Inference looks up the counts it derives among the nodes, so the regions around the node at hand
  * are opened again for the time being. */
 static lap_region_id open_around(lap_verifier *v, lap_region_id in, bool is_open)
@@ -269,7 +258,7 @@ static void verify_type(lap_verifier *v)
     lap_set_loc(v->g, loc);
     if (!ok) {
         v->is_broken = true;
-    } else if (!same_type(&type, v->n)) {
+    } else if (!lap_node_has_type(v->n, &type)) {
         lap_verify_fail(v, "is %s, but its operands give %s", lap_type_show(v->ctx, v->n),
                         lap_axes_show(v->ctx, type.dtype, type.n_axes, type.axes));
     }

@@ -102,8 +102,10 @@ static lap_parts read_parts(lua_State *L, int at)
         luaL_checktype(L, part, LUA_TTABLE);
         lua_getfield(L, part, "keys");
         lap_names keys = lap_lua_names(L, -1);
-        parts[i] = (lap_part){keys, operand(L, part, "score"), operand(L, part, "where"),
-                              operand(L, part, "after"), operand(L, part, "value")};
+        parts[i] = (lap_part){.keys = keys};
+#define READ(field) parts[i].field = operand(L, part, #field);
+        LAP_PART_OPERANDS(READ)
+#undef READ
         lua_settop(L, part - 1);
     }
     return (lap_parts){(uint32_t)n, parts};

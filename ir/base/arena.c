@@ -6,7 +6,6 @@
  * exhausted memory jumps away: nothing is linked before it is complete. */
 #include "ir/base/arena.h"
 
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,18 +152,25 @@ void *lap_arena_copy(lap_arena *arena, const void *bytes, size_t size)
     return copy;
 }
 
-char *lap_arena_printf(lap_arena *arena, const char *format, ...)
+char *lap_arena_vprintf(lap_arena *arena, const char *format, va_list args)
 {
-    va_list args, again;
-    va_start(args, format);
+    va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
     char *text = lap_arena_alloc(arena, n < 0 ? 1 : (size_t)n + 1);
     if (n >= 0) {
         vsnprintf(text, (size_t)n + 1, format, again);
     }
     va_end(again);
+    return text;
+}
+
+char *lap_arena_printf(lap_arena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = lap_arena_vprintf(arena, format, args);
+    va_end(args);
     return text;
 }
 

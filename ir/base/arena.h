@@ -3,6 +3,7 @@
 #ifndef LAP_IR_BASE_ARENA_H
 #define LAP_IR_BASE_ARENA_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 typedef struct lap_arena lap_arena;
@@ -22,7 +23,9 @@ void *lap_arena_alloc(lap_arena *arena, size_t size);
 /* The same for n items of `size` bytes; overflow counts as out of memory. */
 void *lap_arena_array(lap_arena *arena, size_t n, size_t size);
 void *lap_arena_copy(lap_arena *arena, const void *bytes, size_t size);
+/* Formatted text of any length. */
 char *lap_arena_printf(lap_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *lap_arena_vprintf(lap_arena *arena, const char *format, va_list args);
 /* Runs fn(user) when the arena is freed. */
 void lap_arena_cleanup(lap_arena *arena, void (*fn)(void *user), void *user);
 

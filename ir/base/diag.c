@@ -8,22 +8,9 @@ enum { MOST_NOTES = 32 }; /* a script that recurses should not bury its message 
 
 lap_diag_list *lap_diag_list_new(lap_arena *arena) { return lap_arena_alloc(arena, sizeof(lap_diag_list)); }
 
-static const char *format_message(lap_ctx *ctx, const char *format, va_list args)
-{
-    va_list again;
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
-    char *text = lap_arena_alloc(ctx->arena, n < 0 ? 1 : (size_t)n + 1);
-    if (n >= 0) {
-        vsnprintf(text, (size_t)n + 1, format, again);
-    }
-    va_end(again);
-    return text;
-}
-
 bool lap_verror(lap_ctx *ctx, lap_loc loc, const char *format, va_list args)
 {
-    const char *message = format_message(ctx, format, args);
+    const char *message = lap_arena_vprintf(ctx->arena, format, args);
     const char *hint = strstr(message, "\nhint: ");
     int length = (int)(hint ? (size_t)(hint - message) : strlen(message));
     const char *text =
