@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * build.c - the constructors on top of lap_emit, outputs and checks. */
+#include "ir/fold.h"
 #include "ir/store.h"
 
 void lap_set_loc(lap_graph *g, lap_loc loc) { g->loc = loc; }
