@@ -14,6 +14,7 @@
 typedef struct lap_dim { uint32_t ix; } lap_dim;    /* 0 is the constant 0 */
 
 typedef enum lap_rel { LAP_REL_EQ, LAP_REL_NE, LAP_REL_LT, LAP_REL_LE, LAP_REL_GT, LAP_REL_GE } lap_rel;
+bool lap_rel_holds(int64_t a, lap_rel rel, int64_t b);
 typedef enum lap_truth { LAP_NO, LAP_YES, LAP_UNKNOWN } lap_truth;
 
 lap_dims *lap_dims_new(lap_ctx *ctx);               /* made by lap_ctx_new */

@@ -221,3 +221,22 @@ void lap_dim_symbols(lap_ctx *ctx, lap_dim d, void (*fn)(void *user, lap_name sy
         fn(user, list.at[i]);
     }
 }
+
+bool lap_rel_holds(int64_t a, lap_rel rel, int64_t b)
+{
+    switch (rel) {
+    case LAP_REL_EQ:
+        return a == b;
+    case LAP_REL_NE:
+        return a != b;
+    case LAP_REL_LT:
+        return a < b;
+    case LAP_REL_LE:
+        return a <= b;
+    case LAP_REL_GT:
+        return a > b;
+    case LAP_REL_GE:
+        return a >= b;
+    }
+    LAP_BUG("relation %d", (int)rel);
+}

@@ -300,25 +300,6 @@ static bool add_equations(lap_eval_run *run, const lap_node *leaf, equation **eq
 
 /* ---- checks */
 
-static bool holds(int64_t a, lap_rel rel, int64_t b)
-{
-    switch (rel) {
-    case LAP_REL_EQ:
-        return a == b;
-    case LAP_REL_NE:
-        return a != b;
-    case LAP_REL_LT:
-        return a < b;
-    case LAP_REL_LE:
-        return a <= b;
-    case LAP_REL_GT:
-        return a > b;
-    case LAP_REL_GE:
-        return a >= b;
-    }
-    LAP_BUG("relation %d", (int)rel);
-}
-
 /* "H = 5" for an extent that is not written as a number. */
 static const char *show_value(lap_eval_run *run, lap_dim dim, int64_t value)
 {
@@ -336,8 +317,8 @@ static bool decide_check(lap_eval_run *run, const lap_check *c)
         return lap_error(run->ctx, c->loc, "%s (%s and %s have no value for these shapes)", c->message,
                          lap_dim_show(run->ctx, c->a), lap_dim_show(run->ctx, c->b));
     }
-    return holds(a, c->rel, b) || lap_error(run->ctx, c->loc, "%s (%s, %s)", c->message,
-                                            show_value(run, c->a, a), show_value(run, c->b, b));
+    return lap_rel_holds(a, c->rel, b) || lap_error(run->ctx, c->loc, "%s (%s, %s)", c->message,
+                                                    show_value(run, c->a, a), show_value(run, c->b, b));
 }
 
 bool lap_eval_bind(lap_eval_run *run)

@@ -28,11 +28,9 @@ static bool report(trial *t, lap_code code, const char *text)
     return false;
 }
 
-/* A model that cannot run its case has failed it; a missing device or a bug of ours stays what it is. */
 static bool report_session(trial *t)
 {
-    lap_code code = lap_session_code(t->session);
-    return report(t, code == LAP_BAD_INPUT ? LAP_MISMATCH : code, lap_session_message(t->session));
+    return report(t, lap_session_code(t->session), lap_session_message(t->session));
 }
 
 static bool report_fault(trial *t, const lap_fault *fault)
@@ -71,8 +69,7 @@ static bool read_case(trial *t, const char *path)
     lap_fault fault = {0};
     t->file = lap_safetensors_open(path, &fault);
     if (t->file == NULL) {
-        lap_session_fault(t->session, &fault);
-        return report(t, LAP_BAD_INPUT, lap_session_message(t->session));
+        return report_fault(t, &fault);
     }
     t->pattern = t->options->model != NULL ? t->options->model : lap_safetensors_meta(t->file, "pattern");
     t->params = lap_safetensors_meta(t->file, "params");

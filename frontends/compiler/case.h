@@ -22,7 +22,7 @@ typedef struct lap_case_options {
 } lap_case_options;
 
 typedef struct lap_case_report {
-    lap_code code;   /* OK passed; MISMATCH the model failed it; BAD_INPUT no such case; ... */
+    lap_code code;   /* OK passed; MISMATCH another result; BAD_INPUT the case or what it asks for; ... */
     char text[2048]; /* why not, or "" */
     double compile_s, run_s;
 } lap_case_report;

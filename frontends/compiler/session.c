@@ -342,8 +342,10 @@ static bool fill(lap_session *s, void *args)
         return false;
     }
     if (a->options->make_inputs || a->options->make_weights) {
-        lap_sizes_solve(&s->sizes, s->leaves.inputs, a->options->inputs);
-        lap_sizes_solve(&s->sizes, s->leaves.weights, a->options->weights);
+        if (!lap_sizes_solve(&s->sizes, s->graph, &s->leaves, a->options->inputs, a->options->weights,
+                             &fault)) {
+            return lap_session_fault(s, &fault);
+        }
         propose_dims(s);
         if (!lap_sizes_choose(&s->sizes, s->graph, &s->leaves)) {
             return fail_with_errors(s);

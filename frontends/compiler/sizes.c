@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * sizes.c - symbols from shapes: each extent with one unknown is solved by bisection (extents grow
- * with their symbols), then the symbols that no tensor fixes are searched among small values. */
+ * sizes.c - symbols from shapes, by the solver of the runtime, so that both find the same; those that no
+ * tensor fixes are searched among small values. */
 #include "frontends/compiler/sizes.h"
 
 #include <string.h>
 
-#define MAX_EXTENT ((int64_t)1 << 40)
-#define MAX_TRIALS 20000u
+#include "runtime/extent.h"
+
+enum { MAX_TRIALS = 20000 };
 
 static lap_size *find(const lap_sizes *sizes, lap_name symbol)
 {
@@ -26,7 +27,7 @@ void lap_sizes_set(lap_sizes *sizes, lap_name symbol, int64_t value)
         return;
     }
     lap_arena_grow(sizes->ctx->arena, &sizes->at, sizes->n, 1, &sizes->capacity, sizeof *sizes->at);
-    sizes->at[sizes->n++] = (lap_size){symbol, value, true};
+    sizes->at[sizes->n++] = (lap_size){symbol, value};
 }
 
 bool lap_sizes_value(void *user, lap_name symbol, int64_t *out)
@@ -67,118 +68,104 @@ bool lap_sizes_uses(lap_graph *g, const lap_leaves *leaves, lap_name symbol)
     return specs_use(g, leaves->inputs, symbol) || specs_use(g, leaves->weights, symbol);
 }
 
-typedef struct unknowns {
-    const lap_sizes *sizes;
-    uint32_t n;
-    lap_name first;
-} unknowns;
+/* ---- solved from shapes --------------------------------------------------------------------- */
 
-static void count_unknown(void *user, lap_name symbol)
-{
-    unknowns *u = user;
-    if (find(u->sizes, symbol) == NULL && (u->n == 0 || !lap_name_same(u->first, symbol))) {
-        u->first = u->n == 0 ? symbol : u->first;
-        u->n++;
-    }
-}
-
-static unknowns unknowns_of(lap_sizes *sizes, lap_dim d)
-{
-    unknowns u = {.sizes = sizes};
-    lap_dim_symbols(sizes->ctx, d, count_unknown, &u);
-    return u;
-}
-
-typedef struct trial {
+/* The shapes given as the runtime solves them: extents in its code, symbols by number. */
+typedef struct shapes {
     lap_sizes *sizes;
-    lap_name symbol;
-    int64_t value;
-} trial;
+    lap_image image;
+    lap_name *names; /* of the image's symbols */
+    int64_t *words;  /* of the extent being encoded */
+    size_t n_words;
+    lap_equation *equations;
+    size_t n_equations;
+    size_t symbol_capacity, dim_capacity, word_capacity, equation_capacity;
+} shapes;
 
-static bool trial_value(void *user, lap_name symbol, int64_t *out)
+static uint32_t symbol_number(void *user, lap_name name)
 {
-    trial *t = user;
-    if (lap_name_same(t->symbol, symbol)) {
-        *out = t->value;
-        return true;
+    shapes *s = user;
+    for (uint32_t i = 0; i < s->image.n_symbols; i++) {
+        if (lap_name_same(s->names[i], name)) {
+            return i;
+        }
     }
-    return lap_sizes_value(t->sizes, symbol, out);
+    lap_arena_grow(s->sizes->ctx->arena, &s->names, s->image.n_symbols, 1, &s->symbol_capacity,
+                   sizeof *s->names);
+    s->names[s->image.n_symbols] = name;
+    return s->image.n_symbols++;
 }
 
-/* The symbol's value at which d is `want`. An exact division that does not come out gives no value
- * at some points, so every bisection step looks at the next few values too. */
-static bool solve(lap_sizes *sizes, lap_dim d, lap_name symbol, int64_t want, int64_t *out)
+static void put_word(void *user, int64_t word)
 {
-    trial t = {sizes, symbol, 0};
-    int64_t got;
-    for (t.value = 0; t.value <= 64; t.value++) {
-        if (lap_dim_eval(sizes->ctx, d, trial_value, &t, &got) && got == want) {
-            *out = t.value;
-            return true;
-        }
-    }
-    int64_t lo = 65, hi = MAX_EXTENT;
-    while (lo < hi) {
-        t.value = lo + (hi - lo) / 2;
-        int64_t middle = t.value;
-        bool known = false;
-        for (int k = 0; k < 64 && !known; k++, t.value += !known) {
-            known = lap_dim_eval(sizes->ctx, d, trial_value, &t, &got);
-        }
-        if (known && got == want) {
-            *out = t.value;
-            return true;
-        }
-        if (!known || got > want) {
-            hi = middle;
-        } else {
-            lo = middle + 1;
-        }
-    }
-    t.value = lo;
-    *out = lo;
-    return lap_dim_eval(sizes->ctx, d, trial_value, &t, &got) && got == want;
+    shapes *s = user;
+    lap_arena_grow(s->sizes->ctx->arena, &s->words, s->n_words, 1, &s->word_capacity, sizeof *s->words);
+    s->words[s->n_words++] = word;
 }
 
-void lap_sizes_solve(lap_sizes *sizes, lap_specs specs, const lap_views *given)
+static void add_equation(shapes *s, const lap_image_leaf *leaf, lap_dim extent, int64_t actual)
 {
-    for (bool progress = true; progress;) {
-        progress = false;
-        for (uint32_t i = 0; i < specs.n; i++) {
-            const lap_tensor_view *t = lap_views_find(given, specs.at[i].name);
-            if (t == NULL || t->rank != specs.at[i].rank) {
-                continue;
-            }
-            for (uint32_t k = 0; k < t->rank; k++) {
-                unknowns u = unknowns_of(sizes, specs.at[i].shape[k]);
-                int64_t value;
-                if (u.n == 1 && solve(sizes, specs.at[i].shape[k], u.first, t->shape[k], &value)) {
-                    lap_sizes_set(sizes, u.first, value);
-                    progress = true;
-                }
-            }
+    lap_ctx *ctx = s->sizes->ctx;
+    s->n_words = 0;
+    lap_dim_encode(ctx, extent, symbol_number, put_word, s);
+    if (s->n_words > LAP_EXTENT_STACK) {
+        return; /* more than the runtime evaluates: it says so when the program is opened */
+    }
+    lap_arena_grow(ctx->arena, &s->image.dims, s->image.n_dims, 1, &s->dim_capacity, sizeof *s->image.dims);
+    lap_arena_grow(ctx->arena, &s->equations, s->n_equations, 1, &s->equation_capacity, sizeof *s->equations);
+    s->equations[s->n_equations++] = (lap_equation){s->image.n_dims, actual, leaf};
+    s->image.dims[s->image.n_dims++] =
+        (lap_image_dim){.text = lap_dim_show(ctx, extent),
+                        .words = lap_arena_copy(ctx->arena, s->words, s->n_words * sizeof *s->words),
+                        .n_words = (uint32_t)s->n_words};
+}
+
+/* A tensor of another rank is left to the binding to refuse. */
+static void add_shapes(shapes *s, lap_graph *g, lap_specs specs, const lap_views *given)
+{
+    lap_ctx *ctx = s->sizes->ctx;
+    for (uint32_t i = 0; i < specs.n; i++) {
+        const lap_spec *spec = &specs.at[i];
+        const lap_tensor_view *t = lap_views_find(given, spec->name);
+        if (t == NULL || t->rank != spec->rank) {
+            continue;
+        }
+        lap_loc loc = lap_node_at(g, spec->ref)->loc;
+        lap_image_leaf leaf = {.name = spec->name, .place = loc.ix != 0 ? lap_loc_show(ctx, loc) : ""};
+        const lap_image_leaf *kept = lap_arena_copy(ctx->arena, &leaf, sizeof leaf);
+        for (uint32_t k = 0; k < t->rank; k++) {
+            add_equation(s, kept, spec->shape[k], t->shape[k]);
         }
     }
 }
 
-static bool holds(int64_t a, lap_rel rel, int64_t b)
+bool lap_sizes_solve(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, const lap_views *inputs,
+                     const lap_views *weights, lap_fault *fault)
 {
-    switch (rel) {
-    case LAP_REL_EQ:
-        return a == b;
-    case LAP_REL_NE:
-        return a != b;
-    case LAP_REL_LT:
-        return a < b;
-    case LAP_REL_LE:
-        return a <= b;
-    case LAP_REL_GT:
-        return a > b;
-    case LAP_REL_GE:
-        return a >= b;
+    shapes s = {.sizes = sizes};
+    add_shapes(&s, g, leaves->inputs, inputs);
+    add_shapes(&s, g, leaves->weights, weights);
+    uint32_t n = s.image.n_symbols;
+    lap_arena *arena = sizes->ctx->arena;
+    lap_symbols symbols = {lap_arena_array(arena, n + 1, sizeof(int64_t)),
+                           lap_arena_array(arena, n + 1, sizeof(bool))};
+    s.image.symbols = lap_arena_array(arena, n + 1, sizeof *s.image.symbols);
+    for (uint32_t i = 0; i < n; i++) {
+        s.image.symbols[i] = lap_text(sizes->ctx, s.names[i]);
+        symbols.is_known[i] = lap_sizes_value(sizes, s.names[i], &symbols.value[i]);
     }
-    return false;
+    if (!lap_extent_solve(&s.image, s.equations, s.n_equations, &symbols, LAP_TAKE_LEAST, fault)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (symbols.is_known[i]) {
+            lap_sizes_set(sizes, s.names[i], symbols.value[i]);
+        }
+    }
+    return true;
 }
+
+/* ---- chosen --------------------------------------------------------------------------------- */
 
 static bool shapes_at_least(lap_sizes *sizes, lap_specs specs, int64_t least)
 {
@@ -200,7 +187,7 @@ static bool all_hold(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, i
         const lap_check *c = lap_graph_check(g, i);
         int64_t a, b;
         if (!lap_dim_eval(sizes->ctx, c->a, lap_sizes_value, sizes, &a) ||
-            !lap_dim_eval(sizes->ctx, c->b, lap_sizes_value, sizes, &b) || !holds(a, c->rel, b)) {
+            !lap_dim_eval(sizes->ctx, c->b, lap_sizes_value, sizes, &b) || !lap_rel_holds(a, c->rel, b)) {
             return false;
         }
     }
@@ -213,7 +200,6 @@ static void open_symbol(void *user, lap_name symbol)
     lap_sizes *sizes = user;
     if (find(sizes, symbol) == NULL) {
         lap_sizes_set(sizes, symbol, 1);
-        sizes->at[sizes->n - 1].is_given = false;
     }
 }
 

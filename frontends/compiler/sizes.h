@@ -11,7 +11,6 @@
 typedef struct lap_size {
     lap_name symbol;
     int64_t value;
-    bool is_given;
 } lap_size;
 typedef struct lap_sizes {
     lap_ctx *ctx;
@@ -24,8 +23,10 @@ typedef struct lap_sizes {
 void lap_sizes_set(lap_sizes *sizes, lap_name symbol, int64_t value);
 /* Whether an axis of an input or weight has the symbol in its extent. */
 bool lap_sizes_uses(lap_graph *g, const lap_leaves *leaves, lap_name symbol);
-/* Solves what it can from the shapes of the tensors that exist (repeatedly, one unknown at a time). */
-void lap_sizes_solve(lap_sizes *sizes, lap_specs specs, const lap_views *given);
+/* Solves what it can from the shapes of the tensors that exist; false when they contradict each other, the
+ * sizes set or the model. */
+LAP_MUST_CHECK bool lap_sizes_solve(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves,
+                                    const lap_views *inputs, const lap_views *weights, lap_fault *fault);
 /* Chooses small values for the symbols still open such that the graph's checks hold; reports to the
  * context when none of those tried does. */
 LAP_MUST_CHECK bool lap_sizes_choose(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves);

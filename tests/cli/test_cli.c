@@ -257,7 +257,7 @@ static void test_check_bad_cases(void **state)
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         const char *meta[] = {"pattern", "attention", "params", broken[i], "rtol", "0", "atol", "0", NULL};
         write_case("case.safetensors", meta, 5.0f, "out.o");
-        expect("check @/case.safetensors --target ref", 1, "FAIL", "");
+        expect("check @/case.safetensors --target ref", 2, "FAIL", "");
     }
 }
 
