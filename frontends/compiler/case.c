@@ -71,12 +71,12 @@ static bool read_case(trial *t, const char *path)
     if (t->file == NULL) {
         return report_fault(t, &fault);
     }
-    t->pattern = t->options->model != NULL ? t->options->model : lap_safetensors_meta(t->file, "pattern");
+    t->pattern = lap_safetensors_meta(t->file, "pattern");
     t->params = lap_safetensors_meta(t->file, "params");
     if (t->pattern == NULL) {
         return report(t, LAP_BAD_INPUT, "error: the case lacks the metadata 'pattern'");
     }
-    if (t->options->model == NULL && !is_slug(t->pattern)) {
+    if (!is_slug(t->pattern)) {
         return report(t, LAP_BAD_INPUT, "error: the case's metadata 'pattern' is not a slug");
     }
     lap_ctx *ctx = lap_session_ctx(t->session);
@@ -109,10 +109,8 @@ static bool load(trial *t)
 
 static bool run_here(trial *t, lap_tensors *inputs, lap_tensors *weights, lap_tensors *got)
 {
-    lap_compile_options compile = {.engine = t->options->engine,
-                                   .triple = t->options->triple,
-                                   .cpu = t->options->cpu,
-                                   .n_threads = t->options->n_threads};
+    lap_compile_options compile = {
+        .engine = t->options->engine, .cpu = t->options->cpu, .n_threads = t->options->n_threads};
     double start = lap_seconds();
     if (!lap_session_compile(t->session, &compile)) {
         return report_session(t);

@@ -14,11 +14,10 @@ typedef struct lap_case_options {
     lap_engine engine;
     const char *const *plugin_path;
     uint32_t n_plugin_path;
-    const char *triple, *cpu;
+    const char *cpu; /* NULL: this machine */
     uint32_t n_threads;
     const volatile sig_atomic_t *interrupted; /* becomes 1 when the run is to stop, or NULL */
     const lap_foreign_table *foreign;         /* or NULL */
-    const char *model;                        /* instead of the case's pattern, or NULL */
 } lap_case_options;
 
 typedef struct lap_case_report {
