@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- conv.lua: convolutions over any number of grid axes, cross-correlations as in torch.
-local lap, names = require "lap", require "lib.names"
+local lap, names, norm = require "lap", require "lib.names", require "lib.norm"
 local conv = {}
 
 local function taps_of(grid, o)
@@ -43,6 +43,14 @@ function conv.depthwise(x, name, channels, o)
   local t = { groups = channels }
   for key, v in pairs(o) do t[key] = v end
   return conv.conv(x, name, "", t)
+end
+
+-- NAME.c, a convolution without bias, then its batch norm NAME.bn.
+function conv.conv_bn(x, name, spec, o)
+  local t = { bias = false }
+  for key, v in pairs(o) do t[key] = v end
+  local y = conv.conv(x, name .. ".c", spec, t)
+  return norm.batchnorm(y, name .. ".bn", o.groups or spec:match "%->%s*(.-)%s*$")
 end
 
 -- The transpose, ConvTranspose of torch: weight (in, out per group, taps). o.output_pad: more
