@@ -151,6 +151,9 @@ local G = {}
 function G:weight(name, layout, sizes, dtype) end
 ---@return boolean
 function G:given(name) end
+---@param name string
+---@param why string
+function G:absent(name, why) end
 ---@return lap.Tensor
 function G:index(axis, size) end
 ---@return lap.Tensor

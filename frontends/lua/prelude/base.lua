@@ -144,6 +144,11 @@ function G:given(name)                             -- is there such a weight in 
   local have = prim.build.weights
   return have == nil or have[(name:gsub("{k}", "0"))] == true
 end
+-- Refuses a checkpoint with a weight that has no place under these parameters.
+function G:absent(name, why)
+  local have = prim.build.weights
+  if have and have[name] then fail("the checkpoint has a weight '%s', but %s", name, why) end
+end
 function G:weight(name, spec, sizes, dtype)
   local b = prim.build
   if type(name) ~= "string" then fail("expected the name of a weight, found %s", prim.kind(name)) end
