@@ -84,10 +84,23 @@ static bool hits(trial *t, const equation *e, int64_t value)
     return lap_dim_eval(t->run->ctx, e->dim, tried, t, &got) && got == e->have;
 }
 
-/* c * s^p = have: c from s = 1, p from s = 2. */
+/* Whether the extent is scale * value^power at a value. */
+static bool is_power(trial *t, const equation *e, int64_t value, int64_t scale, int power)
+{
+    int64_t got, want = scale;
+    for (int i = 0; i < power; i++) {
+        if (__builtin_mul_overflow(want, value, &want)) {
+            return false;
+        }
+    }
+    t->value = value;
+    return lap_dim_eval(t->run->ctx, e->dim, tried, t, &got) && got == want;
+}
+
+/* c * s^p = have: c from s = 1, p from s = 2. One place more tells min(6, s) from s. */
 static bool solve_monomial(trial *t, const equation *e, int64_t *out)
 {
-    int64_t one, two, got;
+    int64_t one, two;
     t->value = 1;
     if (!lap_dim_eval(t->run->ctx, e->dim, tried, t, &one) || one <= 0 || e->have % one != 0) {
         return false;
@@ -103,11 +116,9 @@ static bool solve_monomial(trial *t, const equation *e, int64_t *out)
         }
         if (scale == two) {
             int64_t root = llround(pow((double)(e->have / one), 1.0 / p));
-            t->value = 3;
-            bool agrees =
-                lap_dim_eval(t->run->ctx, e->dim, tried, t, &got) && got == one * llround(pow(3, p));
             *out = root;
-            return agrees && root > 0 && hits(t, e, root);
+            return root > 0 && is_power(t, e, 3, one, p) && is_power(t, e, root + 1, one, p) &&
+                   hits(t, e, root);
         }
     }
     return false;

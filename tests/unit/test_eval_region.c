@@ -150,6 +150,10 @@ static void test_sizes(void **state)
         {"no monomial",
          "%1 = input f32[a=M+3] {name=\"x\" layout=\"a\"}\n%2 = dim {dim=M}\noutput \"o\" %2 {layout=\"\"}\n",
          "x f32[7]", "o i64[] 4"},
+        {"a bound that was reached",
+         "%1 = input f32[a=min(4,N)] {name=\"x\" layout=\"a\"}\n"
+         "%2 = input f32[n=N] {name=\"y\" layout=\"n\"}\n%3 = dim {dim=N}\noutput \"o\" %3 {layout=\"\"}\n",
+         "x f32[4]; y f32[9]", "o i64[] 9"},
         {"unknown",
          "%1 = input f32[a=A b=B] {name=\"x\" layout=\"(a b)\"}\noutput \"o\" %1 {layout=\"a b\"}\n",
          "x f32[6]", "! cannot tell the extents of"},
