@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ir/check.h"
 #include "ir/eval_state.h"
 
 #define SEARCH_LIMIT ((int64_t)1 << 22) /* values tried for an extent that is no monomial */
@@ -309,29 +310,6 @@ static bool add_equations(lap_eval_run *run, const lap_node *leaf, equation **eq
     return true;
 }
 
-/* ---- checks */
-
-/* "H = 5" for an extent that is not written as a number. */
-static const char *show_value(lap_eval_run *run, lap_dim dim, int64_t value)
-{
-    int64_t constant;
-    if (lap_dim_is_const(run->ctx, dim, &constant)) {
-        return lap_dim_show(run->ctx, dim);
-    }
-    return lap_arena_printf(run->ctx->arena, "%s = %lld", lap_dim_show(run->ctx, dim), (long long)value);
-}
-
-static bool decide_check(lap_eval_run *run, const lap_check *c)
-{
-    int64_t a, b;
-    if (!lap_dim_eval(run->ctx, c->a, given, run, &a) || !lap_dim_eval(run->ctx, c->b, given, run, &b)) {
-        return lap_error(run->ctx, c->loc, "%s (%s and %s have no value for these shapes)", c->message,
-                         lap_dim_show(run->ctx, c->a), lap_dim_show(run->ctx, c->b));
-    }
-    return lap_rel_holds(a, c->rel, b) || lap_error(run->ctx, c->loc, "%s (%s, %s)", c->message,
-                                                    show_value(run, c->a, a), show_value(run, c->b, b));
-}
-
 bool lap_eval_bind(lap_eval_run *run)
 {
     equation *equations = NULL;
@@ -347,8 +325,9 @@ bool lap_eval_bind(lap_eval_run *run)
         return false;
     }
     for (uint32_t i = 0; i < lap_graph_n_checks(run->g); i++) {
-        if (!decide_check(run, lap_graph_check(run->g, i))) {
-            return false;
+        const lap_check *c = lap_graph_check(run->g, i);
+        if (lap_check_decide(run->ctx, c, given, run) != LAP_HOLDS) {
+            return lap_check_report(run->ctx, c, given, run);
         }
     }
     return true;

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "ir/check.h"
 #include "runtime/extent.h"
 
 enum { MAX_TRIALS = 20000 };
@@ -184,10 +185,7 @@ static bool shapes_at_least(lap_sizes *sizes, lap_specs specs, int64_t least)
 static bool all_hold(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, int64_t least)
 {
     for (uint32_t i = 0; i < lap_graph_n_checks(g); i++) {
-        const lap_check *c = lap_graph_check(g, i);
-        int64_t a, b;
-        if (!lap_dim_eval(sizes->ctx, c->a, lap_sizes_value, sizes, &a) ||
-            !lap_dim_eval(sizes->ctx, c->b, lap_sizes_value, sizes, &b) || !lap_rel_holds(a, c->rel, b)) {
+        if (lap_check_decide(sizes->ctx, lap_graph_check(g, i), lap_sizes_value, sizes) != LAP_HOLDS) {
             return false;
         }
     }
@@ -240,6 +238,12 @@ static bool search(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves, uin
 
 bool lap_sizes_choose(lap_sizes *sizes, lap_graph *g, const lap_leaves *leaves)
 {
+    for (uint32_t i = 0; i < lap_graph_n_checks(g); i++) {
+        const lap_check *c = lap_graph_check(g, i);
+        if (lap_check_decide(sizes->ctx, c, lap_sizes_value, sizes) == LAP_BROKEN) {
+            return lap_check_report(sizes->ctx, c, lap_sizes_value, sizes); /* whatever the others are */
+        }
+    }
     uint32_t first = sizes->n;
     open_symbols(sizes, g, leaves->inputs);
     open_symbols(sizes, g, leaves->weights);

@@ -126,6 +126,19 @@ static void test_choose_fails(void **state)
     lap_ctx_free(b.ctx);
 }
 
+/* What the given sizes break already is said, not that the others cannot be found. */
+static void test_choose_reports(void **state)
+{
+    (void)state;
+    bench b = open_bench(square);
+    lap_sizes_set(&b.sizes, lap_intern(b.ctx, "B"), 5);
+    assert_true(lap_graph_assume(b.g, lap_dim_symbol(b.ctx, lap_intern(b.ctx, "B")), LAP_REL_LT,
+                                 lap_dim_const(b.ctx, 3), "few rows"));
+    assert_false(lap_sizes_choose(&b.sizes, b.g, &b.leaves));
+    assert_non_null(strstr(lap_error_text(b.ctx, 0), "few rows (B = 5, 3)"));
+    lap_ctx_free(b.ctx);
+}
+
 static const char gather[] =
     "%1 = input i64[b=4 n=1000] {name=\"ids\" layout=\"b n\"}\n"
     "%2 = weight f32[v=50 d=2] {name=\"table.weight\" layout=\"v d\"}\n"
@@ -228,10 +241,11 @@ static void test_families(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_solve),         cmocka_unit_test(test_no_solution),
-        cmocka_unit_test(test_solve_further), cmocka_unit_test(test_choose),
-        cmocka_unit_test(test_choose_fails),  cmocka_unit_test(test_indices_fit),
-        cmocka_unit_test(test_weights),       cmocka_unit_test(test_families),
+        cmocka_unit_test(test_solve),          cmocka_unit_test(test_no_solution),
+        cmocka_unit_test(test_solve_further),  cmocka_unit_test(test_choose),
+        cmocka_unit_test(test_choose_fails),   cmocka_unit_test(test_indices_fit),
+        cmocka_unit_test(test_weights),        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_choose_reports),
     };
     return cmocka_run_group_tests_name("sizes", tests, NULL, NULL);
 }
