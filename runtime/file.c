@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * file.c - files mapped read-only, and files that appear whole or not at all.
+ * file.c - files mapped or read, and files that appear whole or not at all.
  *
  * New files start without a name (O_TMPFILE) where the file system can, so that an interrupt
  * leaves nothing; they get a temporary name only for the moment before the rename. */
@@ -19,7 +19,8 @@ static bool fail(lap_fault *fault, const char *verb, const char *path)
     return lap_fault_set(fault, LAP_BAD_INPUT, "cannot %s '%s': %s", verb, path, strerror(errno));
 }
 
-static bool map_open(int fd, const char *path, lap_mapping *out, lap_fault *fault)
+/* The size of a regular file that memory can hold. */
+static bool size_of(int fd, const char *path, size_t *out, lap_fault *fault)
 {
     struct stat st;
     if (fstat(fd, &st) != 0) {
@@ -28,30 +29,69 @@ static bool map_open(int fd, const char *path, lap_mapping *out, lap_fault *faul
     if (!S_ISREG(st.st_mode)) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "cannot read '%s': not a regular file", path);
     }
-    if (st.st_size == 0) {
-        return true;
-    }
     if ((uintmax_t)st.st_size > (uintmax_t)PTRDIFF_MAX) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "cannot read '%s': too large", path);
     }
-    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED) {
-        return fail(fault, "map", path);
-    }
-    *out = (lap_mapping){bytes, (size_t)st.st_size};
+    *out = (size_t)st.st_size;
     return true;
 }
 
-bool lap_file_map(const char *path, lap_mapping *out, lap_fault *fault)
+static bool map_open(int fd, const char *path, size_t n, lap_mapping *out, lap_fault *fault)
+{
+    void *bytes = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) {
+        return fail(fault, "map", path);
+    }
+    *out = (lap_mapping){bytes, n};
+    return true;
+}
+
+static bool read_open(int fd, const char *path, size_t n, lap_mapping *out, lap_fault *fault)
+{
+    unsigned char *bytes = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED) {
+        return fail(fault, "read", path);
+    }
+    *out = (lap_mapping){bytes, n};
+    for (size_t at = 0; at < n;) {
+        ssize_t done = read(fd, bytes + at, n - at < (1u << 30) ? n - at : (1u << 30));
+        if (done > 0) {
+            at += (size_t)done;
+        } else if (done == 0) {
+            return lap_fault_set(fault, LAP_BAD_INPUT, "'%s' became shorter while it was read", path);
+        } else if (errno != EINTR) {
+            return fail(fault, "read", path);
+        }
+    }
+    return true;
+}
+
+typedef bool take(int fd, const char *path, size_t n, lap_mapping *out, lap_fault *fault);
+
+static bool open_with(take *taken, const char *path, lap_mapping *out, lap_fault *fault)
 {
     *out = (lap_mapping){NULL, 0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         return fail(fault, "open", path);
     }
-    bool ok = map_open(fd, path, out, fault);
+    size_t n = 0;
+    bool ok = size_of(fd, path, &n, fault) && (n == 0 || taken(fd, path, n, out, fault));
     close(fd);
+    if (!ok) {
+        lap_file_unmap(out);
+    }
     return ok;
+}
+
+bool lap_file_map(const char *path, lap_mapping *out, lap_fault *fault)
+{
+    return open_with(map_open, path, out, fault);
+}
+
+bool lap_file_read(const char *path, lap_mapping *out, lap_fault *fault)
+{
+    return open_with(read_open, path, out, fault);
 }
 
 void lap_file_unmap(lap_mapping *mapping)

@@ -10,8 +10,11 @@ typedef struct lap_mapping {
     size_t n;
 } lap_mapping;
 
-/* Maps a regular file; an empty one gives n = 0. */
+/* Maps a regular file; an empty one gives n = 0. A file that is made shorter from then on raises SIGBUS
+ * where its old end is read (bus_error.h). */
 bool lap_file_map(const char *path, lap_mapping *out, lap_fault *fault);
+/* The same as a copy, which no change of the file reaches. */
+bool lap_file_read(const char *path, lap_mapping *out, lap_fault *fault);
 void lap_file_unmap(lap_mapping *mapping);
 
 /* A file being written beside `path`, which replaces it at commit. Devices and pipes are written

@@ -155,6 +155,7 @@ static void write_functions(const char *n, bool is_embedded, FILE *to)
     fprintf(to,
             "typedef struct %s %s;\n\n"
             "/* Opens the model. `weights_path` names a safetensors file, which is mapped%s.\n"
+            " * It must not be made shorter while the model is open: its pages would be gone (SIGBUS).\n"
             " * NULL on failure: then %s_error(NULL) says why. */\n"
             "%s *%s_open(const char *weights_path);\n"
             "void %s_close(%s *model);\n"

@@ -126,7 +126,7 @@ static lap_code build(levels *l, const lap_args *args, lap_aot_options *o)
             lap_cli_error("--embed-weights needs --weights FILE");
             return LAP_BAD_INPUT;
         }
-        if (!lap_file_map(path, &weights, &fault)) {
+        if (!lap_file_read(path, &weights, &fault)) {
             lap_session_fault(s, &fault);
             return lap_setup_failure(&l->setups[0]);
         }

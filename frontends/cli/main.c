@@ -3,9 +3,11 @@
 #include <stdio.h>
 
 #include "frontends/cli/args.h"
+#include "runtime/bus_error.h"
 
 int main(int argc, char **argv)
 {
+    lap_bus_errors_catch();
     lap_args args;
     if (!lap_args_parse(argc, argv, &args)) {
         lap_args_free(&args);

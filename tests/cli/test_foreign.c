@@ -5,6 +5,7 @@
 #include "tests/support/command_rig.h"
 
 #include "frontends/compiler/compare.h"
+#include "runtime/npy.h"
 
 static void compile(const char *source, const char *library)
 {
@@ -224,11 +225,39 @@ static void test_libraries(void **state)
     expect("run @/none.lua --foreign @/ops.so", 0, "", "");
 }
 
+/* A library that cuts a file off as it is loaded, when the file is mapped and checked already. */
+static void test_file_that_shrinks(void **state)
+{
+    (void)state;
+    enum { N = 1 << 16 };
+    float *values = calloc(N, sizeof *values);
+    lap_tensor x = {.dtype = LAP_F32, .rank = 1, .shape = {N}, .data = values, .n_bytes = N * sizeof *values};
+    write_model("sum.lua", "x = 'n'", "g:output('y', t.x:sum 'n', '')");
+    char text[1024];
+    snprintf(text, sizeof text,
+             "#define _GNU_SOURCE\n#include <unistd.h>\n__attribute__((constructor)) static void cut(void)"
+             " { if (truncate(\"%s\", 4096) != 0) { _exit(99); } }\n"
+             "const void *const *lap_foreign_ops(void) { static const void *const none[1]; return none; }\n",
+             folder_path(folder, "x.npy"));
+    compile(write_text("cut.c", text), "cut.so");
+    static const char *const targets[] = {"ref", "cpu"};
+    for (int i = 0; i < 2; i++) {
+        assert_true(lap_npy_write(folder_path(folder, "x.npy"), &x, NULL));
+        char line[256];
+        snprintf(line, sizeof line, "run @/sum.lua --in x=@/x.npy --foreign @/cut.so --target %s",
+                 targets[i]);
+        expect(line, 2, "", "x.npy' became shorter while it was read");
+        assert_string_equal(result.out, "");
+    }
+    free(values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_example), cmocka_unit_test(test_places),    cmocka_unit_test(test_unread),
-        cmocka_unit_test(test_uses),    cmocka_unit_test(test_libraries),
+        cmocka_unit_test(test_example),   cmocka_unit_test(test_places),
+        cmocka_unit_test(test_unread),    cmocka_unit_test(test_uses),
+        cmocka_unit_test(test_libraries), cmocka_unit_test(test_file_that_shrinks),
     };
     return cmocka_run_group_tests(tests, set_up, remove_folder);
 }
