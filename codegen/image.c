@@ -180,6 +180,7 @@ static void put_kernels(writer *w)
         lap_kernel_dims dims = lap_kernel_dims_of(w->p, k);
         lap_image_grid grid = lap_image_grid_of(w->p, k);
         put_string(w, w->p->kernels[k].name);
+        put_place(w, w->p->kernels[k].loc);
         put_dim(w, grid.extent);
         put_dim(w, lap_kernel_scratch_of(w->p, k).total);
         put_dim(w, grid.cost);

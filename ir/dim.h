@@ -36,6 +36,8 @@ lap_dim lap_dim_min(lap_ctx *ctx, lap_dim a, lap_dim b);
 lap_dim lap_dim_max(lap_ctx *ctx, lap_dim a, lap_dim b);
 lap_dim lap_dim_trunc(lap_ctx *ctx, double c, lap_dim a);         /* trunc(c * a) in double */
 
+/* What overflowed: it has no value. */
+#define LAP_DIM_OVERFLOW ((lap_dim){1})
 static inline bool lap_dim_same(lap_dim a, lap_dim b) { return a.ix == b.ix; }
 bool lap_dim_is_const(const lap_ctx *ctx, lap_dim d, int64_t *out_value);
 /* Decides from canonical forms and from the range of symbols (>= 0); UNKNOWN is always allowed. */

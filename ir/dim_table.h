@@ -62,7 +62,6 @@ struct lap_dims {
 };
 
 #define LAP_DIM_ZERO     ((lap_dim){0})
-#define LAP_DIM_OVERFLOW ((lap_dim){1})
 static inline bool lap_dim_is_bad(lap_dim d) { return d.ix == 1; }
 
 /* dim_rat.c: false when the result does not fit. */

@@ -21,10 +21,7 @@ static bool crop_size(lap_eval_run *run, lap_ref count, int64_t bound, int64_t *
 static bool output_space(lap_eval_run *run, const lap_output *o, const lap_view *value, lap_space_axes *space,
                          lap_tensor *tensor)
 {
-    if (o->layout.n > LAP_MAX_RANK) {
-        return lap_error(run->ctx, o->loc, "output '%s' has more than %d axes", lap_text(run->ctx, o->name),
-                         LAP_MAX_RANK);
-    }
+    LAP_ENSURE(o->layout.n <= LAP_MAX_RANK);
     tensor->rank = o->layout.n;
     for (uint32_t i = 0; i < o->layout.n; i++) {
         tensor->shape[i] = 1;

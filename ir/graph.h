@@ -41,6 +41,8 @@ typedef enum lap_trait {
     LAP_TRAIT_ROOT = 16
 } lap_trait;
 
+enum { LAP_MAX_AXES = 32 }; /* of one value; all keys and rows of an attend together */
+
 typedef struct lap_axis {
     lap_name name;
     lap_dim size;  /* static bound */

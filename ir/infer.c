@@ -3,6 +3,7 @@
 #include "ir/infer.h"
 #include "ir/infer_rules.h"
 #include "runtime/foreign.h"
+#include "runtime/tensor.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,6 +15,13 @@ bool lap_infer_need(lap_graph *g, const lap_node *x, lap_name name)
     lap_ctx *ctx = lap_graph_ctx(g);
     return lap_node_axis(x, name) ||
            lap_error(ctx, lap_get_loc(g), "no axis '%s' in %s", lap_text(ctx, name), lap_type_show(ctx, x));
+}
+
+bool lap_infer_axes(lap_graph *g, lap_op op, uint32_t n)
+{
+    return n <= LAP_MAX_AXES ||
+           lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has %u axes, at most %d are allowed",
+                     lap_op_text(op), n, LAP_MAX_AXES);
 }
 
 bool lap_infer_unique(lap_graph *g, const char *what, lap_names names)
@@ -188,6 +196,10 @@ static bool infer_leaf(lap_graph *g, const lap_emit_args *e, lap_type *out)
     lap_ctx *ctx = lap_graph_ctx(g);
     lap_layout layout = lap_emit_attr(e, LAP_ATTR_LAYOUT)->layout;
     uint32_t n = 0;
+    if (layout.n > LAP_MAX_RANK) {
+        return lap_error(ctx, lap_get_loc(g), "'%s' has %u axes in memory, at most %d are possible",
+                         lap_text(ctx, lap_emit_attr(e, LAP_ATTR_NAME)->name), layout.n, LAP_MAX_RANK);
+    }
     for (uint32_t i = 0; i < layout.n; i++) {
         for (uint32_t j = 0; j < layout.groups[i].n; j++, n++) {
             if (!lap_axis_find(out->axes, out->n_axes, layout.groups[i].at[j])) {
@@ -411,7 +423,5 @@ bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *out)
     if (!rules[e->op](g, e, out)) {
         return false;
     }
-    return out->n_axes <= LAP_MAX_AXES ||
-           lap_error(lap_graph_ctx(g), lap_get_loc(g), "%s has %u axes, at most %d are allowed",
-                     lap_op_text(e->op), out->n_axes, LAP_MAX_AXES);
+    return lap_infer_axes(g, e->op, out->n_axes);
 }

@@ -9,8 +9,6 @@
 
 #include "ir/build.h"
 
-enum { LAP_MAX_AXES = 64 }; /* of one value */
-
 /* Type of the node that `e` would make; reports and returns false on a mistake. For ops with
  * several results the type is LAP_NO_DTYPE without axes. */
 LAP_MUST_CHECK bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *out);

@@ -61,7 +61,7 @@ static bool check_part(lap_graph *g, const lap_emit_args *e, const lap_part *p, 
     lap_ctx *ctx = lap_graph_ctx(g);
     axes pair, full;
     if (!check_operands(g, e, p) || !lap_infer_unique(g, "axis", p->keys) ||
-        !part_axes(g, e->n_args, e->args, p, &pair, &full)) {
+        !part_axes(g, e->n_args, e->args, p, &pair, &full) || !lap_infer_axes(g, e->op, full.n)) {
         return false;
     }
     for (uint32_t i = 0; i < p->keys.n; i++) {
@@ -114,7 +114,7 @@ bool lap_infer_attend(lap_graph *g, const lap_emit_args *e, lap_type *out)
         }
     }
     axes all;
-    return union_of_parts(g, e->n_args, e->args, parts, OUT, &all);
+    return union_of_parts(g, e->n_args, e->args, parts, OUT, &all) && lap_infer_axes(g, e->op, all.n);
 }
 
 /* Part number of "weights", "weights2", ..; n_parts and more: there is none. */

@@ -230,6 +230,9 @@ bool lap_infer_scatter(lap_graph *g, const lap_emit_args *e, lap_type *out)
             return false;
         }
     }
+    if (!lap_infer_axes(g, e->op, n)) {
+        return false;
+    }
     for (uint32_t i = 0; i < over.n; i++) {
         if (!lap_axis_find(axes, n, over.at[i])) {
             return lap_error(ctx, lap_get_loc(g), "no axis '%s' to scatter over in %s",

@@ -22,6 +22,8 @@ lap_infer_result_rule lap_infer_attend_result, lap_infer_topk_result, lap_infer_
 bool lap_infer_no_result(lap_graph *g, const lap_node *multi, const char *which);
 /* Reports when `name` is not an axis of x. */
 LAP_MUST_CHECK bool lap_infer_need(lap_graph *g, const lap_node *x, lap_name name);
+/* Reports more axes than a value, or the parts of an operation together, may have. */
+LAP_MUST_CHECK bool lap_infer_axes(lap_graph *g, lap_op op, uint32_t n);
 /* Reports a name that stands twice in a list; `what` it names begins the message. */
 LAP_MUST_CHECK bool lap_infer_unique(lap_graph *g, const char *what, lap_names names);
 /* The axis's count, if it has one, is a value of integers. */

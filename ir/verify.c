@@ -16,6 +16,7 @@
 
 #include "ir/infer.h"
 #include "ir/store.h"
+#include "runtime/tensor.h"
 
 #include <string.h>
 
@@ -270,6 +271,10 @@ static void verify_layout(lap_verifier *v, const lap_output *o, const lap_node *
 {
     const char *name = lap_text(v->ctx, o->name);
     uint32_t n_named = 0;
+    if (o->layout.n > LAP_MAX_RANK) {
+        lap_verify_fail_at(v, o->loc, "output '%s' has %u axes in memory, at most %d are possible", name,
+                           o->layout.n, LAP_MAX_RANK);
+    }
     for (uint32_t i = 0; i < o->layout.n; i++) {
         for (uint32_t k = 0; k < o->layout.groups[i].n; k++, n_named++) {
             if (!lap_node_axis(n, o->layout.groups[i].at[k])) {

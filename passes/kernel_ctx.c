@@ -107,10 +107,23 @@ const char *lap_axes_text(lap_lowering *l, uint32_t n, const lap_axis *axes)
     return text;
 }
 
+static void refuse_overflow(lap_kctx *k)
+{
+    for (uint32_t i = 1; i <= lap_graph_n_nodes(k->k); i++) {
+        const lap_node *n = lap_node_at(k->k, (lap_ref){i});
+        if (n->op == LAP_OP_DIM && lap_dim_same(lap_attr_dim(n, LAP_ATTR_DIM), LAP_DIM_OVERFLOW)) {
+            k->l->failed = true;
+            lap_error(k->l->ctx, n->loc, "a size or an index here needs more than 64 bits");
+            return;
+        }
+    }
+}
+
 void lap_kctx_launch(lap_kctx *k, const char *what)
 {
     lap_lowering *l = k->l;
     lap_kctx_end(k, &k->grid, NULL, NULL);
+    refuse_overflow(k);
     const char *text = kernel_text(k);
     uint32_t number = 0;
     while (number < l->n_kernels && strcmp(l->kernel_texts[number], text) != 0) {

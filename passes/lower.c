@@ -75,23 +75,13 @@ static void place_leaf(lap_lowering *l, lap_ref r)
     lap_plan_place(l, r, rank, order, is_input ? LAP_BUF_INPUT : LAP_BUF_WEIGHT, number);
 }
 
-static bool has_counts(const lap_node *n)
-{
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        if (lap_ref_some(n->axes[i].count)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The output that can take this node's buffer as its own, or -1. */
 static int64_t output_of(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
     for (uint32_t i = 0; i < lap_graph_n_outputs(l->g); i++) {
         const lap_output *o = lap_graph_output(l->g, i);
-        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !has_counts(n) && o->n_crops == 0 &&
+        if (lap_ref_same(o->value, r) && n->region.ix == 0 && !lap_node_is_ragged(n) && o->n_crops == 0 &&
             !lap_plan_of(l, r)->is_static && n->dtype != LAP_I4) {
             return i;
         }
@@ -127,11 +117,13 @@ void lap_place_node(lap_lowering *l, lap_ref r)
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n)
 {
     uint32_t n = 0, total = lap_graph_n_nodes(l->g);
-    lap_ref *list = lap_arena_array(l->ctx->arena, 64, sizeof *list);
-    for (uint32_t i = multi.ix + 1; i <= total && n < 64; i++) {
+    lap_ref *list = NULL;
+    size_t capacity = 0;
+    for (uint32_t i = multi.ix + 1; i <= total; i++) {
         const lap_node *x = lap_node_at(l->g, (lap_ref){i});
         if (x->op == LAP_OP_RESULT && lap_ref_same(x->args[0], multi) &&
             lap_plan_of(l, (lap_ref){i})->is_live) {
+            lap_arena_grow(l->ctx->arena, &list, n, 1, &capacity, sizeof *list);
             list[n++] = (lap_ref){i};
         }
     }

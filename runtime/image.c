@@ -210,10 +210,11 @@ static void read_buffers(reader *r)
 static void read_kernels(reader *r)
 {
     lap_image *image = r->image;
-    image->kernels = table(r, image->n_kernels, sizeof *image->kernels, 24);
+    image->kernels = table(r, image->n_kernels, sizeof *image->kernels, 28);
     for (uint32_t i = 0; !r->wrong && i < image->n_kernels; i++) {
         lap_image_kernel *k = &image->kernels[i];
         k->name = string(r);
+        k->place = string(r);
         k->grid = word_below(r, image->n_dims);
         k->scratch = word_below(r, image->n_dims);
         k->cost = word_below(r, image->n_dims);

@@ -32,7 +32,7 @@ typedef struct lap_image_buffer {
     size_t n_bytes;
 } lap_image_buffer;
 typedef struct lap_image_kernel {
-    const char *name;
+    const char *name, *place;
     uint32_t grid, scratch, cost, n_dims;
     const uint32_t *dims;
 } lap_image_kernel;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define LAP_IMAGE_MAGIC   0x3150414cu /* "LAP1" */
-#define LAP_IMAGE_VERSION 1u
+#define LAP_IMAGE_VERSION 2u
 
 /* One kernel: iterations begin <= i < end of its grid loop. buffer[slot] are element 0 of the
  * launch's operands, dim[i] the values of the kernel's extents (in the order of the image's kernel
@@ -70,8 +70,8 @@ typedef enum lap_step_kind {
  *             "file:line" or "", rank x dim, rank x crop (buffer number + 1, 0 none)
  *   buffers:  kind, dtype, dim count, leaf, first step, last step (numbers of steps in the order
  *             they are met when bodies are read in place; TEMP only), n_bytes, then (aligned) the bytes
- *   kernels:  string name, grid dim, dim scratch bytes per thread, dim cost per iteration in 1/16 ns
- *             (a guess), n_dims, n_dims x dim
+ *   kernels:  string name, string place, grid dim, dim scratch bytes per thread, dim cost per iteration
+ *             in 1/16 ns (a guess), n_dims, n_dims x dim
  *   steps:    kind, on_load, kernel, dim limit, counter+1, test+1, reverse, n_test, first body step,
  *             n_body, first other step, n_other, from, to, n_buffers, n_buffers x buffer; a foreign
  *             step then has string name, string place, n_inputs, n_outputs, n_words, n_words words:

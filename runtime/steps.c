@@ -44,11 +44,25 @@ static bool dims_have_values(const lap_exec *exec, const lap_image_kernel *k, la
     for (uint32_t i = 0; i <= k->n_dims + 1; i++) {
         uint32_t dim = i < k->n_dims ? k->dims[i] : i == k->n_dims ? k->grid : k->scratch;
         if (exec->dim_state[dim] != LAP_EXTENT_OK) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "%s %s", exec->image.dims[dim].text,
-                                 lap_extent_trouble((lap_extent_state)exec->dim_state[dim]));
+            return lap_fault_at(fault, LAP_BAD_INPUT, k->place, "%s %s", exec->image.dims[dim].text,
+                                lap_extent_trouble((lap_extent_state)exec->dim_state[dim]));
         }
     }
     return true;
+}
+
+/* Loops that would take years are a mistake in a size, not work to be done. */
+static bool can_end(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
+{
+    const int64_t most = INT64_C(1) << 62; /* in 1/16 ns: nine years */
+    int64_t total;
+    lap_extent_state cost = (lap_extent_state)exec->dim_state[k->cost];
+    bool is_endless =
+        cost == LAP_EXTENT_OVERFLOW ||
+        (cost == LAP_EXTENT_OK &&
+         (__builtin_mul_overflow(exec->dims[k->cost], exec->dims[k->grid], &total) || total > most));
+    return !is_endless || lap_fault_at(fault, LAP_BAD_INPUT, k->place, "this would take years: %s x %s steps",
+                                       exec->image.dims[k->grid].text, exec->image.dims[k->cost].text);
 }
 
 /* Iterations worth a turn at the counter: about 2 microseconds, and some ranges per thread. */
@@ -65,7 +79,7 @@ static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t
 static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
 {
     const lap_image_kernel *k = &exec->image.kernels[s->kernel];
-    if (!dims_have_values(exec, k, fault)) {
+    if (!dims_have_values(exec, k, fault) || !can_end(exec, k, fault)) {
         return false;
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {

@@ -64,7 +64,7 @@ static void test_graphs_that_are_refused(void **state)
         const char *body, *said;
     } rows[] = {
         {"local v = t.x for k = 1, 64 do v = v * g:index('a' .. k, 2) end g:output('y', v:sum('b'), 'i')",
-         "at most 64"},
+         "map has 33 axes, at most 32 are allowed"},
         {"local n = t.x:size 'i' for k = 1, 64 do n = n * n end g:output('y', g:index('z', n), 'z')",
          "model.lua:3: error: "},
         {"g:output('y', t.x:at{ i = t.x:index 'i' * (1 << 62) }, 'b i')",
@@ -74,6 +74,13 @@ static void test_graphs_that_are_refused(void **state)
          "model.lua:3: error: C stack overflow"},
         {"g:output('y', t.x:dot(g:weight('w', 'o i', { o = 1 << 62, i = t.x:size 'i' }), 'i'), 'b o')",
          "'w' cannot be made up"},
+        {"local v, l = t.x, 'b i' for k = 1, 15 do v = v + g:index('a' .. k, 1) l = l .. ' a' .. k end"
+         " g:output('y', v, l)",
+         "model.lua:3: error: output 'y' has 17 axes in memory, at most 16 are possible"},
+        {"local s, v, keys = t.x, t.x, '' for k = 1, 20 do s = s + g:index('s' .. k, 1) * 1.0"
+         " v = v + g:index('v' .. k, 1) * 1.0 keys = keys .. ' s' .. k .. ' v' .. k end"
+         " g:output('y', g:attend{ score = s, value = v, keys = keys }.out, 'b i')",
+         "model.lua:3: error: attend has 42 axes, at most 32 are allowed"},
     };
     static const char *const targets[] = {"cpu", "ref"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -84,6 +91,29 @@ static void test_graphs_that_are_refused(void **state)
             refuse(line, rows[i].said);
         }
     }
+}
+
+/* What the evaluator may wrap or refuse to hold, and compiled code can neither count nor finish. */
+static void test_numbers_beyond_the_machine(void **state)
+{
+    (void)state;
+    write_model("g:output('y', t.x:at{ i = g:index('i', 4) * (1 << 40) * (1 << 30) }, 'b i')");
+    refuse("run @/model.lua --target cpu --dim B=2 --dim N=3", "model.lua:3: error: a size or an index here");
+    write_model("g:output('y', t.x + g:index('a', 1 << 62):sum 'a', 'b i')");
+    refuse("run @/model.lua --target cpu --dim B=2 --dim N=3", "model.lua:3: error: this would take years");
+    refuse("run @/model.lua --target ref --dim B=2 --dim N=3", "cannot hold so many elements");
+}
+
+/* An operation of many results gives all of them. */
+static void test_many_results(void **state)
+{
+    (void)state;
+    write_model("local r = g:scan{ along = 'i', state = { s = t.x:sum 'i' }, inputs = { x = t.x },\n"
+                "  body = function(s, t) local o = {} for k = 1, 100 do o['y' .. k] = s.s * 0 + k end\n"
+                "    return { s = s.s + t.x }, o end }\n"
+                "for k = 1, 100 do g:output('y' .. k, r['y' .. k], 'b i') end");
+    expect("run @/model.lua --target cpu --dim B=2 --dim N=3", 0, "mean 100, from 100 to 100", "");
+    expect("run @/model.lua --target ref --dim B=2 --dim N=3", 0, "mean 100, from 100 to 100", "");
 }
 
 /* Deep and shared expressions: neither the stack nor the time may grow with them beyond measure. */
@@ -249,10 +279,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        TEST(test_scripts),     TEST(test_graphs_that_are_refused),
-        TEST(test_deep_graphs), TEST(test_weights),
-        TEST(test_odd_files),   TEST(test_options),
-        TEST(test_tolerances),  TEST(test_output),
+        TEST(test_scripts),
+        TEST(test_graphs_that_are_refused),
+        TEST(test_numbers_beyond_the_machine),
+        TEST(test_many_results),
+        TEST(test_deep_graphs),
+        TEST(test_weights),
+        TEST(test_odd_files),
+        TEST(test_options),
+        TEST(test_tolerances),
+        TEST(test_output),
         TEST(test_interrupts),
     };
     return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
