@@ -129,11 +129,11 @@ static double sample(stream *s, style how, double deviation)
     return 0.0;
 }
 
-static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, style how,
-                 uint32_t first_axis, lap_tensor *out, lap_fault *fault)
+/* A tensor of the spec, without values. */
+static bool allocate(lap_sizes *sizes, const lap_spec *spec, lap_tensor *out, size_t *out_count,
+                     lap_fault *fault)
 {
     int64_t shape[LAP_MAX_RANK];
-    size_t count;
     if (spec->rank > LAP_MAX_RANK || !lap_sizes_shape(sizes, spec, shape)) {
         return lap_fault_set(fault, LAP_BAD_INPUT,
                              "the shape %s of '%s' is not known\nhint: give sizes with --dim NAME=N",
@@ -141,15 +141,25 @@ static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t 
     }
     lap_fault why = {0};
     if (!lap_tensor_make(sizes->ctx, spec->dtype, spec->rank, shape, out, &why) ||
-        !lap_tensor_count(out, &count)) {
+        !lap_tensor_count(out, out_count)) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "'%s' cannot be made up: %s", spec->name, why.text);
+    }
+    return true;
+}
+
+static bool make(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, style how,
+                 uint32_t first_axis, lap_tensor *out, lap_fault *fault)
+{
+    size_t count;
+    if (!allocate(sizes, spec, out, &count, fault)) {
+        return false;
     }
     stream s = stream_for(seed, spec->name);
     lap_dtype compute = lap_dtype_compute(spec->dtype);
     if (compute == LAP_F32) {
         double fan_in = 1.0;
         for (uint32_t i = first_axis + 1; i < spec->rank; i++) {
-            fan_in *= (double)shape[i];
+            fan_in *= (double)out->shape[i];
         }
         double deviation = 1.0 / sqrt(fan_in > 1.0 ? fan_in : 1.0);
         for (size_t i = 0; i < count; i++) {
@@ -169,6 +179,73 @@ bool lap_make_input(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64
                     lap_fault *fault)
 {
     return make(g, sizes, spec, seed, NORMAL, 0, out, fault);
+}
+
+/* The coordinates of an element, one per axis of the layout. */
+enum { MAX_AXES = 64 };
+typedef struct place {
+    lap_sizes *sizes;
+    uint32_t n;
+    lap_name axes[MAX_AXES];
+    int64_t extent[MAX_AXES], at[MAX_AXES];
+} place;
+
+static bool place_value(void *user, lap_name name, int64_t *out)
+{
+    const place *p = user;
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (lap_name_same(p->axes[i], name)) {
+            *out = p->at[i];
+            return true;
+        }
+    }
+    return lap_sizes_value(p->sizes, name, out);
+}
+
+static bool read_axes(const lap_node *leaf, place *p)
+{
+    const lap_layout *layout = &lap_node_attr(leaf, LAP_ATTR_LAYOUT)->layout;
+    for (uint32_t i = 0; i < layout->n; i++) {
+        for (uint32_t k = 0; k < layout->groups[i].n; k++, p->n++) {
+            if (p->n == MAX_AXES) {
+                return false;
+            }
+            p->axes[p->n] = layout->groups[i].at[k];
+            lap_dim size = lap_node_axis(leaf, p->axes[p->n])->size;
+            if (!lap_dim_eval(p->sizes->ctx, size, lap_sizes_value, p->sizes, &p->extent[p->n])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool lap_make_by_place(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, lap_dim value, lap_tensor *out,
+                       lap_fault *fault)
+{
+    place p = {.sizes = sizes};
+    size_t count;
+    if (!allocate(sizes, spec, out, &count, fault)) {
+        return false;
+    }
+    bool known = read_axes(lap_node_at(g, spec->ref), &p);
+    for (size_t i = 0; i < count && known; i++) {
+        int64_t v = 0;
+        known = lap_dim_eval(sizes->ctx, value, place_value, &p, &v);
+        if (lap_dtype_compute(spec->dtype) == LAP_F32) {
+            lap_tensor_set(out, i, (double)v);
+        } else {
+            lap_tensor_set_int(out, i, v);
+        }
+        for (uint32_t k = p.n; k > 0 && ++p.at[k - 1] == p.extent[k - 1]; k--) { /* last axis fastest */
+            p.at[k - 1] = 0;
+        }
+    }
+    if (!known) {
+        return lap_fault_set(fault, LAP_BAD_INPUT, "'%s' cannot be made up: %s has no value", spec->name,
+                             lap_dim_show(sizes->ctx, value));
+    }
+    return true;
 }
 
 bool lap_make_weight(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, lap_tensor *out,

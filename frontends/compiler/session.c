@@ -272,20 +272,28 @@ static void propose_dims(lap_session *s)
 {
     for (bool progress = true; progress;) {
         progress = false;
-        for (uint32_t i = 0; i < lap_model_n_dims(s->model); i++) {
-            const lap_model_dim *d = lap_model_dim_at(s->model, i);
-            lap_name symbol = lap_intern(s->ctx, d->name);
+        lap_model_extents dims = lap_model_dims(s->model);
+        for (uint32_t i = 0; i < dims.n; i++) {
+            lap_name symbol = lap_intern(s->ctx, dims.at[i].name);
             int64_t value;
-            lap_dim size;
-            const char *error;
             if (!lap_sizes_value(&s->sizes, symbol, &value) && lap_sizes_uses(s->graph, &s->leaves, symbol) &&
-                lap_dim_parse(s->ctx, d->size, strlen(d->size), &size, &error) &&
-                lap_dim_eval(s->ctx, size, lap_sizes_value, &s->sizes, &value)) {
+                lap_dim_eval(s->ctx, dims.at[i].extent, lap_sizes_value, &s->sizes, &value)) {
                 lap_sizes_set(&s->sizes, symbol, value);
                 progress = true;
             }
         }
     }
+}
+
+static bool make_input(lap_session *s, const lap_spec *spec, uint64_t seed, lap_tensor *out, lap_fault *fault)
+{
+    lap_model_extents made = lap_model_made(s->model);
+    for (uint32_t i = 0; i < made.n; i++) {
+        if (strcmp(made.at[i].name, spec->name) == 0) {
+            return lap_make_by_place(s->graph, &s->sizes, spec, made.at[i].extent, out, fault);
+        }
+    }
+    return lap_make_input(s->graph, &s->sizes, spec, seed, out, fault);
 }
 
 static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
@@ -300,7 +308,7 @@ static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
                 return false;
             }
         } else if (o->make_inputs) {
-            if (!lap_make_input(s->graph, &s->sizes, spec, o->seed, &t, fault)) {
+            if (!make_input(s, spec, o->seed, &t, fault)) {
                 return false;
             }
         } else if (spec->is_optional) {

@@ -18,10 +18,15 @@ typedef struct lap_model_input {
     bool is_optional;
 } lap_model_input;
 
-/* Size of a symbol for made-up inputs: an extent, such as "1024" or "N". */
-typedef struct lap_model_dim {
-    const char *name, *size;
-} lap_model_dim;
+/* What a model says of a size or an input by name; sorted by name. */
+typedef struct lap_model_extent {
+    const char *name;
+    lap_dim extent;
+} lap_model_extent;
+typedef struct lap_model_extents {
+    uint32_t n;
+    const lap_model_extent *at;
+} lap_model_extents;
 
 typedef struct lap_lua_options {
     const char *const *plugin_path;
@@ -42,8 +47,9 @@ const char *lap_model_family(const lap_model *m);    /* or NULL */
 const char *lap_model_reference(const lap_model *m); /* where its reference cases come from, or NULL */
 uint32_t lap_model_n_params(const lap_model *m);
 const lap_model_param *lap_model_param_at(const lap_model *m, uint32_t i);
-uint32_t lap_model_n_dims(const lap_model *m); /* sorted by name */
-const lap_model_dim *lap_model_dim_at(const lap_model *m, uint32_t i);
+/* For made-up inputs: sizes of symbols, and values of elements, where an axis's name is a coordinate. */
+lap_model_extents lap_model_dims(const lap_model *m);
+lap_model_extents lap_model_made(const lap_model *m);
 
 typedef struct lap_build_options {
     const char *params_json; /* object; NULL: all defaults */

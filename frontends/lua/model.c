@@ -13,10 +13,10 @@ struct lap_model {
     lap_ctx *ctx;
     lap_lua *lua;
     const char *name, *paper, *doc, *family, *reference;
-    uint32_t n_params, n_inputs, n_dims;
+    uint32_t n_params, n_inputs;
     lap_model_param *params;
     lap_model_input *inputs;
-    lap_model_dim *dims;
+    lap_model_extents dims, made;
 };
 
 /* What a protected call works on: its second argument is this. */
@@ -80,23 +80,23 @@ static void read_input(lua_State *L, lap_model_input *input)
                                bool_field(L, at, "optional")};
 }
 
-static void read_dims(lua_State *L, int at, lap_model *m)
+static lap_model_extents read_extents(lua_State *L, int at, const char *key, lap_ctx *ctx)
 {
-    lua_getfield(L, at, "dims");
+    lua_getfield(L, at, key);
     int list = lua_gettop(L);
-    m->n_dims = (uint32_t)lua_rawlen(L, list);
-    m->dims = lap_arena_array(m->ctx->arena, m->n_dims + 1, sizeof *m->dims);
-    for (uint32_t i = 0; i < m->n_dims; i++) {
+    uint32_t n = (uint32_t)lua_rawlen(L, list);
+    lap_model_extent *all = lap_arena_array(ctx->arena, n + 1, sizeof *all);
+    for (uint32_t i = 0; i < n; i++) {
         lua_rawgeti(L, list, (lua_Integer)i + 1);
-        m->dims[i] = (lap_model_dim){text_field(L, list + 1, "name"), text_field(L, list + 1, "size")};
+        all[i].name = text_field(L, list + 1, "name");
+        const char *text = text_field(L, list + 1, "extent"), *why;
         lua_pop(L, 1);
-        lap_dim parsed;
-        const char *why;
-        if (!lap_dim_parse(m->ctx, m->dims[i].size, strlen(m->dims[i].size), &parsed, &why)) {
-            lap_lua_fail(L, "the size '%s' of '%s' in dims: %s", m->dims[i].size, m->dims[i].name, why);
+        if (!lap_dim_parse(ctx, text, strlen(text), &all[i].extent, &why)) {
+            lap_lua_fail(L, "'%s' of '%s' in %s: %s", text, all[i].name, key, why);
         }
     }
     lua_pop(L, 1);
+    return (lap_model_extents){n, all};
 }
 
 static int call_prim(lua_State *L, const char *name, int n_args)
@@ -132,7 +132,8 @@ static int describe(lua_State *L)
     m->doc = text_field(L, at, "doc");
     m->family = text_field(L, at, "family");
     m->reference = text_field(L, at, "reference");
-    read_dims(L, at, m);
+    m->dims = read_extents(L, at, "dims", m->ctx);
+    m->made = read_extents(L, at, "made", m->ctx);
     lua_getfield(L, at, "params");
     m->n_params = (uint32_t)lua_rawlen(L, -1);
     m->params = lap_arena_array(m->ctx->arena, m->n_params + 1, sizeof *m->params);
@@ -304,8 +305,8 @@ const char *lap_model_family(const lap_model *m) { return m->family; }
 const char *lap_model_reference(const lap_model *m) { return m->reference; }
 uint32_t lap_model_n_params(const lap_model *m) { return m->n_params; }
 const lap_model_param *lap_model_param_at(const lap_model *m, uint32_t i) { return &m->params[i]; }
-uint32_t lap_model_n_dims(const lap_model *m) { return m->n_dims; }
-const lap_model_dim *lap_model_dim_at(const lap_model *m, uint32_t i) { return &m->dims[i]; }
+lap_model_extents lap_model_dims(const lap_model *m) { return m->dims; }
+lap_model_extents lap_model_made(const lap_model *m) { return m->made; }
 uint32_t lap_model_n_inputs(const lap_model *m) { return m->n_inputs; }
 const lap_model_input *lap_model_input_at(const lap_model *m, uint32_t i) { return &m->inputs[i]; }
 

@@ -175,6 +175,30 @@ static void test_indices_fit(void **state)
     lap_ctx_free(b.ctx);
 }
 
+/* Elements over the coordinates of all axes, those of a group too, and over sizes. */
+static void test_by_place(void **state)
+{
+    (void)state;
+    bench b = open_bench("%1 = input f32[b=2 y=2 x=3] {name=\"x\" layout=\"b (y x)\"}\n"
+                         "output \"o\" %1 {layout=\"b y x\"}\n");
+    lap_sizes_set(&b.sizes, lap_intern(b.ctx, "N"), 100);
+    static const char text[] = "N*b + 10*y + x // 2", unknown[] = "M*b";
+    lap_dim value;
+    const char *why;
+    lap_tensor t;
+    lap_fault fault = {0};
+    assert_true(lap_dim_parse(b.ctx, text, strlen(text), &value, &why));
+    assert_true(lap_make_by_place(b.g, &b.sizes, &b.leaves.inputs.at[0], value, &t, &fault));
+    static const double want[] = {0, 0, 1, 10, 10, 11, 100, 100, 101, 110, 110, 111};
+    for (size_t i = 0; i < 12; i++) {
+        assert_float_equal(lap_tensor_get(&t, i), want[i], 0);
+    }
+    assert_true(lap_dim_parse(b.ctx, unknown, strlen(unknown), &value, &why));
+    assert_false(lap_make_by_place(b.g, &b.sizes, &b.leaves.inputs.at[0], value, &t, &fault));
+    assert_non_null(strstr(fault.text, "M*b has no value"));
+    lap_ctx_free(b.ctx);
+}
+
 static void moments(const lap_tensor *t, double *mean, double *deviation, double *least)
 {
     size_t n;
@@ -245,7 +269,7 @@ int main(void)
         cmocka_unit_test(test_solve_further),  cmocka_unit_test(test_choose),
         cmocka_unit_test(test_choose_fails),   cmocka_unit_test(test_indices_fit),
         cmocka_unit_test(test_weights),        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_choose_reports),
+        cmocka_unit_test(test_choose_reports), cmocka_unit_test(test_by_place),
     };
     return cmocka_run_group_tests_name("sizes", tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@ local sorted = prim.sorted
 
 local module_keys = { name = "string", paper = "string", doc = "string", family = "string", reference = "string",
   params = "table", inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
-  outputs = "any", dims = "table" }
+  outputs = "any", dims = "table", made = "table" }
 local scalars = {
   int = function(v) return math.type(v) == "integer" and v or (math.type(v) == "float" and math.tointeger(v)) or nil end,
   float = function(v) return type(v) == "number" and v + 0.0 or nil end,
@@ -86,6 +86,19 @@ local function rows_of(model)
   return rows
 end
 
+-- Sizes and values of made-up inputs: integers, or text in the words of extents.
+local function extents(t, what)
+  local out = {}
+  for i, k in ipairs(sorted(t or {})) do
+    local v = t[k]
+    if math.type(v) ~= "integer" and type(v) ~= "string" then
+      fail(what .. " must be an integer or the text of an extent, found %s", k, prim.kind(v))
+    end
+    out[i] = { name = k, extent = tostring(v) }
+  end
+  return out
+end
+
 function prim.describe(model, stem)
   for _, k in ipairs(sorted(model)) do
     local want = module_keys[k]
@@ -103,15 +116,9 @@ function prim.describe(model, stem)
     if r.default ~= nil and type(r.default) ~= "function" then check_value(r, r.default) end
     if type(r.default) == "function" then r.default = nil end
   end
-  local dims = {}                                  -- sizes for made-up inputs
-  for i, k in ipairs(sorted(model.dims or {})) do
-    local size = model.dims[k]
-    if math.type(size) ~= "integer" and type(size) ~= "string" then
-      fail("the size of '%s' in dims must be an integer or the text of an extent, found %s", k, prim.kind(size))
-    end
-    dims[i] = { name = k, size = tostring(size) }
-  end
-  return { name = model.name or stem, dims = dims, paper = model.paper, doc = model.doc, family = model.family,
+  local dims = extents(model.dims, "the size of '%s' in dims")
+  local made = extents(model.made, "the value of '%s' in made")
+  return { name = model.name or stem, dims = dims, made = made, paper = model.paper, doc = model.doc, family = model.family,
     reference = model.reference, params = rows }
 end
 
