@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A diffusion block: a selective scan along four snakes over the map, attention in (shifted) windows,
 -- an MLP; each under the shift, scale and gate of the condition (adaLN).
-local lap, nn, selective = require "lap", require "lib.nn", require "lib.selective"
+local lap, nn = require "lap", require "lib.nn"
+local selective, window = require "lib.selective", require "lib.window"
 
 -- Orders: the lines along an axis, from the far end or not, and which visited lines turn round.
 local snake = { { "y", false, "odd" }, { "y", true, "odd" }, { "x", false, "even" }, { "x", true, "even" } }
@@ -59,23 +60,20 @@ local function is_foreign(g, outer, inner, key, n, s, shift)
   return zone(inner):ne(zone(key))
 end
 local function window_attention(g, p, x)
-  local N, sizes = x:size "y", { s = 3, h = p.num_heads, d = p.dim // p.num_heads, c = p.dim }
+  local N, name = x:size "y", "attn.relative_position_bias_table"
   local s = lap.dim.min(N, p.window_size)          -- a small map is one window, not shifted
   local shift = lap.where(g:number(N):gt(p.window_size), p.shift_size, 0)
+  local function bias(q)
+    local table_bias = window.place_bias(q, name, "(dy dx) h", p.num_heads, s)
+    if p.shift_size == 0 then return table_bias end
+    local apart = is_foreign(g, "Y", "y", "u", N, s, shift) | is_foreign(g, "X", "x", "v", N, s, shift)
+    return table_bias - 100 * apart:int()
+  end
   if p.shift_size > 0 then x = x:roll("y", -shift):roll("x", -shift) end
   x = x:split("y -> Y y", { y = s }):split("x -> X x", { x = s })
-  local q, k, v = nn.linear(x, "attn.qkv", "c -> (s h d)", sizes, { bias = p.qkv_bias }):unstack "s"
-  q, k, v = q:queries("y x -> u v", k, v)
-  local bias = g:weight("attn.relative_position_bias_table", "(y x) h",
-    { h = p.num_heads, y = 2 * s - 1, x = 2 * s - 1 })
-  bias = bias:at { y = q:index "y" - k:index "u" + (s - 1), x = q:index "x" - k:index "v" + (s - 1) }
-  local score = (q * (p.qk_scale or sizes.d ^ -0.5)):dot(k, "d") + bias
-  if p.shift_size > 0 then
-    local apart = is_foreign(g, "Y", "y", "u", N, s, shift) | is_foreign(g, "X", "x", "v", N, s, shift)
-    score = score - 100 * apart:int()
-  end
-  local o = g:attend { keys = "u v", score = score, value = v }.out
-  o = nn.linear(o, "attn.proj", "(h d) -> c", sizes):merge "Y y -> y":merge "X x -> x"
+  local o = window.attention(x, "attn.",
+    { heads = p.num_heads, qkv_bias = p.qkv_bias, scale = p.qk_scale, bias = bias })
+  o = o:merge "Y y -> y":merge "X x -> x"
   return p.shift_size > 0 and o:roll("y", shift):roll("x", shift) or o
 end
 
