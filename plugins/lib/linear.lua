@@ -6,7 +6,7 @@ local linear = {}
 
 -- y[.., to] = sum over from of W[to, from] x[.., from] + b[to]; spec "c -> (s h d)", "c -> c".
 -- sizes: of axes that x lacks. o.bias = false; o.suffix: of the weight's name; o.tail: more axes of
--- the weight, "1 1" of a convolution.
+-- the weight, "1 1" of a convolution; o.groups: axes of x with layers of their own, slowest in to.
 function linear.linear(x, name, spec, sizes, o)
   o = o or {}
   local from, to = names.arrow(spec)
@@ -16,6 +16,8 @@ function linear.linear(x, name, spec, sizes, o)
   local into = names.sizes(x, to, sizes)
   for n, size in pairs(into) do s[n] = s[n] or size end
   for i, n in ipairs(old) do s[new[i]] = into[n] end
+  for n, size in pairs(names.sizes(x, o.groups)) do s[n] = size end
+  if o.groups then made = names.group(o.groups .. " " .. names.plain(made)) end
   local layout = made .. " " .. from .. (o.tail and " " .. o.tail or "")
   local y = x:dot(x.g:weight(name .. (o.suffix or ".weight"), layout, s), table.concat(gone, " "))
   if o.bias ~= false then y = y + x.g:weight(name .. ".bias", made, names.sizes(y, made)) end
