@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- K denoisers side by side: behind each block a softmax over the models, per pixel, merges their maps into the one from
--- which all continue. The weights come from the maps, the time and the prompt.
+-- K denoisers side by side: behind each block a softmax over the models, per pixel, merges their
+-- maps into the one from which all continue. The weights come from the maps, the time and the
+-- prompt.
 local lap, nn, diffusers = require "lap", require "lib.nn", require "lib.diffusers"
 
 local function groupnorm(x, name, groups)
@@ -16,7 +17,8 @@ local function layer(t, prompt, pre, heads)
   return t + diffusers.geglu(nn.layernorm(t, pre .. "norm3", "c"), pre .. "ff.")
 end
 
--- The aggregator: X [b k c y x], time e [b t], prompt [b l w] -> the merged map [b c y x], the weights [b k y x].
+-- The aggregator: X [b k c y x], time e [b t], prompt [b l w] -> the merged map [b c y x], the
+-- weights [b k y x].
 local function sabw(p, X, e, prompt, pre)
   local hidden = { c = p.hidden }
   local function norm(x, name) return groupnorm(x, pre .. name, p.norm_groups) end
@@ -34,8 +36,8 @@ local function sabw(p, X, e, prompt, pre)
   return A:dot(X, "k"), A
 end
 
--- Small denoisers with an aggregator behind every block. Each has its own time e [b t] and prompt; aggregators see
--- the means.
+-- Small denoisers with an aggregator behind every block. Each has its own time e [b t] and prompt;
+-- aggregators see the means.
 local function chain(g, p, t)
   local time = { t = p.temb_dim }
   local function each(f)                           -- f(prefix, model) of all models
@@ -55,7 +57,9 @@ local function chain(g, p, t)
     h, maps[#maps + 1] = sabw(p, X, e:mean "k", t.contexts:mean "k", pre)
   end
   local width = { c = p.channels }
-  merge(each(function(pre) return nn.conv(t.latents, pre .. "conv_in", "c -> c", { k = 3, sizes = width }) end))
+  merge(each(function(pre)
+    return nn.conv(t.latents, pre .. "conv_in", "c -> c", { k = 3, sizes = width })
+  end))
   for i = 0, p.blocks - 1 do
     merge(each(function(pre, k)
       pre = ("%sblocks.%d."):format(pre, i)
@@ -67,17 +71,21 @@ local function chain(g, p, t)
   end
   g:output("last_features", h, "b c y x")
   local latent = { c = p.latent }
-  merge(each(function(pre) return nn.conv(nn.silu(h), pre .. "conv_out", "c -> c", { k = 3, sizes = latent }) end))
+  merge(each(function(pre)
+    return nn.conv(nn.silu(h), pre .. "conv_out", "c -> c", { k = 3, sizes = latent })
+  end))
   g:output("noise", h, "b c y x")
   g:output("attn_maps", lap.stack("i", maps), "b i k y x")
 end
 
 return {
-  name = "afa", family = "diffusion", doc = "an aggregator of the maps of several denoisers, or a chain of them",
+  name = "afa", family = "diffusion",
+  doc = "an aggregator of the maps of several denoisers, or a chain of them",
   paper = "Ensembling Diffusion Models via Adaptive Feature Aggregation",
   reference = "Tenvence/afa, models/modules/aggregator.py (Apache-2.0); the chain's small denoisers are ours",
   params = {
-    part = { "enum", { "sabw", "chain" }, "sabw", "one aggregator, or small denoisers with one behind each block" },
+    part = { "enum", { "sabw", "chain" }, "sabw",
+      "one aggregator, or small denoisers with one behind each block" },
     num_models = { "int", 2, "models", min = 1, max = 64 },
     channels = { "int", 8, "channels of their maps", min = 1 },
     hidden = { "int", 128, "width of an aggregator", min = 1 },
@@ -100,7 +108,8 @@ return {
     if p.part == "chain" then
       return { latents = "b c=latent y=H x=W", timestep = "int b", contexts = "k=num_models b l w=cross_dim" }
     end
-    return { features = "b k=num_models c=channels y=H x=W", temb = "b t=temb_dim", context = "b l w=cross_dim" }
+    return { features = "b k=num_models c=channels y=H x=W", temb = "b t=temb_dim",
+      context = "b l w=cross_dim" }
   end,
   build = function(g, p, t)
     if p.part == "chain" then return chain(g, p, t) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- After each layer a small gate on the text's state may remove all visual tokens, for every row on its own. Those that
--- stay keep their positions, so a row has one of two lengths: it is ragged.
+-- After each layer a small gate on the text's state may remove all visual tokens, for every row on
+-- its own. Those that stay keep their positions, so a row has one of two lengths: it is ragged.
 local lap, nn = require "lap", require "lib.nn"
 local decoder, stack = require "lib.decoder", require "lib.stack"
 
@@ -13,8 +13,10 @@ local function gate(g, p, i, mean, last)
 end
 
 return {
-  name = "dyvte", family = "pruning", doc = "a decoder whose visual tokens leave at a layer that the data choose",
-  paper = "Accelerating Multimodal Large Language Models via Dynamic Visual-Token Exit and the Empirical Findings",
+  name = "dyvte", family = "pruning",
+  doc = "a decoder whose visual tokens leave at a layer that the data choose",
+  paper = "Accelerating Multimodal Large Language Models via Dynamic Visual-Token Exit "
+    .. "and the Empirical Findings",
   reference = "DoubtedSteam/DyVTE, modeling_llama.py, inference",
   params = decoder.params {
     n_layers = { "int", 6, "layers, each with a gate", min = 1, max = 128 },
@@ -31,8 +33,10 @@ return {
     decoder.room(g, p, N, V, 2)
     local exit, cache, gates = g:full(-1, "b", x), {}, {}         -- exit: the layer after which a row left
     local len = exit * 0 + N
-    local prompt = g:index("u", N - sys - V - 1)                  -- the text behind the image but its last token
-    local function skip(n) return lap.where(n:lt(sys), n, n + V) end    -- the old place of n, without the image
+    local prompt = g:index("u", N - sys - V - 1)   -- the text behind the image but its last token
+    local function skip(n)                         -- the old place of n in a row without the image
+      return lap.where(n:lt(sys), n, n + V)
+    end
 
     for i = 0, p.n_layers - 1 do
       local n, is_gone = x:index "n", exit:ge(0)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Only the patches that the [CLS] query of the vision encoder attends to most pass the projector and reach the language
--- model, in the order of the picture.
+-- Only the patches that the [CLS] query of the vision encoder attends to most pass the projector
+-- and reach the language model, in the order of the picture.
 local lap, nn = require "lap", require "lib.nn"
 
 -- A CLIP layer on x [.. n c], and the attention of the [CLS] row to all tokens m, the mean over the heads.
@@ -42,7 +42,8 @@ local function project(p, x)
 end
 
 return {
-  name = "faster_vlm", family = "pruning", doc = "a vision encoder that gives only the patches its [CLS] token looks at",
+  name = "faster_vlm", family = "pruning",
+  doc = "a vision encoder that gives only the patches its [CLS] token looks at",
   paper = "[CLS] Attention is All You Need for Training-Free Visual Token Pruning: Make VLM Inference Faster",
   reference = "Theia-4869/FasterVLM, clip_encoder.py, llava_arch.py (Apache-2.0)",
   params = {

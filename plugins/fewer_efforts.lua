@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Visual queries see their neighbours on the image's grid, masked heads and late layers skip the image, visual tokens
--- use the first units of the MLP. A calibration on the dense stack votes for the heads.
+-- Visual queries see their neighbours on the image's grid, masked heads and late layers skip the
+-- image, visual tokens use the first units of the MLP. A calibration on the dense stack votes for
+-- the heads.
 local lap, nn, decoder = require "lap", require "lib.nn", require "lib.decoder"
 
 local function image(p) return decoder.span(p.n_sys, p.grid_h * p.grid_w) end
@@ -68,7 +69,8 @@ local function calibrate(g, p, t)
 end
 
 return {
-  name = "fewer_efforts", family = "pruning", doc = "a decoder that prunes the computation of visual tokens",
+  name = "fewer_efforts", family = "pruning",
+  doc = "a decoder that prunes the computation of visual tokens",
   paper = "Treat Visual Tokens as Text? But Your MLLM Only Needs Fewer Efforts to See",
   reference = "ZhangAIPI/YOPO_MLLM_Pruning, modeling_llama_prune.py, gen_mask_llava.py (MIT)",
   params = decoder.params {
@@ -87,7 +89,9 @@ return {
   },
   dims = { B = 1, N = 64 },
   refuse = function(p)
-    if p.part == "forward" and p.decode_steps > 0 and p.n_sys < 1 then return "decode_steps needs n_sys >= 1" end
+    if p.part == "forward" and p.decode_steps > 0 and p.n_sys < 1 then
+      return "decode_steps needs n_sys >= 1"
+    end
     return decoder.refuse(p)
   end,
   inputs = function(p)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The vision encoder's [CLS] attention picks local and summary tokens; in some layers the last query's scores to them
--- rise by a share of their size.
+-- The vision encoder's [CLS] attention picks local and summary tokens; in some layers the last
+-- query's scores to them rise by a share of their size.
 local lap, decoder = require "lap", require "lib.decoder"
 
 local function percentile(sorted, share)           -- linear between values that rise along k
@@ -40,7 +40,8 @@ return {
     beta = { "float", 0.2, "boost of summary tokens" },
     start_layer = { "int", 1, "first boosted layer", min = 0 },
     end_layer = { "int", 4, "one past the last boosted layer", min = 0 },
-    head_mode = { "enum", { "none", "sensitivity" }, "none", "heads alike, or by the mass that they give the image" },
+    head_mode = { "enum", { "none", "sensitivity" }, "none",
+      "heads alike, or by the mass that they give the image" },
     decode_steps = decoder.decode_steps,
   },
   dims = { B = 1, N = 64, H = 4 },

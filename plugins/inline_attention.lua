@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Linear attention that is normalised by subtraction: weights s/N q.k, less their mean, plus 1/N, never formed. To it
--- comes a depthwise 3 x 3 convolution of the values, whose kernels are made from the mean token.
+-- Linear attention that is normalised by subtraction: weights s/N q.k, less their mean, plus 1/N,
+-- never formed. To it comes a depthwise 3 x 3 convolution of the values, whose kernels are made
+-- from the mean token.
 local nn, swin = require "lib.nn", require "lib.swin"
 
 local phi = {
@@ -56,7 +57,8 @@ return {
     window_size = { "int", 7, "swin: side of a window", min = 1 },
     shift_size = { "int", 0, "swin: how far the map is rolled", min = 0 },
     mlp_ratio = { "float", 4.0, "swin: hidden width over dim" },
-    sr_ratio = { "int", 1, "pvt: reduction of the keys, which the authors' module cannot run", min = 1, max = 1 },
+    sr_ratio = { "int", 1,
+      "pvt: reduction of the keys, which the authors' module cannot run", min = 1, max = 1 },
   },
   dims = { B = 1 },
   refuse = function(p)

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Decode attention as one stream of key tiles over all requests and key heads, cut into equal shares for a number of
--- workers. What a worker has of one row is a segment; the segments of a row merge by an associative operator.
+-- Decode attention as one stream of key tiles over all requests and key heads, cut into equal
+-- shares for a number of workers. What a worker has of one row is a segment; the segments of a row
+-- merge by an associative operator.
 local lap = require "lap"
 
--- Segments in the order of rows, then workers: request b, key head g, worker, row and tiles from .. upto - 1 of the
--- row, all over the ragged axis s; count: how many.
+-- Segments in the order of rows, then workers: request b, key head g, worker, row and tiles from ..
+-- upto - 1 of the row, all over the ragged axis s; count: how many.
 local function segments(g, p, len)
   local G, W, T = p.num_kv_heads, p.num_workers, p.tile
   local tiles, worker = (len + (T - 1)) // T, g:index("w", W)
@@ -21,7 +22,8 @@ local function segments(g, p, len)
 end
 
 return {
-  name = "lean_attention", family = "decoding", doc = "decode attention in equal shares of a stream of key tiles",
+  name = "lean_attention", family = "decoding",
+  doc = "decode attention in equal shares of a stream of key tiles",
   paper = "Lean Attention: Hardware-Aware Scalable Attention Mechanism for the Decode-Phase of Transformers",
   reference = "the paper's algorithm: dense attention for the results, the schedule for the segments",
   params = {

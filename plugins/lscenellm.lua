@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Text queries that look at a scene token in one layer read its dense tokens in the next: one softmax over the causal
--- keys and the chosen dense ones. The choice is by the plain map, and the same for all heads.
+-- Text queries that look at a scene token in one layer read its dense tokens in the next: one
+-- softmax over the causal keys and the chosen dense ones. The choice is by the plain map, and the
+-- same for all heads.
 local lap, nn, decoder = require "lap", require "lib.nn", require "lib.decoder"
 
 local function project(x, p)                       -- features [.. e] -> tokens [.. c]
@@ -10,7 +11,8 @@ local function project(x, p)                       -- features [.. e] -> tokens 
   return linear(nn.relu(linear(nn.relu(linear(x, 0, "e -> c")), 2, "c -> c")), 4, "c -> c")
 end
 
--- Scene tokens s that the text queries n look at; P [b n g r m] the map of these queries on the scene tokens m.
+-- Scene tokens s that the text queries n look at; P [b n g r m] the map of these queries on the
+-- scene tokens m.
 local function choose(P, p)
   local mass = P:sum "g r":as "m -> s"
   local lo, hi = mass:min "s", mass:max "s"
@@ -18,7 +20,8 @@ local function choose(P, p)
 end
 
 return {
-  name = "lscenellm", family = "routing", doc = "a decoder whose text reads dense scene tokens where it looks",
+  name = "lscenellm", family = "routing",
+  doc = "a decoder whose text reads dense scene tokens where it looks",
   paper = "LSceneLLM: Enhancing Large 3D Scene Understanding Using Adaptive Visual Preferences",
   reference = "Hoyyyaard/LSceneLLM, models/modeling_llama.py, adaptive_llm.py",
   params = decoder.params {
@@ -68,7 +71,8 @@ return {
       x = decoder.layer(g, p, i, x, x:index "n", cache, { attend = attend })
     end
     decoder.finish(g, p, x)
-    local each = g:full(true, "k", { k = p.dense_per_token })     -- the dense tokens of a scene token go together
+    -- the dense tokens of a scene token go together
+    local each = g:full(true, "k", { k = p.dense_per_token })
     g:output("selected", lap.stack("l", all) & each, "b l n (s k)")
   end,
 }

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- VideoChat2's connector: learned queries, pretrained and extra ones, read the tokens of all frames; the instruction
--- sits beside them in the self-attention and has feed-forward weights of its own.
+-- VideoChat2's connector: learned queries, pretrained and extra ones, read the tokens of all
+-- frames; the instruction sits beside them in the self-attention and has feed-forward weights of
+-- its own.
 local lap, nn = require "lap", require "lib.nn"
 
 -- x [.. n c] reads the memories { x =, keys =, bias = } under one softmax; residual, then norm.
@@ -9,7 +10,8 @@ local function attention(g, p, x, memories, name)
   local function project(a, what) return nn.linear(a, name .. ".self." .. what, "c -> (h d)", sizes) end
   local q, parts = project(x, "query") * sizes.d ^ -0.5, {}
   for i, m in ipairs(memories) do
-    parts[i] = { keys = m.keys, score = q:dot(project(m.x, "key"), "d") + (m.bias or 0), value = project(m.x, "value") }
+    parts[i] = { keys = m.keys, score = q:dot(project(m.x, "key"), "d") + (m.bias or 0),
+      value = project(m.x, "value") }
   end
   local a = g:attend { parts = parts }
   local y = nn.linear(a.out, name .. ".output.dense", "(h d) -> c", sizes)
@@ -38,7 +40,8 @@ local function embed(g, p, t)
 end
 
 return {
-  name = "mvbench", family = "compression", doc = "a Q-Former that turns the tokens of a video into a fixed number",
+  name = "mvbench", family = "compression",
+  doc = "a Q-Former that turns the tokens of a video into a fixed number",
   paper = "MVBench: A Comprehensive Multi-modal Video Understanding Benchmark",
   reference = "OpenGVLab/Ask-Anything, video_chat2, Qformer.py, videochat2_it_vicuna.py (MIT)",
   params = {

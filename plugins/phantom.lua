@@ -1,12 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Heads of twice the width during attention: the second half of queries, keys and values looks from a token's heads at
--- the heads of one phantom token. A gate blends the two halves of the result. po_loss: the loss that trains it.
+-- Heads of twice the width during attention: the second half of queries, keys and values looks from
+-- a token's heads at the heads of one phantom token. A gate blends the two halves of the result.
+-- po_loss: the loss that trains it.
 local lap, nn = require "lap", require "lib.nn"
 
 -- The heads of t look at the heads of the phantom token s; one matrix for all heads.
 local function across_heads(g, p, t, s, name)
   local pre = ("xattn_%s_phantom.linear_"):format(name)
-  local function layer(a, which) return nn.gelu(nn.linear(a, pre .. which, "d -> d", nil, { bias = false })) end
+  local function layer(a, which)
+    return nn.gelu(nn.linear(a, pre .. which, "d -> d", nil, { bias = false }))
+  end
   local k, u = layer(s, "k"):as "g r -> sg sr", layer(s, "v"):as "g r -> sg sr"
   local score = layer(t, "q"):dot(k, "d") * g:number(t:size "d") ^ -0.5
   return p.eta * layer(g:attend { keys = "sg sr", score = score, value = u }.out, "o")
@@ -59,7 +62,8 @@ end
 local function attention(g, p, t)
   local x, first, N = t.x, t.phantom_index, t.x:size "n"
   local done = p.prefill > 0 and p.prefill or N
-  g:require((g:number(x:size "c") % (2 * p.num_heads)):eq(0), "the width of x must be an even multiple of num_heads")
+  g:require((g:number(x:size "c") % (2 * p.num_heads)):eq(0),
+    "the width of x must be an even multiple of num_heads")
   g:require(first:ge(0) & first:lt(N), "phantom_index lies outside the sequence")
   if p.prefill > 0 then
     g:require(first:eq(0), "prefill does not go together with padding: phantom_index must be 0")
@@ -91,7 +95,8 @@ local function po_loss(g, p, t)
 end
 
 return {
-  name = "phantom", family = "attention", doc = "attention with heads of twice the width by one phantom token",
+  name = "phantom", family = "attention",
+  doc = "attention with heads of twice the width by one phantom token",
   paper = "Phantom of Latent for Large Language and Vision Models",
   reference = "ByungKwanLee/Phantom, modeling_qwen2.py, utils.py (MIT); po_loss: equations",
   params = {

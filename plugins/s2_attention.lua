@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Static block sparsity: every head sees a window of blocks and one column of blocks in every stride. The columns
--- are shifted from head to head, so that the heads together hold the whole context.
+-- Static block sparsity: every head sees a window of blocks and one column of blocks in every
+-- stride. The columns are shifted from head to head, so that the heads together hold the whole
+-- context.
 local lap = require "lap"
 
 -- The window in blocks before and behind the query's, which counts on both sides.
@@ -14,7 +15,8 @@ local function is_relative(p)
   return p.vert_position == "relative"
 end
 
--- Whether block i of queries sees block j of keys in key head `head`. A homogeneous pattern is that of one head.
+-- Whether block i of queries sees block j of keys in key head `head`. A homogeneous pattern is that
+-- of one head.
 local function sees(p, i, j, head)
   local left, right = window(p)
   local see

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- SGD of a one-layer transformer on token ids: the attention first scans for distinct tokens, then freezes. The
--- gradients are exact and the steps one scan; tokens are gathers, never one-hot vectors.
+-- SGD of a one-layer transformer on token ids: the attention first scans for distinct tokens, then
+-- freezes. The gradients are exact and the steps one scan; tokens are gathers, never one-hot
+-- vectors.
 local lap = require "lap"
 
 -- Mean loss and attention [b l]. Y [o k]: logit of o from token k; Z [m k]: score of key k at query m.
@@ -20,7 +21,8 @@ local function gradients(g, p, Y, Z, x, label)
 end
 
 return {
-  name = "scan_and_snap", family = "training", doc = "training steps of a one-layer transformer, with exact gradients",
+  name = "scan_and_snap", family = "training",
+  doc = "training steps of a one-layer transformer, with exact gradients",
   paper = "Scan and Snap: Understanding Training Dynamics and Token Composition in 1-layer Transformer",
   reference = "facebookresearch/luckmatters, ssl/real-dataset/decoder_only.py (CC BY-NC 4.0)",
   params = {
@@ -43,7 +45,8 @@ return {
   inputs = { x = "int s=steps b l", label = "int s=steps b" },
   build = function(g, p, t)
     local least = p.include_last and 1 or 2
-    g:require(g:number(t.x:size "l"):ge(least), ("x must hold at least %d tokens: there is no key"):format(least))
+    g:require(g:number(t.x:size "l"):ge(least),
+      ("x must hold at least %d tokens: there is no key"):format(least))
     for _, ids in ipairs { t.x, t.label } do
       g:require(ids:ge(0) & ids:lt(p.vocab), "a token lies outside 0..vocab-1")
     end

@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Queries, keys and values are scaled by inverse temperatures of the token and of its position, so that how sparse the
--- attention is does not depend on what the tokens mean. `pts` is the released layer: one gain by position.
+-- Queries, keys and values are scaled by inverse temperatures of the token and of its position, so
+-- that how sparse the attention is does not depend on what the tokens mean. `pts` is the released
+-- layer: one gain by position.
 local lap, nn, pattern = require "lap", require "lib.nn", require "lib.pattern"
 
 local function width(p, x) return x:size "c" / p.num_heads end
 
--- tau = 1 + [tok] tanh(w . gelu(e)) + [pos] sigmoid(alpha) ln n, [b h n]; part: the projection that is scaled.
+-- tau = 1 + [tok] tanh(w . gelu(e)) + [pos] sigmoid(alpha) ln n, [b h n]; part: the projection that
+-- is scaled.
 local function temperature(g, p, x, part, name)
   local mode, tau = p["temp_" .. name], g:full(1.0, "b n h", part)
   local pre, sizes = ("tau_%s."):format(name), { h = p.num_heads, d = width(p, x) }

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Attention in groups, shifted for half of the heads (s2, as LongLoRA); with the wrapped group cut, a share of the heads
--- returned and the first tokens seen by all (sf); and decoding in a bounded cache of heavy hitters and recent tokens.
+-- Attention in groups, shifted for half of the heads (s2, as LongLoRA); with the wrapped group cut,
+-- a share of the heads returned and the first tokens seen by all (sf); and decoding in a bounded
+-- cache of heavy hitters and recent tokens.
 local lap, nn = require "lap", require "lib.nn"
 
--- Whether token i sees key j. Shifted heads group by another place; in s2 this place also says what is past, and
--- the group that wraps stays one.
+-- Whether token i sees key j. Shifted heads group by another place; in s2 this place also says what
+-- is past, and the group that wraps stays one.
 local function sees(p, head, i, j, N)
   local G, half = p.group_size or N / 4, p.num_heads // 2
   local function same(a, b) return (a // G):eq(b // G) end
@@ -22,7 +23,8 @@ local function prefill(g, p, q, k, v, scale)
   local P, recent = p.prefill, p.recent_size
   local K, V = k:slice("n", 0, P):as "n -> s", v:slice("n", 0, P):as "n -> s"
   q = q:slice("n", 0, P)
-  local a = g:attend { keys = "s", score = q:dot(K, "d") * scale, value = V, where = K:index "s":le(q:index "n") }
+  local a = g:attend { keys = "s", score = q:dot(K, "d") * scale, value = V,
+    where = K:index "s":le(q:index "n") }
   local score = a.weights:sum "n"
   local place = g:full(0, "g", score) + g:index("s", P)
   if P > p.hh_size + recent then
@@ -33,7 +35,8 @@ local function prefill(g, p, q, k, v, scale)
   return a.out, { place = place, score = score, K = K, V = V }
 end
 
--- The other tokens one by one, in a cache of `size` slots; empty slots have the place -1 and stand in front.
+-- The other tokens one by one, in a cache of `size` slots; empty slots have the place -1 and stand
+-- in front.
 local function decode(g, p, q, k, v, slots, size, scale)
   local P, state = p.prefill, {}
   for name, a in pairs(slots) do
@@ -76,19 +79,24 @@ local function refuse(p)
     return
   end
   if p.num_heads % 2 ~= 0 then return "num_heads must be even" end
-  if p.group_size and (p.group_size < 2 or p.group_size % 2 ~= 0) then return "group_size must be even, 2 or more" end
+  if p.group_size and (p.group_size < 2 or p.group_size % 2 ~= 0) then
+    return "group_size must be even, 2 or more"
+  end
 end
 
 return {
-  name = "sinklora", family = "sparse", doc = "grouped attention with shifted heads and sinks; heavy-hitter decoding",
+  name = "sinklora", family = "sparse",
+  doc = "grouped attention with shifted heads and sinks; heavy-hitter decoding",
   paper = "SinkLoRA: Enhanced Efficiency and Chat Capabilities for Long-Context Large Language Models",
   reference = "s2: LongLoRA (Apache-2.0); h2o: FMInference/H2O; sf: equations",
   params = {
-    variant = { "enum", { "sf", "s2", "h2o" }, "sf", "sink-fixed groups, shifted groups, or bounded decoding" },
+    variant = { "enum", { "sf", "s2", "h2o" }, "sf",
+      "sink-fixed groups, shifted groups, or bounded decoding" },
     hidden_size = { "int", 1024, "channels", min = 1 },
     num_heads = { "int", 8, "query heads", min = 1 },
     num_kv_heads = { "int", function(p) return p.num_heads end, "key heads", min = 1 },
-    head_dim = { "int", function(p) return p.hidden_size // p.num_heads end, "width of a head, even", min = 2 },
+    head_dim = { "int", function(p) return p.hidden_size // p.num_heads end,
+      "width of a head, even", min = 2 },
     rope_theta = { "float", 1e4, "base of the rotary embedding" },
     group_size = { "int?", nil, "sf, s2: tokens of a group, even; a quarter of them unless given" },
     n_sink = { "int", 4, "sf: first tokens that all see", min = 0 },
@@ -105,7 +113,8 @@ return {
     local sizes = { g = p.num_kv_heads, r = p.num_heads // p.num_kv_heads, d = p.head_dim, c = p.hidden_size }
     local function project(name, to) return nn.linear(t.x, name, "c -> " .. to, sizes, { bias = false }) end
     local function rotary(a) return nn.rope(a, a:index "n", p.rope_theta) end
-    local q, k, v = rotary(project("q_proj", "(g r d)")), rotary(project("k_proj", "(g d)")), project("v_proj", "(g d)")
+    local q, k = rotary(project("q_proj", "(g r d)")), rotary(project("k_proj", "(g d)"))
+    local v = project("v_proj", "(g d)")
     local scale, o = p.head_dim ^ -0.5, nil
     if p.variant == "h2o" then
       g:require(g:number(N):ge(p.prefill), "prefill exceeds the tokens of x")

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- A low-rank predictor guesses which pairs of tokens matter, per image, head and row; attention runs on those pairs.
--- The class token, number 0, is seen as any other, and sees all.
+-- A low-rank predictor guesses which pairs of tokens matter, per image, head and row; attention
+-- runs on those pairs. The class token, number 0, is seen as any other, and sees all.
 local lap, nn, vit = require "lap", require "lib.nn", require "lib.vit"
 
 local function width(p) return p.dim // p.num_heads end
 local function rank(p) return p.num_tokens // p.reduce_n_factor end
 
--- Entries of the coefficients over r that count. Rows of inactive tokens are uniform; there, and only there, equals
--- go to the higher index, as in the authors' run.
+-- Entries of the coefficients over r that count. Rows of inactive tokens are uniform; there, and
+-- only there, equals go to the higher index, as in the authors' run.
 local function sparse(coef, p)
   if p.coef_topk > 0 then
     return lap.where(coef:flip "r":top("r", p.coef_topk):flip "r", coef, 0)
@@ -69,9 +69,11 @@ return {
     num_heads = { "int", 6, "heads", min = 1 },
     num_tokens = { "int", 197, "tokens, the class token among them", min = 2 },
     mlp_ratio = { "float", 4.0, "hidden width over dim" },
-    attn_keep_rates = { "list of float", { 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25 },
+    attn_keep_rates = { "list of float",
+      { 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25 },
       "share of the keys that a row sees, per block", max = 1 },
-    token_keep_rates = { "list of float", per_block(1.0), "share of the tokens that stay, per block", max = 1 },
+    token_keep_rates = { "list of float", per_block(1.0),
+      "share of the tokens that stay, per block", max = 1 },
     prune_tokens = { "list of bool", per_block(false), "blocks that prune tokens" },
     reduce_n_factor = { "int", 8, "tokens over the rank of the predictor", min = 1 },
     reduce_c_factor = { "int", 2, "width of a head over that of the predictor", min = 1 },

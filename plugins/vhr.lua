@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Heads whose output for the last token depends most on the image are reinforced. Two branches run layer by layer, one
--- with and one without the image; the heads chosen in the prompt stay chosen.
+-- Heads whose output for the last token depends most on the image are reinforced. Two branches run
+-- layer by layer, one with and one without the image; the heads chosen in the prompt stay chosen.
 local lap, decoder = require "lap", require "lib.decoder"
 
 local function norm2(x) return (x * x):sum "d" end
@@ -9,7 +9,8 @@ local function surges(x)                           -- above mean + standard devi
   local away = x - mean
   return x:gt(mean + ((away * away):sum "h" / (x:size "h" - 1)):sqrt())
 end
--- From the divergence D and the size TA of the blind heads [b h]: heads dropped as surges, heads above the median.
+-- From the divergence D and the size TA of the blind heads [b h]: heads dropped as surges, heads
+-- above the median.
 local function choose(D, TA)
   local dropped = surges(D) & surges(TA)
   local rest = lap.where(dropped, 0, D)

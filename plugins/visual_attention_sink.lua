@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Tokens whose state is massive in a few dimensions are sinks of attention. In heads that look at the image, but not
--- mainly at its sinks, a share of the attention on all sinks moves to the other visual tokens.
+-- Tokens whose state is massive in a few dimensions are sinks of attention. In heads that look at
+-- the image, but not mainly at its sinks, a share of the attention on all sinks moves to the other
+-- visual tokens.
 local lap, decoder = require "lap", require "lib.decoder"
 
 -- Tokens that are massive in a sink dimension: x [b n c] -> mask [b m].
@@ -14,8 +15,8 @@ local function find_sinks(x, p)
   return top:gt(p.tau):as "n -> m"
 end
 
--- The factor of each weight a [.. m], and where it is not 1: a row has three factors, one for sinks, one for the other
--- visual tokens, 1 for the rest. It is edited where `allowed`.
+-- The factor of each weight a [.. m], and where it is not 1: a row has three factors, one for
+-- sinks, one for the other visual tokens, 1 for the rest. It is edited where `allowed`.
 local function redistribute(a, is_sink, is_visual, allowed, p)
   local function mass(keys) return lap.where(keys, a, 0):sum "m" end
   local total = mass(is_visual)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- decoder.lua: a language model's stack (lib/stack.lua) over a prompt, then over single tokens with a cache, open
--- where the heads attend and at the feed-forward part. cache[i]: the segments of keys and values of layer i.
+-- decoder.lua: a language model's stack (lib/stack.lua) over a prompt, then over single tokens with
+-- a cache, open where the heads attend and at the feed-forward part. cache[i]: the segments of keys
+-- and values of layer i.
 local lap, nn, stack = require "lap", require "lib.nn", require "lib.stack"
 local decoder = {}
 
@@ -39,15 +40,14 @@ end
 
 -- The image must lie inside the sequence of N tokens, with `behind` tokens or more after it.
 function decoder.room(g, p, N, visual, behind)
-  local need = p.n_sys + visual + behind
-  g:require(g:number(N):ge(need), ("embeds must hold n_sys = %d tokens, %d visual ones and at least %d behind them")
-    :format(p.n_sys, visual, behind))
+  local message = "embeds must hold n_sys = %d tokens, %d visual ones and at least %d behind them"
+  g:require(g:number(N):ge(p.n_sys + visual + behind), message:format(p.n_sys, visual, behind))
 end
 function decoder.span(from, count) return function(i) return i:ge(from) & i:lt(from + count) end end
 
 function decoder.scale(p) return (p.dim // p.n_heads) ^ -0.5 end
--- Layer i's parts of attention for x [b n c] at positions pos: one for each segment of cache[i], the prompt's (causal)
--- first, x's own last. Also the queries [b n g r d].
+-- Layer i's parts of attention for x [b n c] at positions pos: one for each segment of cache[i],
+-- the prompt's (causal) first, x's own last. Also the queries [b n g r d].
 function decoder.parts(p, i, x, pos, cache)
   local q, k, v = stack.qkv(x, ("layers.%d."):format(i), p, pos)
   q, k, v = q:queries("n -> m", k, v)

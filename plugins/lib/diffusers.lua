@@ -1,16 +1,18 @@
 -- SPDX-License-Identifier: Apache-2.0
--- diffusers.lua: the transformer layer of latent-diffusion networks with the weight names of the diffusers library:
--- attention to the tokens themselves and to a prompt, and a gated MLP. Tokens are any axes, their features c.
+-- diffusers.lua: the transformer layer of latent-diffusion networks with the weight names of the
+-- diffusers library: attention to the tokens themselves and to a prompt, and a gated MLP. Tokens
+-- are any axes, their features c.
 local lap, nn = require "lap", require "lib.nn"
 local diffusers = {}
 
--- x asks `source`, whose key axes are `keys` and whose features `from` (c unless said), with o.heads. o.bias: of queries,
--- keys and values; o.add: to the score.
+-- x asks `source`, whose key axes are `keys` and whose features `from` (c unless said), with
+-- o.heads. o.bias: of queries, keys and values; o.add: to the score.
 function diffusers.attention(x, source, keys, pre, o)
   local h, d, from = lap.axis "h", lap.axis "d", o.from or "c"
   local sizes = { [h] = o.heads, [d] = x:size "c" / o.heads, c = x:size "c" }
   local function project(a, name, features)
-    return nn.linear(a, pre .. name, ("%s -> (%s %s)"):format(features, h, d), sizes, { bias = o.bias or false })
+    local spec = ("%s -> (%s %s)"):format(features, h, d)
+    return nn.linear(a, pre .. name, spec, sizes, { bias = o.bias or false })
   end
   local score = project(x, "to_q", "c"):dot(project(source, "to_k", from), d) * x.g:number(sizes[d]) ^ -0.5
   if o.add then score = score + o.add end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- swin.lua: the frame of a Swin block on p.H x p.W tokens n: norm, roll, windows, attention inside them, back; then an
--- MLP. There is no mask: tokens that wrap around do mix. p: dim, window_size, shift_size, mlp_ratio.
+-- swin.lua: the frame of a Swin block on p.H x p.W tokens n: norm, roll, windows, attention inside
+-- them, back; then an MLP. There is no mask: tokens that wrap around do mix. p: dim, window_size,
+-- shift_size, mlp_ratio.
 local nn, window = require "lib.nn", require "lib.window"
 local swin = {}
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- vit.lua: the pre-norm block of vision transformers: layer norm, one layer for queries, keys and values, GELU MLP.
--- p: dim, num_heads, mlp_ratio, qkv_bias.
+-- vit.lua: the pre-norm block of vision transformers: layer norm, one layer for queries, keys and
+-- values, GELU MLP. p: dim, num_heads, mlp_ratio, qkv_bias.
 local nn = require "lib.nn"
 local vit = {}
 
