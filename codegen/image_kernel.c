@@ -162,16 +162,7 @@ static lap_dim times(const coster *c, lap_dim d, int64_t factor)
 
 static int64_t map_cost(const lap_node *n, int64_t unit)
 {
-    static const lap_fn slow[] = {LAP_FN_DIV,     LAP_FN_IDIV, LAP_FN_MOD,  LAP_FN_POW,
-                                  LAP_FN_EXP,     LAP_FN_LOG,  LAP_FN_SQRT, LAP_FN_TANH,
-                                  LAP_FN_SIGMOID, LAP_FN_ERF,  LAP_FN_SIN,  LAP_FN_COS};
-    int64_t fn = lap_attr_i(n, LAP_ATTR_FN, 0);
-    for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
-        if (fn == (int64_t)slow[i]) {
-            return unit * CALLED;
-        }
-    }
-    return unit;
+    return lap_fn_cost((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)) > 1 ? unit * CALLED : unit;
 }
 
 static lap_dim for_cost(const coster *c, const lap_node *n, int64_t unit)

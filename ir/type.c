@@ -21,12 +21,12 @@ typedef enum result_rule {
 
 typedef struct fn_row {
     const char *text;
-    unsigned arity;
+    unsigned arity, cost;
     result_rule rule;
 } fn_row;
 
 static const fn_row fns[] = {
-#define LAP_FN(enum_, text, arity, result, doc) {#text, arity, RULE_##result},
+#define LAP_FN(enum_, text, arity, result, cost, doc) {#text, arity, cost, RULE_##result},
 #include "ir/fns.def"
 #undef LAP_FN
 };
@@ -41,6 +41,12 @@ unsigned lap_fn_arity(lap_fn fn)
 {
     LAP_ENSURE((unsigned)fn < LAP_N_FNS);
     return fns[fn].arity;
+}
+
+unsigned lap_fn_cost(lap_fn fn)
+{
+    LAP_ENSURE((unsigned)fn < LAP_N_FNS);
+    return fns[fn].cost;
 }
 
 bool lap_fn_find(const char *text, size_t n, lap_fn *out)

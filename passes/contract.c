@@ -206,10 +206,7 @@ bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t 
     lap_coord *sub = lap_arena_array(l->ctx->arena, x->n_axes + 1, sizeof *sub);
     for (uint32_t i = 0; i < x->n_axes; i++) {
         lap_name name = x->axes[i].name;
-        uint32_t s = 0;
-        while (s < src.n && !lap_name_same(src.at[s], name)) {
-            s++;
-        }
+        uint32_t s = lap_names_find(src, name);
         if (n->op == LAP_OP_AT && s < src.n) {
             lap_ref arg = n->args[1 + s];
             if (!lap_plan_of(l, arg)->is_plain) {

@@ -71,6 +71,11 @@ lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b)
     return out(lap_quasi_max(c->q, in(a), in(b)));
 }
 
+lap_coord lap_coord_clamp(lap_coords *c, lap_coord v, lap_coord most)
+{
+    return lap_coord_min(c, lap_coord_max(c, v, lap_coord_const(c, 0)), most);
+}
+
 lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b)
 {
     return lap_quasi_compare(c->q, in(a), rel, in(b));

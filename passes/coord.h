@@ -29,6 +29,8 @@ lap_coord lap_coord_floordiv(lap_coords *c, lap_coord a, lap_coord b);
 lap_coord lap_coord_mod(lap_coords *c, lap_coord a, lap_coord b);
 lap_coord lap_coord_min(lap_coords *c, lap_coord a, lap_coord b);
 lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b);
+/* v brought into 0 .. most. */
+lap_coord lap_coord_clamp(lap_coords *c, lap_coord v, lap_coord most);
 lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b);
 static inline bool lap_coord_same(lap_coord a, lap_coord b) { return a.ix == b.ix; }
 

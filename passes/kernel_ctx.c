@@ -79,6 +79,19 @@ void lap_kctx_end(lap_kctx *k, lap_k_loop *loop, const lap_ref *next, lap_ref *o
     }
 }
 
+void lap_nest_open(lap_kctx *k, lap_nest *nest, lap_loop_kind kind, lap_dim bound, lap_coord *out_index)
+{
+    LAP_ENSURE(nest->n < LAP_MAX_AXES);
+    nest->at[nest->n++] = lap_kctx_for(k, kind, bound, LAP_NONE, 0, NULL, out_index);
+}
+
+void lap_nest_close(lap_kctx *k, lap_nest *nest)
+{
+    while (nest->n > 0) {
+        lap_kctx_end(k, &nest->at[--nest->n], NULL, NULL);
+    }
+}
+
 /* The kernel's text without places: what decides whether two kernels are the same. */
 static const char *kernel_text(lap_kctx *k)
 {

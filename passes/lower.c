@@ -6,7 +6,7 @@
 
 #include "passes/lower_foreign.h"
 
-static void place_at(lap_lowering *l, lap_ref node, const lap_dest *d)
+void lap_plan_put(lap_lowering *l, lap_ref node, const lap_dest *d)
 {
     lap_plan_node *p = lap_plan_of(l, node);
     p->buffer = d->buffer;
@@ -26,7 +26,7 @@ void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *o
         elem = LAP_I8; /* packed pairs would be written by two iterations */
     }
     d.buffer = lap_program_buffer(l, (lap_buffer){.kind = kind, .elem = elem, .count = count, .leaf = leaf});
-    place_at(l, node, &d);
+    lap_plan_put(l, node, &d);
 }
 
 uint32_t lap_layout_order(lap_lowering *l, lap_layout layout, const lap_name **out)

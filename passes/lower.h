@@ -24,7 +24,7 @@ typedef struct lap_plan_node {
     lap_store_kind kind;
     bool is_live, is_view; /* view: rename, or `at` by coordinates alone */
     bool is_affine;        /* integer made of coordinates and extents alone */
-    bool is_plain;              /* affine, and held by the normal form of coordinates as it is */
+    bool is_plain;         /* affine, and held by the normal form of coordinates as it is */
     bool is_static;        /* depends on weights and extents alone */
     bool may_fail;         /* reads outside may be an error */
     bool is_guarded;       /* some reader wants it only where a condition holds */
@@ -80,13 +80,31 @@ typedef struct lap_lowering {
 
 static inline lap_plan_node *lap_plan_of(const lap_lowering *l, lap_ref r) { return &l->plan[r.ix]; }
 
-/* plan.c: the axes of `home` that are r's coordinates where home's kernel reads r; false when it
+/* Where a kernel writes: a buffer in the order of the named axes, at an offset. */
+typedef struct lap_dest {
+    uint32_t buffer;
+    uint32_t n;
+    const lap_name *order;
+    const lap_dim *size, *stride;
+    bool has_counter;
+    uint32_t counter;
+    lap_dim counter_stride;
+    bool zero_absent;
+} lap_dest;
+
+/* trace.c: the axes of `home` that are r's coordinates where home's kernel reads r; false when it
  * reads r at others too. */
 bool lap_plan_trace(lap_lowering *l, lap_ref r, lap_ref home, const lap_name **out_names);
-/* Whether the kernel of `home`, an attend, computes the reduction r itself (lower_attend.c). */
+/* Whether the kernel of `home`, an attend, computes the reduction r itself (attend_tiles.c). */
 bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r);
+/* An expression deeper than this is stored halfway: what computes in place recurses. */
+enum { LAP_DEEPEST = 400 };
+/* plan_facts.c: what the operands alone say of r; theirs must be known. */
+void lap_plan_learn(lap_lowering *l, lap_ref r);
 /* Fills l->plan. */
 bool lap_plan_make(lap_lowering *l);
+/* The place that a stored node has. */
+void lap_plan_put(lap_lowering *l, lap_ref node, const lap_dest *d);
 /* Gives a stored node its memory order and buffer. */
 void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind,
                     uint32_t leaf);
@@ -122,7 +140,7 @@ typedef struct lap_kctx {
     uint32_t *slot_buffers;
     uint32_t n_scratch;
     uint32_t depth;
-    lap_region_id stack[64]; /* open regions */
+    lap_region_id stack[256]; /* open regions */
     bool in_vector;
     lap_memo *memo;
     size_t memo_capacity;
@@ -148,21 +166,17 @@ lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref 
                         const lap_ref *init, lap_coord *out_index);
 void lap_kctx_end(lap_kctx *k, lap_k_loop *loop, const lap_ref *next, lap_ref *out_final);
 
+/* Loops inside one another that carry nothing: opened one by one, closed together. */
+typedef struct lap_nest {
+    uint32_t n;
+    lap_k_loop at[LAP_MAX_AXES];
+} lap_nest;
+void lap_nest_open(lap_kctx *k, lap_nest *nest, lap_loop_kind kind, lap_dim bound, lap_coord *out_index);
+void lap_nest_close(lap_kctx *k, lap_nest *nest);
+
 /* Splits a flat coordinate over the axes (last fastest). */
 void lap_coord_split(lap_kctx *k, lap_coord flat, uint32_t n, const lap_dim *sizes, lap_coord *out);
 lap_dim lap_dims_product(lap_ctx *ctx, uint32_t n, const lap_dim *sizes);
-
-/* Where a kernel writes: a buffer in the order of the named axes, at an offset. */
-typedef struct lap_dest {
-    uint32_t buffer;
-    uint32_t n;
-    const lap_name *order;
-    const lap_dim *size, *stride;
-    bool has_counter;
-    uint32_t counter;
-    lap_dim counter_stride;
-    bool zero_absent;
-} lap_dest;
 
 /* ---- reading (value.c) ---- */
 /* Value of `node` at env (one coord per axis of the node). `mask` NONE: always wanted; otherwise
@@ -172,6 +186,11 @@ lap_ref lap_pull_ref(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref ma
 /* Coordinates of `to`'s axes found by name among `from`'s. */
 const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes,
                              const lap_coord *env);
+/* These axes so that those whose counts vary over others of them stand inside the others. */
+lap_names lap_order_ragged(lap_lowering *l, lap_names names, uint32_t n_axes, const lap_axis *axes);
+/* The run-time extent of an axis at env, within its bound; NONE where it has none. */
+lap_ref lap_axis_extent(lap_kctx *k, const lap_axis *a, uint32_t n_axes, const lap_axis *axes,
+                        const lap_coord *env, lap_ref mask);
 /* Whether element env of a value with these axes is present; NONE: always. `only` NULL: all axes. */
 lap_ref lap_present(lap_kctx *k, uint32_t n_axes, const lap_axis *axes, const lap_coord *env,
                     const lap_names *only);
@@ -180,11 +199,16 @@ lap_ref lap_mask_both(lap_kctx *k, lap_ref a, lap_ref b);
 lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env);
 /* The same for the expression of a node that is stored: what its own kernel computes. */
 lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
+/* A reduction's value at env, in loops of its own (reduce.c). */
+lap_val lap_pull_reduce(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
 /* Where the destination starts at the loop's present round. */
 lap_coord lap_dest_base(lap_kctx *k, const lap_dest *dest);
 /* Address in a destination of the value with these axes at env. */
 lap_coord lap_dest_address(lap_kctx *k, const lap_dest *dest, uint32_t n_axes, const lap_axis *axes,
                            const lap_coord *env);
+/* A constant in the compute type of `dtype`; zero or false in it. */
+lap_ref lap_scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype);
+lap_ref lap_zero_as(lap_graph *k, lap_dtype dtype);
 lap_ref lap_val_ref(lap_kctx *k, lap_val v);
 lap_val lap_val_of(lap_kctx *k, lap_ref value);
 

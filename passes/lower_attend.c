@@ -54,31 +54,6 @@ static uint32_t total_axes(const row_job *j)
     return most;
 }
 
-/* Key axes whose counts vary over other key axes stand inside those. */
-static lap_names order_keys(row_job *j, const row_part *part)
-{
-    lap_names keys = part->p->keys;
-    lap_name *out = lap_arena_array(j->l->ctx->arena, keys.n + 1, sizeof *out);
-    uint32_t n = 0;
-    while (n < keys.n) {
-        uint32_t before = n;
-        for (uint32_t i = 0; i < keys.n; i++) {
-            const lap_axis *a = lap_axis_find(part->axes, part->n_axes, keys.at[i]);
-            bool waits = lap_names_has((lap_names){n, out}, keys.at[i]);
-            const lap_node *count = lap_ref_some(a->count) ? lap_node_at(j->l->g, a->count) : NULL;
-            for (uint32_t o = 0; count != NULL && o < keys.n && !waits; o++) {
-                waits = o != i && lap_node_axis(count, keys.at[o]) != NULL &&
-                        !lap_names_has((lap_names){n, out}, keys.at[o]);
-            }
-            if (!waits) {
-                out[n++] = keys.at[i];
-            }
-        }
-        LAP_ENSURE(n > before);
-    }
-    return (lap_names){n, out};
-}
-
 static void collect(row_job *j)
 {
     lap_lowering *l = j->l;
@@ -118,7 +93,7 @@ static const lap_coord *env_of(row_job *j, const row_part *p, lap_ref node)
 
 typedef struct key_loops {
     uint32_t n;
-    lap_k_loop at[64];
+    lap_k_loop at[LAP_MAX_AXES];
     lap_coord flat;
 } key_loops;
 
@@ -129,16 +104,10 @@ static key_loops enter_keys(row_job *j, row_part *p, bool lanes, uint32_t n_acc,
     key_loops loops = {.flat = lap_coord_const(k->c, 0)};
     lap_ref carried[4] = {{0}};
     memcpy(carried, acc, n_acc * sizeof *acc);
-    LAP_ENSURE(p->keys.n <= 64 && n_acc <= 4);
+    LAP_ENSURE(p->keys.n <= LAP_MAX_AXES && n_acc <= 4);
     for (uint32_t i = 0; i < p->keys.n; i++) {
         const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
-        lap_ref extent = LAP_NONE;
-        if (lap_ref_some(a->count)) {
-            lap_coord count = lap_pull(k, a->count, env_of(j, p, a->count), LAP_NONE).coord;
-            count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)),
-                                  lap_coord_dim(k->c, a->size));
-            extent = lap_coord_ref(k->c, count);
-        }
+        lap_ref extent = lap_axis_extent(k, a, p->n_axes, p->axes, p->env, LAP_NONE);
         lap_coord index;
         bool is_last = i + 1 == p->keys.n;
         loops.at[i] = lap_kctx_for(k, is_last && lanes ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent,
@@ -264,16 +233,14 @@ static void write_weights(row_job *j, row_part *p, lap_ref result)
 {
     lap_kctx *k = j->k;
     const lap_node *out = lap_node_at(j->l->g, result);
-    lap_k_loop loops[64];
-    uint32_t n = 0;
+    lap_nest loops = {0};
     lap_coord flat = lap_coord_const(k->c, 0);
     for (uint32_t i = 0; i < p->keys.n; i++) {
         const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
-        loops[n] = lap_kctx_for(k, i + 1 == p->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE,
-                                0, NULL, &p->env[a - p->axes]);
+        lap_nest_open(k, &loops, i + 1 == p->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size,
+                      &p->env[a - p->axes]);
         flat =
             lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), p->env[a - p->axes]);
-        n++;
     }
     lap_ref live = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
     lap_ref w = weight_at(j, p, lap_coord_add(k->c, p->base, flat));
@@ -288,21 +255,45 @@ static void write_weights(row_job *j, row_part *p, lap_ref result)
     }
     lap_ref at = lap_coord_ref(k->c, lap_address(k, result, env));
     lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, result)->buffer), at, w, LAP_NONE);
-    while (n > 0) {
-        lap_kctx_end(k, &loops[--n], NULL, NULL);
-    }
+    lap_nest_close(k, &loops);
 }
 
-/* out[row, e] = sum over keys of weight * value: e in lanes, keys in order. */
-static void write_out(row_job *j, lap_ref result)
+/* Adds one part's weighed values at the result's coordinates. */
+static lap_ref add_weighed(row_job *j, row_part *p, const lap_node *out, const lap_coord *env, bool lanes,
+                           lap_ref acc)
 {
     lap_kctx *k = j->k;
     lap_lowering *l = j->l;
-    const lap_node *out = lap_node_at(l->g, result);
-    const lap_plan_node *plan = lap_plan_of(l, result);
-    lap_coord *env = lap_arena_array(l->ctx->arena, out->n_axes + 1, sizeof *env);
-    lap_k_loop loops[64];
-    uint32_t n = 0, n_wide = 0, seen = 0;
+    key_loops keys = enter_keys(j, p, lanes, 1, &acc);
+    lap_ref value = j->n->args[p->p->value];
+    const lap_node *v = lap_node_at(l->g, value);
+    lap_coord *sub = lap_arena_array(l->ctx->arena, v->n_axes + 1, sizeof *sub);
+    for (uint32_t a = 0; a < v->n_axes; a++) {
+        lap_name name = v->axes[a].name;
+        sub[a] = lap_names_has(p->p->keys, name) ? p->env[lap_axis_find(p->axes, p->n_axes, name) - p->axes]
+                                                 : env[lap_node_axis(out, name) - out->axes];
+    }
+    /* keys that count nothing are not read: their place may not exist */
+    lap_ref weight = lap_k_load(k->k, j->scores, lap_coord_ref(k->c, keys.flat), LAP_NONE);
+    lap_ref live = lap_plan_of(l, value)->may_fail || p->p->where >= 0
+                       ? lap_map2(k->k, LAP_FN_NE, weight, lap_const_f(k->k, 0))
+                       : LAP_NONE;
+    lap_ref x = to_float(k, lap_pull_ref(k, value, sub, live));
+    lap_ref term = lap_map2(k->k, LAP_FN_MUL, weight_at(j, p, keys.flat), x);
+    if (lap_ref_some(live)) {
+        term = lap_map3(k->k, LAP_FN_SELECT, live, term, lap_const_f(k->k, 0));
+    }
+    lap_ref next = lap_map2(k->k, LAP_FN_ADD, acc, term);
+    leave_keys(j, &keys, &next);
+    return next;
+}
+
+/* Loops over the axes of the result that are no rows, the last in lanes; returns how many. */
+static uint32_t enter_wide(row_job *j, lap_ref result, lap_nest *loops, lap_coord *env)
+{
+    const lap_node *out = lap_node_at(j->l->g, result);
+    const lap_plan_node *plan = lap_plan_of(j->l, result);
+    uint32_t n_wide = 0, seen = 0;
     for (uint32_t i = 0; i < plan->n_order; i++) {
         n_wide += lap_axis_find(j->rows, j->n_rows, plan->order[i]) == NULL;
     }
@@ -314,49 +305,32 @@ static void write_out(row_job *j, lap_ref result)
             continue;
         }
         bool is_last = ++seen == n_wide;
-        loops[n++] = lap_kctx_for(k, is_last ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL,
-                                  &env[a - out->axes]);
+        lap_nest_open(j->k, loops, is_last ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, &env[a - out->axes]);
     }
+    return n_wide;
+}
+
+/* out[row, e] = sum over keys of weight * value: e in lanes, keys in order. */
+static void write_out(row_job *j, lap_ref result)
+{
+    lap_kctx *k = j->k;
+    const lap_node *out = lap_node_at(j->l->g, result);
+    lap_coord *env = lap_arena_array(j->l->ctx->arena, out->n_axes + 1, sizeof *env);
+    lap_nest loops = {0};
+    uint32_t n_wide = enter_wide(j, result, &loops, env);
     lap_ref acc = lap_const_f(k->k, 0);
     for (uint32_t i = 0; i < j->n_parts; i++) {
-        row_part *p = &j->parts[i];
-        if (p->p->value < 0) {
-            continue;
+        if (j->parts[i].p->value >= 0) {
+            acc = add_weighed(j, &j->parts[i], out, env, n_wide == 0, acc);
         }
-        key_loops keys = enter_keys(j, p, n_wide == 0, 1, &acc);
-        lap_ref value = j->n->args[p->p->value];
-        const lap_node *v = lap_node_at(l->g, value);
-        lap_coord *sub = lap_arena_array(l->ctx->arena, v->n_axes + 1, sizeof *sub);
-        for (uint32_t a = 0; a < v->n_axes; a++) {
-            const lap_axis *key = lap_names_has(p->p->keys, v->axes[a].name)
-                                      ? lap_axis_find(p->axes, p->n_axes, v->axes[a].name)
-                                      : NULL;
-            sub[a] =
-                key != NULL ? p->env[key - p->axes] : env[lap_node_axis(out, v->axes[a].name) - out->axes];
-        }
-        /* keys that count nothing are not read: their place may not exist */
-        lap_ref weight = lap_k_load(k->k, j->scores, lap_coord_ref(k->c, keys.flat), LAP_NONE);
-        lap_ref live = lap_plan_of(l, value)->may_fail || p->p->where >= 0
-                           ? lap_map2(k->k, LAP_FN_NE, weight, lap_const_f(k->k, 0))
-                           : LAP_NONE;
-        lap_ref x = to_float(k, lap_pull_ref(k, value, sub, live));
-        lap_ref term = lap_map2(k->k, LAP_FN_MUL, weight_at(j, p, keys.flat), x);
-        if (lap_ref_some(live)) {
-            term = lap_map3(k->k, LAP_FN_SELECT, live, term, lap_const_f(k->k, 0));
-        }
-        lap_ref next = lap_map2(k->k, LAP_FN_ADD, acc, term);
-        leave_keys(j, &keys, &next);
-        acc = next;
     }
     double empty = lap_attr_f(j->n, LAP_ATTR_EMPTY, 0);
     if (empty != 0) {
         acc = lap_map3(k->k, LAP_FN_SELECT, j->any, acc, lap_const_f(k->k, empty));
     }
     lap_ref at = lap_coord_ref(k->c, lap_address(k, result, env));
-    lap_k_store(k->k, lap_kctx_buffer(k, plan->buffer), at, acc, LAP_NONE);
-    while (n > 0) {
-        lap_kctx_end(k, &loops[--n], NULL, NULL);
-    }
+    lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, result)->buffer), at, acc, LAP_NONE);
+    lap_nest_close(k, &loops);
 }
 
 static void start_rows(row_job *j)
@@ -377,7 +351,7 @@ static void start_rows(row_job *j)
             const lap_axis *row = lap_axis_find(j->rows, j->n_rows, p->axes[a].name);
             p->env[a] = row != NULL ? j->row_env[row - j->rows] : lap_coord_const(k->c, 0);
         }
-        p->keys = order_keys(j, p);
+        p->keys = lap_order_ragged(l, p->p->keys, p->n_axes, p->axes);
         p->base = lap_coord_dim(k->c, total);
         lap_dim size = lap_dim_const(l->ctx, 1);
         for (uint32_t a = 0; a < p->keys.n; a++) {

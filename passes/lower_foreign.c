@@ -9,23 +9,14 @@
 #include "ir/foreign.h"
 #include "runtime/foreign_table.h"
 
-static bool is_ragged(const lap_node *n)
-{
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        if (lap_ref_some(n->axes[i].count)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Stored whole, in this order, by its compute type. */
 static bool stands(lap_lowering *l, lap_ref r, lap_names order)
 {
     const lap_node *n = lap_node_at(l->g, r);
     const lap_plan_node *p = lap_plan_of(l, r);
-    if (p->kind == LAP_STORE_INLINE || p->kind == LAP_STORE_ALIAS || n->op == LAP_OP_PARAM || is_ragged(n) ||
-        p->n_order != order.n || l->buffers[p->buffer].elem != lap_dtype_compute(n->dtype)) {
+    if (p->kind == LAP_STORE_INLINE || p->kind == LAP_STORE_ALIAS || n->op == LAP_OP_PARAM ||
+        lap_node_is_ragged(n) || p->n_order != order.n ||
+        l->buffers[p->buffer].elem != lap_dtype_compute(n->dtype)) {
         return false;
     }
     for (uint32_t i = 0; i < order.n; i++) {
@@ -65,27 +56,18 @@ static lap_foreign_operand operand(lap_lowering *l, const lap_node *foreign, uin
 static void place_result(lap_lowering *l, lap_ref foreign, lap_ref result, lap_foreign_operand *out)
 {
     const lap_node *n = lap_node_at(l->g, result);
-    lap_name *order = lap_arena_array(l->ctx->arena, (size_t)n->n_axes + 1, sizeof *order);
-    for (uint32_t a = 0; a < n->n_axes; a++) {
-        order[a] = n->axes[a].name;
-    }
     lap_buffer_kind kind = lap_plan_of(l, result)->is_static ? LAP_BUF_PACKED : LAP_BUF_TEMP;
-    lap_plan_place(l, result, n->n_axes, order, kind, 0);
-    const lap_plan_node *p = lap_plan_of(l, result);
+    lap_plan_place(l, result, n->n_axes, lap_node_names(l->ctx, n).at, kind, 0);
+    const lap_dest place = lap_dest_of(l, result);
     uint32_t n_live;
     const lap_ref *live = lap_results_of(l, foreign, &n_live);
     for (uint32_t i = 0; i < n_live; i++) {
-        lap_plan_node *other = lap_plan_of(l, live[i]);
         lap_name which = lap_attr_name(lap_node_at(l->g, live[i]), LAP_ATTR_WHICH);
         if (lap_name_same(which, lap_attr_name(n, LAP_ATTR_WHICH))) {
-            other->buffer = p->buffer;
-            other->n_order = p->n_order;
-            other->order = p->order;
-            other->size = p->size;
-            other->stride = p->stride;
+            lap_plan_put(l, live[i], &place);
         }
     }
-    *out = (lap_foreign_operand){.buffer = (int32_t)p->buffer, .rank = p->n_order, .shape = p->size};
+    *out = (lap_foreign_operand){.buffer = (int32_t)place.buffer, .rank = place.n, .shape = place.size};
 }
 
 void lap_lower_foreign(lap_lowering *l, lap_ref foreign)

@@ -4,17 +4,6 @@
 
 #include <string.h>
 
-static uint32_t axes_but(const lap_node *n, lap_names drop, lap_axis *out)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        if (!lap_names_has(drop, n->axes[i].name)) {
-            out[count++] = n->axes[i];
-        }
-    }
-    return count;
-}
-
 static lap_coord *grid_over(lap_kctx *k, uint32_t n, const lap_axis *axes)
 {
     lap_dim *sizes = lap_arena_array(k->l->ctx->arena, n + 1, sizeof *sizes);
@@ -25,11 +14,6 @@ static lap_coord *grid_over(lap_kctx *k, uint32_t n, const lap_axis *axes)
     lap_coord flat = lap_kctx_grid(k, lap_dims_product(k->l->ctx, n, sizes));
     lap_coord_split(k, flat, n, sizes, coords);
     return coords;
-}
-
-static lap_coord clamp(lap_kctx *k, lap_coord v, lap_dim most)
-{
-    return lap_coord_min(k->c, lap_coord_max(k->c, v, lap_coord_const(k->c, 0)), lap_coord_dim(k->c, most));
 }
 
 /* values and index of topk: keys to scratch, a stable sort of their numbers, then both written. */
@@ -69,8 +53,9 @@ void lap_lower_topk(lap_lowering *l, lap_ref node)
         return;
     }
     lap_name into = lap_attr_name(n, LAP_ATTR_INTO);
-    lap_axis *rows = lap_arena_array(l->ctx->arena, lap_node_at(l->g, results[0])->n_axes + 1, sizeof *rows);
-    uint32_t n_rows = axes_but(lap_node_at(l->g, results[0]), (lap_names){1, &into}, rows);
+    const lap_node *first = lap_node_at(l->g, results[0]);
+    const lap_axis *rows;
+    uint32_t n_rows = lap_axes_without(l->ctx, first->n_axes, first->axes, (lap_names){1, &into}, &rows);
     lap_kctx *k = lap_kctx_new(l, n->loc);
     lap_coord *coords = grid_over(k, n_rows, rows);
     lap_coord *env = lap_arena_array(l->ctx->arena, x->n_axes + 1, sizeof *env);
@@ -80,10 +65,8 @@ void lap_lower_topk(lap_lowering *l, lap_ref node)
     }
     lap_coord count = lap_coord_dim(k->c, along->size);
     if (lap_ref_some(along->count)) {
-        count = clamp(
-            k,
-            lap_pull(k, along->count, lap_env_for(k, along->count, x->n_axes, x->axes, env), LAP_NONE).coord,
-            along->size);
+        const lap_coord *sub = lap_env_for(k, along->count, x->n_axes, x->axes, env);
+        count = lap_coord_clamp(k->c, lap_pull(k, along->count, sub, LAP_NONE).coord, count);
     }
     bool is_float = lap_dtype_compute(x->dtype) == LAP_F32;
     lap_ref keys = lap_kctx_scratch(k, is_float ? LAP_F32 : LAP_I64, along->size);
@@ -100,7 +83,7 @@ void lap_lower_topk(lap_lowering *l, lap_ref node)
     if (n->n_args > 1) {
         const lap_coord *sub = lap_env_for(k, n->args[1], n_rows, rows, coords);
         lap_coord asked = lap_pull(k, n->args[1], sub, LAP_NONE).coord;
-        kept = lap_coord_min(k->c, lap_coord_max(k->c, asked, lap_coord_const(k->c, 0)), kept);
+        kept = lap_coord_clamp(k->c, asked, kept);
     }
     lap_ref zero = lap_const_i(k->k, 0);
     lap_k_sort(k->k, keys, zero, lap_coord_ref(k->c, count), order, zero, lap_coord_ref(k->c, kept),
@@ -146,31 +129,18 @@ static void scatter_axes(scatter_job *j)
     }
 }
 
-static lap_ref base_value(lap_kctx *k, const lap_node *n)
-{
-    const lap_scalar s = lap_node_attr(n, LAP_ATTR_BASE)->scalar;
-    lap_dtype t = lap_dtype_compute(n->dtype);
-    double v = s.dtype == LAP_F32 ? s.f : (double)s.i;
-    return t == LAP_F32   ? lap_const_f(k->k, v)
-           : t == LAP_I64 ? lap_const_i(k->k, s.dtype == LAP_F32 ? (int64_t)s.f : s.i)
-                          : lap_const_b(k->k, v != 0);
-}
-
 /* Fills the targets of this grid point with the base. */
 static void scatter_fill(scatter_job *j, lap_coord *env)
 {
-    lap_k_loop loops[64];
-    uint32_t n = 0;
+    lap_nest loops = {0};
     for (uint32_t t = 0; t < j->target.n; t++) {
         const lap_axis *a = lap_node_axis(j->n, j->target.at[t]);
-        loops[n++] = lap_kctx_for(j->k, LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &env[a - j->n->axes]);
+        lap_nest_open(j->k, &loops, LAP_LOOP_SERIAL, a->size, &env[a - j->n->axes]);
     }
     lap_ref at = lap_coord_ref(j->k->c, lap_address(j->k, j->node, env));
     lap_k_store(j->k->k, lap_kctx_buffer(j->k, lap_plan_of(j->l, j->node)->buffer), at,
-                base_value(j->k, j->n), LAP_NONE);
-    while (n > 0) {
-        lap_kctx_end(j->k, &loops[--n], NULL, NULL);
-    }
+                lap_scalar_as(j->k->k, lap_node_attr(j->n, LAP_ATTR_BASE)->scalar, j->n->dtype), LAP_NONE);
+    lap_nest_close(j->k, &loops);
 }
 
 static void scatter_update(scatter_job *j, lap_coord *env)
@@ -214,8 +184,8 @@ void lap_lower_scatter(lap_lowering *l, lap_ref node)
     j.target = lap_attr_names(j.n, LAP_ATTR_TARGET);
     scatter_axes(&j);
     lap_kctx *k = j.k = lap_kctx_new(l, j.n->loc);
-    lap_axis *batch = lap_arena_array(l->ctx->arena, j.n->n_axes + 1, sizeof *batch);
-    uint32_t n_batch = axes_but(j.n, j.target, batch);
+    const lap_axis *batch;
+    uint32_t n_batch = lap_axes_without(l->ctx, j.n->n_axes, j.n->axes, j.target, &batch);
     lap_coord *grid = grid_over(k, n_batch, batch);
     lap_coord *env = lap_arena_array(l->ctx->arena, j.n->n_axes + 1, sizeof *env);
     for (uint32_t i = 0; i < n_batch; i++) {
@@ -226,16 +196,13 @@ void lap_lower_scatter(lap_lowering *l, lap_ref node)
         }
     }
     scatter_fill(&j, env);
-    lap_k_loop loops[64];
-    uint32_t n = 0;
+    lap_nest loops = {0};
     for (uint32_t i = 0; i < j.over.n; i++) {
         const lap_axis *a = lap_axis_find(j.src, j.n_src, j.over.at[i]);
-        loops[n++] = lap_kctx_for(k, LAP_LOOP_SERIAL, a->size, LAP_NONE, 0, NULL, &j.at[a - j.src]);
+        lap_nest_open(k, &loops, LAP_LOOP_SERIAL, a->size, &j.at[a - j.src]);
     }
     scatter_update(&j, env);
-    while (n > 0) {
-        lap_kctx_end(k, &loops[--n], NULL, NULL);
-    }
+    lap_nest_close(k, &loops);
     lap_kctx_launch(k, "scatter");
 }
 

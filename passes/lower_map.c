@@ -126,10 +126,7 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
     lap_ref value = lap_val_ref(k, v);
     lap_ref mask = present;
     if (dest->zero_absent && lap_ref_some(present)) {
-        lap_dtype t = lap_node_at(k->k, value)->dtype;
-        lap_ref zero = t == LAP_F32   ? lap_const_f(k->k, 0)
-                       : t == LAP_I64 ? lap_const_i(k->k, 0)
-                                      : lap_const_b(k->k, false);
+        lap_ref zero = lap_zero_as(k->k, lap_node_at(k->k, value)->dtype);
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
         mask = LAP_NONE;
     }
@@ -149,21 +146,18 @@ void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own
     if (own && lap_plan_of(l, node)->has_rows) {
         enter_row(k, node, &s, coords);
     }
-    lap_k_loop loops[64];
-    uint32_t n_loops = 0;
+    lap_nest loops = {0};
     for (uint32_t i = s.n_grid; i + s.n_lanes < s.n; i++) {
-        loops[n_loops++] = lap_kctx_for(k, LAP_LOOP_SERIAL, s.size[i], LAP_NONE, 0, NULL, &coords[i]);
+        lap_nest_open(k, &loops, LAP_LOOP_SERIAL, s.size[i], &coords[i]);
     }
     if (s.n_lanes > 0) {
         lap_coord lane;
         uint32_t first = s.n - s.n_lanes;
         lap_dim extent = lap_dims_product(l->ctx, s.n_lanes, s.size + first);
-        loops[n_loops++] = lap_kctx_for(k, LAP_LOOP_VECTOR, extent, LAP_NONE, 0, NULL, &lane);
+        lap_nest_open(k, &loops, LAP_LOOP_VECTOR, extent, &lane);
         lap_coord_split(k, lane, s.n_lanes, s.size + first, coords + first);
     }
     write_element(k, node, dest, own, &s, coords);
-    while (n_loops > 0) {
-        lap_kctx_end(k, &loops[--n_loops], NULL, NULL);
-    }
+    lap_nest_close(k, &loops);
     lap_kctx_launch(k, own ? lap_op_text(n->op) : "copy");
 }

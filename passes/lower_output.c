@@ -25,7 +25,7 @@ static lap_coord extent_of(lap_kctx *k, const lap_output *o, const lap_axis *axi
         return size;
     }
     lap_coord c = lap_pull(k, count, NULL, LAP_NONE).coord;
-    return lap_coord_min(k->c, lap_coord_max(k->c, c, lap_coord_const(k->c, 0)), size);
+    return lap_coord_clamp(k->c, c, size);
 }
 
 /* A cell with the extent of memory axis `group`, or -1 when it is fixed. */
@@ -86,10 +86,7 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
     lap_ref present = lap_mask_both(k, kept, lap_present(k, v->n_axes, v->axes, env, NULL));
     lap_ref value = lap_pull_ref(k, o->value, env, present);
     if (lap_ref_some(present)) {
-        lap_dtype t = lap_node_at(k->k, value)->dtype;
-        lap_ref zero = t == LAP_F32   ? lap_const_f(k->k, 0)
-                       : t == LAP_I64 ? lap_const_i(k->k, 0)
-                                      : lap_const_b(k->k, false);
+        lap_ref zero = lap_zero_as(k->k, lap_node_at(k->k, value)->dtype);
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
     }
     lap_k_store(k->k, lap_kctx_buffer(k, d->buffer), lap_coord_ref(k->c, address), value, kept);

@@ -8,145 +8,7 @@
  * elementwise kernel that reads it as its epilogue. */
 #include "passes/lower.h"
 
-#include <string.h>
-
-/* An expression deeper than DEEPEST is stored halfway: what computes in place recurses. */
-enum { CHEAP = 3, HEAVY = 12, LARGE = 160, DEEPEST = 400 };
-
-static bool is_pure_scalar(const lap_node *n)
-{
-    return n->op == LAP_OP_CONST || n->op == LAP_OP_DIM || n->op == LAP_OP_INDEX || n->op == LAP_OP_FULL;
-}
-
-static uint32_t fn_cost(lap_fn fn)
-{
-    switch (fn) {
-    case LAP_FN_EXP:
-    case LAP_FN_LOG:
-    case LAP_FN_TANH:
-    case LAP_FN_SIGMOID:
-    case LAP_FN_ERF:
-    case LAP_FN_SIN:
-    case LAP_FN_COS:
-    case LAP_FN_POW:
-        return HEAVY;
-    case LAP_FN_DIV:
-    case LAP_FN_SQRT:
-    case LAP_FN_IDIV:
-    case LAP_FN_MOD:
-        return 4;
-    default:
-        return 1;
-    }
-}
-
-/* The fastest axis, as `r` names it, of the largest tensor that r's expression reads; none when an
- * index replaces it. */
-static void learn_fastest(lap_lowering *l, lap_ref r)
-{
-    const lap_node *n = lap_node_at(l->g, r);
-    lap_plan_node *p = lap_plan_of(l, r);
-    if (n->op != LAP_OP_MAP && n->op != LAP_OP_AT && n->op != LAP_OP_RENAME && n->op != LAP_OP_CUSTOM) {
-        p->fastest_of = is_pure_scalar(n) ? 0 : n->n_axes;
-        p->fastest = n->n_axes > 0 ? n->axes[n->n_axes - 1].name : (lap_name){0};
-        return;
-    }
-    uint32_t n_operands = n->op == LAP_OP_MAP ? n->n_args : 1;
-    for (uint32_t i = 0; i < n_operands; i++) {
-        const lap_plan_node *a = lap_plan_of(l, n->args[i]);
-        if (!a->is_affine && a->fastest_of > p->fastest_of) {
-            p->fastest_of = a->fastest_of;
-            p->fastest = a->fastest;
-        }
-    }
-    lap_names from = lap_attr_names(n, n->op == LAP_OP_AT ? LAP_ATTR_SRC : LAP_ATTR_FROM);
-    for (uint32_t i = 0; i < from.n; i++) {
-        if (lap_name_same(from.at[i], p->fastest)) {
-            p->fastest = n->op == LAP_OP_AT ? (lap_name){0} : lap_attr_names(n, LAP_ATTR_TO).at[i];
-            return;
-        }
-    }
-}
-
-/* Integer expressions that the normal form of coordinates holds without any node of a kernel. */
-static bool is_plain(const lap_lowering *l, const lap_node *n)
-{
-    if (n->op != LAP_OP_MAP) {
-        return is_pure_scalar(n) || (n->op == LAP_OP_RENAME && lap_plan_of(l, n->args[0])->is_plain);
-    }
-    for (uint32_t i = 0; i < n->n_args; i++) {
-        if (!lap_plan_of(l, n->args[i])->is_plain) {
-            return false;
-        }
-    }
-    switch ((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)) {
-    case LAP_FN_ADD:
-    case LAP_FN_SUB:
-    case LAP_FN_MUL:
-    case LAP_FN_MIN:
-    case LAP_FN_MAX:
-    case LAP_FN_NEG:
-        return true;
-    case LAP_FN_IDIV:
-    case LAP_FN_MOD: {
-        lap_op divisor = lap_node_at(l->g, n->args[1])->op;
-        return divisor == LAP_OP_CONST || divisor == LAP_OP_DIM;
-    }
-    default:
-        return false;
-    }
-}
-
-/* Forward facts: affine, view, static, may fail, cost. */
-static void learn(lap_lowering *l, lap_ref r)
-{
-    const lap_node *n = lap_node_at(l->g, r);
-    lap_plan_node *p = lap_plan_of(l, r);
-    bool all_affine = true, all_static = true;
-    uint32_t depth = 0;
-    for (uint32_t i = 0; i < n->n_args; i++) {
-        const lap_plan_node *a = lap_plan_of(l, n->args[i]);
-        all_affine = all_affine && a->is_affine;
-        all_static = all_static && a->is_static;
-        p->may_fail = p->may_fail || a->may_fail;
-        p->cost += a->is_affine ? 0 : a->cost;
-        depth = a->affine_depth > depth ? a->affine_depth : depth;
-    }
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        if (lap_ref_some(n->axes[i].count)) {
-            all_static = all_static && lap_plan_of(l, n->axes[i].count)->is_static;
-        }
-    }
-    all_affine = all_affine && depth < DEEPEST;
-    p->is_affine = is_pure_scalar(n) || (n->op == LAP_OP_MAP && all_affine && n->dtype != LAP_F32) ||
-                   (n->op == LAP_OP_RENAME && all_affine);
-    p->affine_depth = p->is_affine ? depth + 1 : 0;
-    p->is_plain = p->is_affine && is_plain(l, n);
-    p->is_static = n->op == LAP_OP_WEIGHT || (is_pure_scalar(n) && all_static) ||
-                   (n->op != LAP_OP_INPUT && n->op != LAP_OP_PARAM && n->n_regions == 0 &&
-                    n->region.ix == 0 && all_static && n->n_args > 0);
-    if (n->op == LAP_OP_MAP) {
-        p->cost += fn_cost((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0));
-    } else if (n->op == LAP_OP_REDUCE || (lap_op_traits(n->op) & (LAP_TRAIT_ROOT | LAP_TRAIT_LEAF)) != 0) {
-        p->cost = n->op == LAP_OP_REDUCE ? LARGE : 0;
-    } else if (n->op == LAP_OP_RESULT || n->op == LAP_OP_PARAM) {
-        p->cost = 0;
-    }
-    if (p->cost > LARGE) {
-        p->cost = LARGE;
-    }
-    if (n->op == LAP_OP_AT) {
-        p->is_view = true;
-        for (uint32_t i = 1; i < n->n_args; i++) {
-            p->is_view = p->is_view && lap_plan_of(l, n->args[i])->is_affine;
-        }
-        p->may_fail = p->may_fail || (lap_node_attr(n, LAP_ATTR_FILL) == NULL && !lap_reads_inside(l, r));
-    }
-    p->is_view = p->is_view || n->op == LAP_OP_RENAME;
-    p->may_fail = p->may_fail && n->op != LAP_OP_REDUCE && n->op != LAP_OP_RESULT && n->op != LAP_OP_SCATTER;
-    p->is_contraction = n->op == LAP_OP_REDUCE && lap_contract_roles_ok(l, r);
-    learn_fastest(l, r);
-}
+enum { CHEAP = 3 }; /* arithmetic that is made again rather than stored */
 
 /* Elements of the result do not outnumber the source's: no source element is read twice, as far as
  * slices, splits, merges and transposes go. */
@@ -173,16 +35,6 @@ static bool same_set(uint32_t na, const lap_name *a, uint32_t nb, const lap_name
         }
     }
     return na == nb;
-}
-
-static bool has_counts(const lap_node *n)
-{
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        if (lap_ref_some(n->axes[i].count)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* A reduction that runs well inside one row: along the memory of what it reads. */
@@ -244,7 +96,7 @@ static bool try_rows(lap_lowering *l, lap_ref r)
     const lap_node *n = lap_node_at(l->g, r);
     const lap_name *names;
     lap_plan_node *h = lap_plan_of(l, lap_plan_of(l, r)->home);
-    if (has_counts(n) || n->n_axes == 0 || !joins_map(l, r, &names)) {
+    if (lap_node_is_ragged(n) || n->n_axes == 0 || !joins_map(l, r, &names)) {
         return false;
     }
     if (!reduces_along_memory(l, n)) { /* inside the lanes, once per element */
@@ -361,69 +213,78 @@ static void want_counts(lap_lowering *l, const lap_node *n, lap_ref home)
     }
 }
 
+static void want_attend_operands(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
+    for (uint32_t i = 0; i < parts.n; i++) {
+        const lap_part *p = &parts.at[i];
+        const int32_t in_place[] = {p->score, p->where, p->after};
+        for (size_t k = 0; k < sizeof in_place / sizeof *in_place; k++) {
+            if (in_place[k] >= 0) {
+                want(l, n->args[in_place[k]], r);
+            }
+        }
+        if (p->value >= 0) {
+            want_operand(l, n->args[p->value], r);
+        }
+    }
+}
+
 static void want_root_operands(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
-    if (n->op == LAP_OP_ATTEND) {
-        const lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
-        for (uint32_t i = 0; i < parts.n; i++) {
-            const lap_part *p = &parts.at[i];
-            want(l, n->args[p->score], r);
-            if (p->where >= 0) {
-                want(l, n->args[p->where], r);
-            }
-            if (p->after >= 0) {
-                want(l, n->args[p->after], r);
-            }
-            if (p->value >= 0) {
-                want_operand(l, n->args[p->value], r);
-            }
-        }
-        return;
-    }
     for (uint32_t i = 0; i < n->n_args; i++) {
-        if (n->op == LAP_OP_REQUIRE) {
+        switch (n->op) {
+        case LAP_OP_REQUIRE:
             want(l, n->args[i], r);
-        } else if (n->op == LAP_OP_SCAN || n->op == LAP_OP_LOOP || n->op == LAP_OP_BRANCH ||
-                   n->op == LAP_OP_CALL) {
+            break;
+        case LAP_OP_SCAN:
+        case LAP_OP_LOOP:
+        case LAP_OP_BRANCH:
             if (lap_plan_of(l, n->args[i])->is_affine) {
                 want(l, n->args[i], r);
             } else {
                 force(l, n->args[i]);
             }
-        } else {
+            break;
+        default:
             want_operand(l, n->args[i], r);
         }
     }
 }
 
-static void decide(lap_lowering *l, lap_ref r)
+/* What is stored, or not, whoever reads it; false where that depends on the readers. */
+static bool decide_by_op(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
     lap_plan_node *p = lap_plan_of(l, r);
-    if (!p->is_live && (lap_op_traits(n->op) & LAP_TRAIT_EFFECT) == 0) {
-        return;
-    }
-    want_counts(l, n, r);
     if ((lap_op_traits(n->op) & LAP_TRAIT_LEAF) != 0) {
         p->kind = LAP_STORE_LEAF;
-        return;
-    }
-    if (n->op == LAP_OP_PARAM) {
+    } else if (n->op == LAP_OP_PARAM) {
         p->kind = p->kind == LAP_STORE_INLINE ? LAP_STORE_ROOT : p->kind;
-        return;
-    }
-    if (n->op == LAP_OP_RESULT) {
+    } else if (n->op == LAP_OP_RESULT) {
         p->kind = LAP_STORE_ROOT;
         lap_plan_of(l, n->args[0])->is_live = true;
-        return;
-    }
-    if ((lap_op_traits(n->op) & (LAP_TRAIT_MULTI | LAP_TRAIT_EFFECT)) != 0 || n->op == LAP_OP_SCATTER) {
+    } else if (n->op == LAP_OP_ATTEND) {
+        p->is_live = true;
+        want_attend_operands(l, r);
+    } else if ((lap_op_traits(n->op) & (LAP_TRAIT_MULTI | LAP_TRAIT_EFFECT)) != 0 ||
+               n->op == LAP_OP_SCATTER) {
         p->is_live = true;
         p->kind = n->op == LAP_OP_SCATTER ? LAP_STORE_ROOT : p->kind;
         want_root_operands(l, r);
-        return;
+    } else {
+        return false;
     }
+    return true;
+}
+
+/* Whether a value whose readers are known has a kernel of its own or joins that of a reader. */
+static void decide_by_readers(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
     count_reads(l, r);
     if (n->op == LAP_OP_REDUCE && p->kind == LAP_STORE_INLINE) {
         bool fused = p->is_contraction ? try_epilogue(l, r) : try_rows(l, r);
@@ -434,11 +295,11 @@ static void decide(lap_lowering *l, lap_ref r)
     } else if (p->kind == LAP_STORE_INLINE && store_map(l, r)) {
         p->kind = LAP_STORE_MAP;
     }
-    if (p->depth > DEEPEST && !p->is_affine && !is_stored(p)) {
+    if (p->depth > LAP_DEEPEST && !p->is_affine && !is_stored(p)) {
         if (p->is_guarded && p->may_fail) {
             l->failed = true;
             (void)lap_error(l->ctx, n->loc, "an expression of more than %d operations under one condition",
-                            DEEPEST);
+                            LAP_DEEPEST);
         }
         force(l, r);
     }
@@ -446,27 +307,24 @@ static void decide(lap_lowering *l, lap_ref r)
         p->home = r;
         p->n_homes = 1;
     }
-    if (n->op == LAP_OP_REDUCE && p->is_contraction) {
-        if (is_stored(p)) {
-            lap_name *own = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *own);
-            for (uint32_t i = 0; i < n->n_axes; i++) {
-                own[i] = n->axes[i].name;
-            }
-            p->kind = LAP_STORE_CONTRACT;
-            p->anchor = r;
-            p->anchor_names = own;
-        }
-        want_factors(l, n->args[0], p->home, lap_attr_names(n, LAP_ATTR_OVER));
-        return;
+}
+
+static void pass_on_contraction(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    if (is_stored(p)) {
+        p->kind = LAP_STORE_CONTRACT;
+        p->anchor = r;
+        p->anchor_names = lap_node_names(l->ctx, n).at;
     }
-    if (n->op == LAP_OP_REDUCE && is_stored(p) && reduces_along_memory(l, n)) {
-        lap_name *own = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *own);
-        for (uint32_t i = 0; i < n->n_axes; i++) {
-            own[i] = n->axes[i].name;
-        }
-        p->has_rows = true;
-        p->rows = (lap_names){n->n_axes, own};
-    }
+    want_factors(l, n->args[0], p->home, lap_attr_names(n, LAP_ATTR_OVER));
+}
+
+static void pass_on_operands(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_plan_node *p = lap_plan_of(l, r);
     for (uint32_t i = 0; i < n->n_args; i++) {
         const lap_plan_node *a = lap_plan_of(l, n->args[i]);
         if (n->op == LAP_OP_AT && i == 0 && a->cost > 0 && !a->is_affine && !a->is_view &&
@@ -479,6 +337,30 @@ static void decide(lap_lowering *l, lap_ref r)
         lap_plan_node *arm = lap_plan_of(l, n->args[i]);
         arm->is_guarded = arm->is_guarded || is_arm || (p->is_guarded && !is_stored(p));
     }
+}
+
+/* In falling order: all readers of r have been decided. */
+static void decide(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_plan_node *p = lap_plan_of(l, r);
+    if (!p->is_live && (lap_op_traits(n->op) & LAP_TRAIT_EFFECT) == 0) {
+        return;
+    }
+    want_counts(l, n, r);
+    if (decide_by_op(l, r)) {
+        return;
+    }
+    decide_by_readers(l, r);
+    if (n->op == LAP_OP_REDUCE && p->is_contraction) {
+        pass_on_contraction(l, r);
+        return;
+    }
+    if (n->op == LAP_OP_REDUCE && is_stored(p) && reduces_along_memory(l, n)) {
+        p->has_rows = true;
+        p->rows = lap_node_names(l->ctx, n);
+    }
+    pass_on_operands(l, r);
 }
 
 static void force_results(lap_lowering *l)
@@ -510,7 +392,7 @@ bool lap_plan_make(lap_lowering *l)
     uint32_t n = lap_graph_n_nodes(l->g);
     l->plan = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->plan);
     for (uint32_t i = 1; i <= n; i++) {
-        learn(l, (lap_ref){i});
+        lap_plan_learn(l, (lap_ref){i});
     }
     force_results(l);
     for (uint32_t i = n; i > 0; i--) {

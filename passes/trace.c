@@ -21,11 +21,8 @@ static void trace_arg(trace *t, const lap_node *n, const lap_name *names, lap_re
     lap_names from = lap_attr_names(n, LAP_ATTR_FROM), to = lap_attr_names(n, LAP_ATTR_TO);
     lap_name *sub = lap_arena_array(t->l->ctx->arena, a->n_axes + 1, sizeof *sub);
     for (uint32_t i = 0; i < a->n_axes; i++) {
-        lap_name name = a->axes[i].name;
-        for (uint32_t j = 0; n->op == LAP_OP_RENAME && j < from.n; j++) {
-            name = lap_name_same(from.at[j], a->axes[i].name) ? to.at[j] : name;
-        }
-        const lap_axis *axis = lap_axis_find(n->axes, n->n_axes, name);
+        uint32_t s = lap_names_find(from, a->axes[i].name); /* of a rename: others have none */
+        const lap_axis *axis = lap_node_axis(n, s < from.n ? to.at[s] : a->axes[i].name);
         sub[i] = axis != NULL ? names[axis - n->axes] : (lap_name){0};
     }
     trace_down(t, arg, sub);
@@ -75,11 +72,7 @@ bool lap_plan_trace(lap_lowering *l, lap_ref r, lap_ref home, const lap_name **o
                .target = r,
                .seen = lap_arena_array(l->ctx->arena, home.ix + 1, sizeof *t.seen),
                .found = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *t.found)};
-    lap_name *names = lap_arena_array(l->ctx->arena, h->n_axes + 1, sizeof *names);
-    for (uint32_t i = 0; i < h->n_axes; i++) {
-        names[i] = h->axes[i].name;
-    }
-    trace_down(&t, home, names);
+    trace_down(&t, home, lap_node_names(l->ctx, h).at);
     *out_names = t.found;
     return t.is_found && !t.is_unclear;
 }

@@ -271,8 +271,7 @@ static lap_ref scalar_node(lap_graph *k, lap_scalar s)
                                 : lap_const_b(k, s.i != 0);
 }
 
-/* A constant in the compute type of `dtype`. */
-static lap_ref scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype)
+lap_ref lap_scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype)
 {
     lap_dtype want = lap_dtype_compute(dtype);
     double value = s.dtype == LAP_F32 ? s.f : (double)s.i;
@@ -284,6 +283,8 @@ static lap_ref scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype)
                              : lap_const_b(k, value != 0);
 }
 
+lap_ref lap_zero_as(lap_graph *k, lap_dtype dtype) { return lap_scalar_as(k, lap_scalar_i(0), dtype); }
+
 static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
 {
     lap_lowering *l = k->l;
@@ -293,10 +294,7 @@ static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref 
     lap_coord *sub = lap_arena_array(l->ctx->arena, x->n_axes + 1, sizeof *sub);
     lap_ref inside = LAP_NONE;
     for (uint32_t i = 0; i < x->n_axes; i++) {
-        uint32_t s = 0;
-        while (s < src.n && !lap_name_same(src.at[s], x->axes[i].name)) {
-            s++;
-        }
+        uint32_t s = lap_names_find(src, x->axes[i].name);
         if (s == src.n) {
             const lap_axis *a = lap_axis_find(n->axes, n->n_axes, x->axes[i].name);
             LAP_ENSURE(a != NULL);
@@ -322,7 +320,7 @@ static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref 
     if (fill == NULL || !lap_ref_some(inside)) {
         return v;
     }
-    lap_ref other = scalar_as(k->k, fill->scalar, x->dtype);
+    lap_ref other = lap_scalar_as(k->k, fill->scalar, x->dtype);
     return lap_val_of(k, lap_map3(k->k, LAP_FN_SELECT, inside, lap_val_ref(k, v), other));
 }
 
@@ -332,151 +330,12 @@ static lap_val pull_rename(lap_kctx *k, lap_ref node, const lap_coord *env, lap_
     lap_names from = lap_attr_names(n, LAP_ATTR_FROM), to = lap_attr_names(n, LAP_ATTR_TO);
     lap_coord *sub = lap_arena_array(k->l->ctx->arena, x->n_axes + 1, sizeof *sub);
     for (uint32_t i = 0; i < x->n_axes; i++) {
-        lap_name name = x->axes[i].name;
-        for (uint32_t j = 0; j < from.n; j++) {
-            if (lap_name_same(from.at[j], x->axes[i].name)) {
-                name = to.at[j];
-            }
-        }
-        const lap_axis *a = lap_axis_find(n->axes, n->n_axes, name);
+        uint32_t s = lap_names_find(from, x->axes[i].name);
+        const lap_axis *a = lap_node_axis(n, s < from.n ? to.at[s] : x->axes[i].name);
         LAP_ENSURE(a != NULL);
         sub[i] = env[a - n->axes];
     }
     return lap_pull(k, n->args[0], sub, mask);
-}
-
-/* ---- reductions in place ---- */
-
-typedef struct fold {
-    lap_red red;
-    lap_fn fn;
-    bool is_arg;
-    lap_ref x;
-    const lap_axis *axes;
-    uint32_t n_axes;
-    lap_coord *env;
-    lap_names over;
-    lap_ref mask;
-} fold;
-
-static lap_ref fold_neutral(lap_kctx *k, lap_red red, lap_dtype dtype)
-{
-    bool f = lap_dtype_compute(dtype) == LAP_F32;
-    switch (red) {
-    case LAP_RED_SUM:
-        return f ? lap_const_f(k->k, 0) : lap_const_i(k->k, 0);
-    case LAP_RED_PROD:
-        return f ? lap_const_f(k->k, 1) : lap_const_i(k->k, 1);
-    case LAP_RED_MAX:
-    case LAP_RED_ARGMAX:
-        return f ? lap_const_f(k->k, -__builtin_inf()) : lap_const_i(k->k, INT64_MIN);
-    case LAP_RED_MIN:
-    case LAP_RED_ARGMIN:
-        return f ? lap_const_f(k->k, __builtin_inf()) : lap_const_i(k->k, INT64_MAX);
-    case LAP_RED_ANY:
-        return lap_const_b(k->k, false);
-    case LAP_RED_ALL:
-    case LAP_N_REDS:
-        break;
-    }
-    return lap_const_b(k->k, true);
-}
-
-static lap_ref as_compute(lap_kctx *k, lap_ref v, bool want_float)
-{
-    return want_float && lap_node_at(k->k, v)->dtype != LAP_F32 ? lap_map1(k->k, LAP_FN_FLOAT, v) : v;
-}
-
-/* Loops over axes over.at[i..]; `acc` holds (value) or (best, index so far). */
-static void fold_loops(lap_kctx *k, fold *f, uint32_t i, lap_coord flat, uint32_t n_acc, lap_ref *acc)
-{
-    if (i == f->over.n) {
-        lap_ref v = lap_pull_ref(k, f->x, f->env, f->mask);
-        if (!f->is_arg) {
-            acc[0] = lap_map2(k->k, f->fn, acc[0], v);
-            return;
-        }
-        bool is_f = lap_node_at(k->k, acc[0])->dtype == LAP_F32;
-        v = as_compute(k, v, is_f);
-        lap_ref better = lap_map2(k->k, f->red == LAP_RED_ARGMAX ? LAP_FN_GT : LAP_FN_LT, v, acc[0]);
-        /* the first element always counts, whatever its value */
-        better = lap_map2(k->k, LAP_FN_OR, better, lap_map2(k->k, LAP_FN_LT, acc[1], lap_const_i(k->k, 0)));
-        acc[1] = lap_map3(k->k, LAP_FN_SELECT, better, lap_coord_ref(k->c, flat), acc[1]);
-        acc[0] = lap_map3(k->k, LAP_FN_SELECT, better, v, acc[0]);
-        return;
-    }
-    const lap_axis *a = lap_axis_find(f->axes, f->n_axes, f->over.at[i]);
-    LAP_ENSURE(a != NULL);
-    lap_ref extent = LAP_NONE;
-    if (lap_ref_some(a->count)) {
-        const lap_coord *sub = lap_env_for(k, a->count, f->n_axes, f->axes, f->env);
-        lap_coord count = lap_pull(k, a->count, sub, f->mask).coord;
-        count = lap_coord_min(k->c, lap_coord_max(k->c, count, lap_coord_const(k->c, 0)),
-                              lap_coord_dim(k->c, a->size));
-        extent = lap_coord_ref(k->c, count);
-    }
-    bool is_vector = i + 1 == f->over.n && !k->in_vector && !f->is_arg;
-    lap_coord index;
-    lap_k_loop loop =
-        lap_kctx_for(k, is_vector ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent, n_acc, acc, &index);
-    f->env[a - f->axes] = index;
-    lap_ref inner[2] = {loop.carried[0], n_acc > 1 ? loop.carried[1] : LAP_NONE};
-    lap_coord below = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), index);
-    fold_loops(k, f, i + 1, below, n_acc, inner);
-    lap_kctx_end(k, &loop, inner, acc);
-}
-
-/* Axes with counts that vary over other reduced axes must stand inside those. */
-static lap_names fold_order(lap_kctx *k, lap_names over, const lap_node *x)
-{
-    lap_name *out = lap_arena_array(k->l->ctx->arena, over.n + 1, sizeof *out);
-    uint32_t n = 0;
-    bool *done = lap_arena_array(k->l->ctx->arena, over.n + 1, sizeof *done);
-    while (n < over.n) {
-        uint32_t before = n;
-        for (uint32_t i = 0; i < over.n; i++) {
-            const lap_axis *a = lap_axis_find(x->axes, x->n_axes, over.at[i]);
-            bool waits = done[i];
-            const lap_node *count =
-                a != NULL && lap_ref_some(a->count) ? lap_node_at(k->l->g, a->count) : NULL;
-            for (uint32_t j = 0; count != NULL && j < over.n && !waits; j++) {
-                waits = !done[j] && j != i && lap_axis_find(count->axes, count->n_axes, over.at[j]) != NULL;
-            }
-            if (!waits) {
-                done[i] = true;
-                out[n++] = over.at[i];
-            }
-        }
-        LAP_ENSURE(n > before);
-    }
-    return (lap_names){over.n, out};
-}
-
-static lap_val pull_reduce(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
-{
-    static const lap_fn fns[LAP_N_REDS] = {LAP_FN_ADD, LAP_FN_MAX, LAP_FN_MIN, LAP_FN_MUL,
-                                           LAP_FN_OR,  LAP_FN_AND, LAP_FN_MAX, LAP_FN_MIN};
-    const lap_node *n = lap_node_at(k->l->g, node), *x = lap_node_at(k->l->g, n->args[0]);
-    lap_red red = (lap_red)lap_attr_i(n, LAP_ATTR_RED, 0);
-    fold f = {.red = red,
-              .fn = fns[red],
-              .is_arg = red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN,
-              .x = n->args[0],
-              .axes = x->axes,
-              .n_axes = x->n_axes,
-              .mask = mask,
-              .over = fold_order(k, lap_attr_names(n, LAP_ATTR_OVER), x)};
-    f.env = lap_arena_array(k->l->ctx->arena, x->n_axes + 1, sizeof *f.env);
-    for (uint32_t i = 0; i < x->n_axes; i++) {
-        const lap_axis *a = lap_axis_find(n->axes, n->n_axes, x->axes[i].name);
-        f.env[i] = a != NULL ? env[a - n->axes] : lap_coord_const(k->c, 0);
-    }
-    lap_ref acc[2] = {fold_neutral(k, red, x->dtype), lap_const_i(k->k, -1)};
-    fold_loops(k, &f, 0, lap_coord_const(k->c, 0), f.is_arg ? 2 : 1, acc);
-    if (f.is_arg) {
-        return lap_val_of(k, lap_map2(k->k, LAP_FN_MAX, acc[1], lap_const_i(k->k, 0)));
-    }
-    return lap_val_of(k, acc[0]);
 }
 
 lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
@@ -499,7 +358,7 @@ lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref m
     case LAP_OP_CUSTOM:
         return lap_pull(k, n->args[0], lap_env_for(k, n->args[0], n->n_axes, n->axes, env), mask);
     case LAP_OP_REDUCE:
-        return pull_reduce(k, node, env, mask);
+        return lap_pull_reduce(k, node, env, mask);
     default:
         LAP_BUG("'%s' cannot be computed in place", lap_op_text(n->op));
     }
