@@ -19,10 +19,10 @@ function diffusers.attention(x, source, keys, pre, o)
   local y = x.g:attend { keys = keys, score = score, value = project(source, "to_v", from) }.out
   return nn.linear(y, pre .. "to_out.0", ("(%s %s) -> c"):format(h, d), sizes)
 end
--- The gated MLP: half of the hidden units gate the other half.
-function diffusers.geglu(x, pre)
+-- The gated MLP: half of the hidden units gate the other half; mult: their number over the channels, 4 unless said.
+function diffusers.geglu(x, pre, mult)
   local z, f, C = lap.axis "z", lap.axis "f", x:size "c"
-  local sizes = { [z] = 2, [f] = 4 * C, c = C }
+  local sizes = { [z] = 2, [f] = (mult or 4) * C, c = C }
   local u, gate = nn.linear(x, pre .. "net.0.proj", ("c -> (%s %s)"):format(z, f), sizes):unstack(z)
   return nn.linear(u * nn.gelu(gate), pre .. "net.2", f .. " -> c", sizes)
 end

@@ -16,8 +16,20 @@ local function linear(i, n, m, is_aligned)
   return low, (low + 1):atmost(n - 1), at - low
 end
 
--- To `sizes` = { y = 28, x = 28 }; o.mode "nearest" (unless said) or "linear" (bilinear on two
--- axes, trilinear on three); o.align_corners.
+-- Four taps around place i of m on a grid of n, by the cubic kernel of a = -0.75; those outside are
+-- the border's.
+local function cubic(x, axis, i, n, m)
+  local tap = lap.axis "tap"
+  local source = (i + 0.5) * n / m - 0.5
+  local at, a = source:floor():int() - 1 + x.g:index(tap, 4), -0.75
+  local t = (source - at):abs()
+  local near = ((a + 2) * t - (a + 3)) * t * t + 1
+  local share = lap.where(t:le(1), near, (((t - 5) * t + 8) * t - 4) * a)
+  return x:at(axis, at:clamp(0, n - 1)):dot(share, tap)
+end
+
+-- To `sizes` = { y = 28, x = 28 }; o.mode "nearest" (unless said), "linear" (bilinear on two axes,
+-- trilinear on three) or "cubic"; o.align_corners, of linear.
 function resize.resize(x, along, sizes, o)
   o = o or {}
   for _, axis in ipairs(lap.pack(along)) do
@@ -26,6 +38,8 @@ function resize.resize(x, along, sizes, o)
     local i = x.g:index(out, m)
     if (o.mode or "nearest") == "nearest" then
       x = x:at { [axis] = nearest(i, n, m) }
+    elseif o.mode == "cubic" then
+      x = cubic(x, axis, i, n, m)
     else
       local low, high, share = linear(i, n, m, o.align_corners)
       x = x:at { [axis] = low } * (1 - share) + x:at { [axis] = high } * share
