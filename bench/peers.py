@@ -36,7 +36,8 @@ def torch_subject(subject, threads):
 
     def layer():
         shapes = [(3 * WIDTH, WIDTH), (WIDTH, WIDTH), (HIDDEN, WIDTH), (WIDTH, HIDDEN)]
-        return [(tensor(*s), tensor(s[0])) for s in shapes] + [(tensor(WIDTH), tensor(WIDTH)) for _ in range(2)]
+        linears = [(tensor(*s), tensor(s[0])) for s in shapes]
+        return linears + [(tensor(WIDTH), tensor(WIDTH)) for _ in range(2)]
 
     layers, x0 = [layer() for _ in range(LAYERS)], tensor(1, TOKENS, WIDTH)
 
@@ -78,7 +79,8 @@ class Onnx:
     def session(self, result, threads):
         import onnxruntime
         from onnx import TensorProto, helper
-        inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, v.shape) for n, v in self.inputs.items()]
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
+                  for name, value in self.inputs.items()]
         output = helper.make_tensor_value_info(result, TensorProto.FLOAT, None)
         graph = helper.make_graph(self.nodes, "subject", inputs, [output], self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
@@ -115,7 +117,8 @@ def onnx_subject(subject, threads):
         return g("Transpose", g("Reshape", linear(x, WIDTH, WIDTH), g.constant(shape)), perm=perm)
 
     def norm(x):
-        return g("LayerNormalization", x, g.constant(made(WIDTH)), g.constant(made(WIDTH)), axis=-1, epsilon=1e-12)
+        scale, bias = g.constant(made(WIDTH)), g.constant(made(WIDTH))
+        return g("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-12)
 
     x = g.input(1, TOKENS, WIDTH)
     for _ in range(LAYERS):

@@ -11,7 +11,7 @@ typedef struct lap_mapping {
 } lap_mapping;
 
 /* Maps a regular file; an empty one gives n = 0. A file that is made shorter from then on raises SIGBUS
- * where its old end is read (bus_error.h). */
+ * where its old end is read (file_signals.h). */
 bool lap_file_map(const char *path, lap_mapping *out, lap_fault *fault);
 /* The same as a copy, which no change of the file reaches. */
 bool lap_file_read(const char *path, lap_mapping *out, lap_fault *fault);

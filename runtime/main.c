@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/bus_error.h"
+#include "runtime/file_signals.h"
 #include "runtime/model.h"
 #include "runtime/npy.h"
 
@@ -247,7 +247,7 @@ static int help(const request *r)
 
 int main(int argc, char **argv)
 {
-    lap_bus_errors_catch();
+    lap_file_signals_catch();
     lap_fault fault = {0};
     request r = {.program = argc > 0 ? argv[0] : "model"};
     r.in.at = calloc((size_t)argc + 1, sizeof(const char *));

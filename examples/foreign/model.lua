@@ -11,7 +11,8 @@ return {
     -- seen with the keys fastest: the sums run along j
     local sums = g:foreign("sums", { { t.v * 2, "b c j" } }, { y = "f32 b c j" }).y
     g:output("y", g:attend { keys = "j", score = score, value = sums }.out, "b i c")
-    local best = g:foreign("counts", { score:argmax "j" }, { counts = { "int j", j = t.k:size "j" }, total = "int" })
+    local best = g:foreign("counts", { score:argmax "j" },
+      { counts = { "int j", j = t.k:size "j" }, total = "int" })
     g:output("counts", best.counts, "j")
     g:output("total", best.total, "")
   end,

@@ -32,6 +32,6 @@ fi
 
 echo "lappet build $here/minilm.lua --kind shared"
 build/lappet build $here/minilm.lua --kind shared -o $out
-${CC:-cc} -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -I$out -o $out/sentence-encoder $here/main.c $here/wordpiece.c \
-    -L$out -lminilm -lutf8proc -lm -lpthread -Wl,-rpath,'$ORIGIN'
+${CC:-cc} -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -I$out -o $out/sentence-encoder \
+    $here/main.c $here/wordpiece.c -L$out -lminilm -lutf8proc -lm -lpthread -Wl,-rpath,'$ORIGIN'
 $out/sentence-encoder $model $here/sentences.txt "$query"

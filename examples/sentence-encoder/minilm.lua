@@ -3,11 +3,14 @@ local lap, nn = require "lap", require "lib.nn"
 
 return {
   name = "minilm", family = "encoder", doc = "all-MiniLM-L6-v2: sentences to 384 numbers of unit length",
-  paper = "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers",
+  paper = "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained "
+    .. "Transformers",
   params = {
     layers = { "int", 6, "layers", min = 1 }, dim = { "int", 384, "width of a token", min = 1 },
-    heads = { "int", 12, "attention heads", min = 1 }, hidden = { "int", 1536, "width between the two linear maps", min = 1 },
-    vocabulary = { "int", 30522, "word pieces", min = 1 }, positions = { "int", 512, "longest sentence", min = 1 },
+    heads = { "int", 12, "attention heads", min = 1 },
+    hidden = { "int", 1536, "width between the two linear maps", min = 1 },
+    vocabulary = { "int", 30522, "word pieces", min = 1 },
+    positions = { "int", 512, "longest sentence", min = 1 },
   },
   dims = { B = 1, N = 128 },
   inputs = { input_ids = "int b=B n=N", attention_mask = "int b=B n=N" },
@@ -28,7 +31,8 @@ return {
       local L = ("encoder.layer.%d."):format(l)
       local function heads(name) return nn.linear(x, L .. "attention.self." .. name, "c -> (h d)", s) end
       local q, k, v = heads "query", heads "key":as("n -> m"), heads "value":as("n -> m")
-      local o = g:attend { keys = "m", score = q:dot(k, "d") * s.d ^ -0.5, where = live:as("n -> m"), value = v }
+      local score = q:dot(k, "d") * s.d ^ -0.5
+      local o = g:attend { keys = "m", score = score, where = live:as("n -> m"), value = v }
       x = norm(x + nn.linear(o.out, L .. "attention.output.dense", "(h d) -> c", s), L .. "attention.output")
       local f = nn.gelu(nn.linear(x, L .. "intermediate.dense", "c -> f", s))
       x = norm(x + nn.linear(f, L .. "output.dense", "f -> c", s), L .. "output")

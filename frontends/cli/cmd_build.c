@@ -73,12 +73,18 @@ static lap_code add_levels(levels *l, const lap_args *args)
     return LAP_OK;
 }
 
-/* A model's own name without folder and ending. */
+/* The name given, which is to be an identifier of C; else the model's own, without folder and ending, made
+ * one. NULL after saying what is wrong. */
 static const char *artefact_name(lap_ctx *ctx, const lap_args *args)
 {
     const char *given = lap_args_get(args, LAP_OPT_NAME, NULL);
     if (given != NULL) {
-        return lap_aot_identifier(ctx, given);
+        const char *name = lap_aot_identifier(ctx, given);
+        if (strcmp(name, given) != 0) {
+            lap_cli_error("--name %.100s: not a name that C can use\nhint: such as '%.100s'", given, name);
+            return NULL;
+        }
+        return name;
     }
     const char *slash = strrchr(args->operands[0], '/');
     const char *base = slash != NULL ? slash + 1 : args->operands[0];
@@ -165,7 +171,7 @@ lap_code lap_cmd_build(const lap_args *args)
         o.runtime = lap_runtime_folder(lap_session_ctx(s));
         o.n_levels = l.n;
         o.levels = l.at;
-        code = build(&l, args, &o);
+        code = o.name != NULL ? build(&l, args, &o) : LAP_BAD_INPUT;
     }
     for (uint32_t i = 0; i < l.n; i++) {
         lap_setup_free(&l.setups[i]);

@@ -7,6 +7,7 @@
 #include "frontends/cli/document.h"
 #include "frontends/cli/setup.h"
 
+/* Of the elements that are numbers. */
 typedef struct summary {
     double least, most, mean;
     size_t n, n_nan;
@@ -15,16 +16,23 @@ typedef struct summary {
 static summary summarise(const lap_tensor *t)
 {
     summary s = {INFINITY, -INFINITY, 0.0, 0, 0};
-    if (!lap_tensor_count(t, &s.n)) {
+    size_t count;
+    if (!lap_tensor_count(t, &count)) {
         return s;
     }
-    for (size_t i = 0; i < s.n; i++) {
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++) {
         double v = lap_tensor_get(t, i);
-        s.n_nan += isnan(v);
-        s.least = v < s.least ? v : s.least;
-        s.most = v > s.most ? v : s.most;
-        s.mean += v / (double)s.n;
+        if (isnan(v)) {
+            s.n_nan++;
+            continue;
+        }
+        s.n++;
+        s.least = fmin(s.least, v);
+        s.most = fmax(s.most, v);
+        sum += v;
     }
+    s.mean = s.n > 0 ? sum / (double)s.n : 0.0;
     return s;
 }
 
@@ -34,9 +42,13 @@ static void print_outputs(lap_ctx *ctx, const lap_tensors *out)
         summary s = summarise(&out->at[i]);
         printf("%-16s %-24s", out->names[i], lap_tensor_show(ctx, &out->at[i]));
         if (s.n > 0) {
-            printf(" mean %.6g, from %.6g to %.6g", s.mean, s.least, s.most);
+            /* Infinities of both signs have no mean, and the sign of a NaN says nothing. */
+            printf(" mean %.6g, from %.6g to %.6g", isnan(s.mean) ? (double)NAN : s.mean, s.least, s.most);
         }
-        printf(s.n_nan > 0 ? ", %zu NaN\n" : "\n", s.n_nan);
+        if (s.n_nan > 0) {
+            printf("%s%zu NaN", s.n > 0 ? ", " : " ", s.n_nan);
+        }
+        putchar('\n');
     }
 }
 
@@ -55,9 +67,10 @@ static void document_outputs(const lap_tensors *out, double compile_s, double ru
         lap_document_text(entry, "name", out->names[i]);
         lap_document_text(entry, "dtype", lap_dtype_text(out->at[i].dtype));
         cJSON_AddItemToObject(entry, "shape", lap_document_shape(out->at[i].rank, out->at[i].shape));
-        add_number(entry, "mean", s.mean);
+        add_number(entry, "mean", s.n > 0 ? s.mean : (double)NAN);
         add_number(entry, "min", s.least);
         add_number(entry, "max", s.most);
+        add_number(entry, "nan", (double)s.n_nan);
         cJSON_AddItemToArray(list, entry);
     }
     cJSON_AddNumberToObject(d, "compile_s", compile_s);

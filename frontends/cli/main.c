@@ -3,11 +3,11 @@
 #include <stdio.h>
 
 #include "frontends/cli/args.h"
-#include "runtime/bus_error.h"
+#include "runtime/file_signals.h"
 
 int main(int argc, char **argv)
 {
-    lap_bus_errors_catch();
+    lap_file_signals_catch();
     lap_args args;
     if (!lap_args_parse(argc, argv, &args)) {
         lap_args_free(&args);

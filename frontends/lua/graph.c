@@ -7,6 +7,10 @@
 
 #include <string.h>
 
+#include "runtime/json.h"
+
+enum { MAX_TENSOR_NAME = 1000 };
+
 static uint32_t read_refs(lua_State *L, int at, const lap_ref **out)
 {
     luaL_checktype(L, at, LUA_TTABLE);
@@ -149,19 +153,32 @@ static int prim_index(lua_State *L)
     return 1;
 }
 
-/* leaf(op, name, spec, sizes, dtype, optional, line): an input (with the line that declares it) or a weight.
- */
+/* A name of a tensor, which files, messages and headers can hold: UTF-8 without control characters. */
+static const char *check_tensor_name(lua_State *L, int at, const char *what)
+{
+    if (lua_type(L, at) != LUA_TSTRING) {
+        lap_lua_fail(L, "expected the name of %s, found %s", what, lap_lua_kind(L, at));
+    }
+    size_t length;
+    const char *name = lua_tolstring(L, at, &length);
+    bool is_plain = length > 0 && length <= MAX_TENSOR_NAME && lap_utf8_valid(name, length);
+    for (size_t i = 0; i < length && is_plain; i++) {
+        is_plain = (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
+    }
+    if (!is_plain) {
+        lap_lua_fail(L, "'%.100s' is no name of %s", name, what);
+    }
+    return name;
+}
+
+/* leaf(op, name, spec, sizes, dtype, optional, line): a weight, or an input with the line of its layout. */
 static int prim_leaf(lua_State *L)
 {
     lap_lua *l = lap_lua_of(L);
     lua_settop(L, 7);
     lap_graph *g = lap_lua_graph(L);
     bool is_input = strcmp(luaL_checkstring(L, 1), "input") == 0;
-    size_t length;
-    const char *name = luaL_checklstring(L, 2, &length);
-    if (length == 0 || length > 1000 || strlen(name) != length) {
-        lap_lua_fail(L, "'%.100s' is no name of %s", name, is_input ? "an input" : "a weight");
-    }
+    const char *name = check_tensor_name(L, 2, is_input ? "an input" : "a weight");
     if (lua_type(L, 3) == LUA_TTABLE) {
         luaL_tolstring(L, 3, NULL);
         lua_replace(L, 3);
@@ -301,7 +318,7 @@ static int prim_output(lua_State *L)
 {
     lap_lua *l = lap_lua_of(L);
     lua_settop(L, 4);
-    const char *name = luaL_checkstring(L, 1);
+    const char *name = check_tensor_name(L, 1, "an output");
     lap_graph *g = lap_lua_graph(L);
     lap_ref v = lap_lua_lift(L, 2);
     const char *spec = luaL_tolstring(L, 3, NULL);
@@ -339,17 +356,10 @@ static int prim_require(lua_State *L)
 
 void lap_lua_open_graph(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"emit", prim_emit},
-                                         {"result", prim_result},
-                                         {"ragged", prim_ragged},
-                                         {"expect", prim_expect},
-                                         {"index", prim_index},
-                                         {"leaf", prim_leaf},
-                                         {"region", prim_region},
-                                         {"region_end", prim_region_end},
-                                         {"output", prim_output},
-                                         {"n_outputs", prim_n_outputs},
-                                         {"require", prim_require},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"emit", prim_emit},           {"result", prim_result},         {"ragged", prim_ragged},
+        {"expect", prim_expect},       {"index", prim_index},           {"leaf", prim_leaf},
+        {"region", prim_region},       {"region_end", prim_region_end}, {"output", prim_output},
+        {"n_outputs", prim_n_outputs}, {"require", prim_require},       {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

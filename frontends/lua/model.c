@@ -204,8 +204,10 @@ bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *opti
     }
     if (!path) {
         lap_lua_free(m->lua);
-        return lap_error(ctx, (lap_loc){0},
-                         "no model '%s' on the plugin path\nhint: a file's name ends in .lua", model);
+        return lap_error(
+            ctx, (lap_loc){0},
+            "no model '%s' on the plugin path\nhint: 'lappet list' names the patterns; a file ends in .lua",
+            model);
     }
     if (!load(m, path, shown)) {
         lap_lua_free(m->lua);

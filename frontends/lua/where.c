@@ -86,7 +86,7 @@ int lap_lua_on_error(lua_State *L)
     if (lua_type(L, 1) == LUA_TSTRING) {
         (void)lap_error(l->ctx, loc, "%s", without_place(L, lua_tostring(L, 1)));
     } else {
-        (void)lap_error(l->ctx, loc, "the script raised %s that is no message", lap_lua_kind(L, 1));
+        (void)lap_error(l->ctx, loc, "the script raised %s instead of a message", lap_lua_kind(L, 1));
     }
     return 1;
 }

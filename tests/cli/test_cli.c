@@ -68,6 +68,8 @@ static void test_usage(void **state)
         {"dump m --stage glsl", 3, "", "without Vulkan"},
         {"build tests/cli/models/linear.lua", 2, "", "needs -o DIR"},
         {"build tests/cli/models/linear.lua -o @/o --kind dll", 2, "", "--kind is exe"},
+        {"build tests/cli/models/linear.lua -o @/o --name ../x", 2, "", "hint: such as 'm___x'"},
+        {"build tests/cli/models/linear.lua -o @/o --name int", 2, "", "hint: such as 'int_'"},
         {"build tests/cli/models/linear.lua -o @/o --embed-weights", 2, "", "needs --weights"},
         {"check @/none.safetensors --target vulkan", 3, "", "without Vulkan"},
         {"run tests/cli/models/linear.lua --target vulkan", 3, "", "without Vulkan"},

@@ -3,6 +3,7 @@
  * lie, sizes that overflow, disks that are full. Each is refused with a message, quickly. */
 #include "tests/support/command_rig.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "runtime/npy.h"
@@ -257,6 +258,22 @@ static void test_output(void **state)
     assert_no_leftovers();
 }
 
+/* A file may grow to 4 KiB only: as a full disk, an error and nothing half-written. */
+static void test_size_limit(void **state)
+{
+    (void)state;
+    struct rlimit old, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){4096, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    run_line("! run " LINEAR " --dim B=100 --dim N=100 --param out=100 -o @/out.safetensors");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(result.status, 2);
+    assert_non_null(strstr(result.err, "File too large"));
+    assert_false(exists("out.safetensors"));
+    assert_no_leftovers();
+}
+
 static void test_interrupts(void **state)
 {
     (void)state;
@@ -288,6 +305,7 @@ int main(void)
         TEST(test_odd_files),
         TEST(test_options),
         TEST(test_tolerances),
+        TEST(test_size_limit),
         TEST(test_output),
         TEST(test_interrupts),
     };

@@ -61,7 +61,9 @@ function G:axis(stem) return lap.axis(stem) end
 -- A pack is a list of axes that a generic function treats alike: "b " .. grid .. " c".
 local Pack = { __metatable = false }
 local pack_methods = {}
-Pack.__index = function(_, key) return pack_methods[key] or (type(key) == "string" and prim.unknown("a pack", pack_methods, key)) or nil end
+Pack.__index = function(_, key)
+  return pack_methods[key] or (type(key) == "string" and prim.unknown("a pack", pack_methods, key)) or nil
+end
 Pack.__tostring = function(p) return table.concat(p, " ") end
 Pack.__concat = function(a, b) return tostring(a) .. tostring(b) end
 function lap.pack(spec)
@@ -75,7 +77,9 @@ function pack_methods:fresh(stem)                  -- as many names that nobody 
 end
 function pack_methods:each(v, missing)             -- one number for all axes, or a list: per axis
   local out = {}
-  if type(v) == "table" and #v ~= #self then fail("%d numbers for the %d axes '%s'", #v, #self, tostring(self)) end
+  if type(v) == "table" and #v ~= #self then
+    fail("%d numbers for the %d axes '%s'", #v, #self, tostring(self))
+  end
   for i = 1, #self do
     if type(v) == "table" then out[i] = v[i] elseif v == nil then out[i] = missing else out[i] = v end
   end
@@ -93,7 +97,10 @@ function V:has(name) return prim.size(self, name) ~= nil end
 function V:size(name)
   if name == nil then fail("size needs the name of an axis") end
   local d = prim.size(self, name)
-  if d == nil then fail("no axis '%s' in %s%s", tostring(name), prim.show(self), prim.hint(tostring(name), prim.axes(self))) end
+  if d == nil then
+    local axes = prim.axes(self)
+    fail("no axis '%s' in %s%s", tostring(name), prim.show(self), prim.hint(tostring(name), axes))
+  end
   return d
 end
 function V:count(name) V.size(self, name) return prim.count(self, name) end
@@ -115,9 +122,11 @@ end
 
 -- Elementwise -----------------------------------------------------------------------------------
 local map = prim.map
-for _, fn in ipairs { "lt", "le", "gt", "ge", "eq", "ne" } do V[fn] = function(a, b) return map(fn, a, b) end end
-for _, fn in ipairs { "exp", "log", "sqrt", "tanh", "erf", "abs", "floor", "round", "int", "float", "sin", "cos",
-  "sign", "sigmoid" } do
+for _, fn in ipairs { "lt", "le", "gt", "ge", "eq", "ne" } do
+  V[fn] = function(a, b) return map(fn, a, b) end
+end
+for _, fn in ipairs { "exp", "log", "sqrt", "tanh", "erf", "abs", "floor", "round", "int", "float", "sin",
+  "cos", "sign", "sigmoid" } do
   V[fn] = function(a) return map(fn, a) end
 end
 V.atleast = function(a, b) return map("max", a, b) end     -- elementwise; :max reduces

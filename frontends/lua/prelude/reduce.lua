@@ -66,7 +66,8 @@ function V:topk(spec, k, o)
   prim.free(self, to, from)
   local is_ragged = prim.is_value(k)
   if not is_ragged then
-    prim.assume(k, "le", n, ("the %s largest of axis '%s', which is %s"):format(tostring(k), from[1], tostring(n)))
+    prim.assume(k, "le", n,
+      ("the %s largest of axis '%s', which is %s"):format(tostring(k), from[1], tostring(n)))
   end
   local node = prim.emit("topk", is_ragged and { self, k } or { self },
     { axis = from[1], into = to[1], dim = is_ragged and n or k, smallest = o and o.smallest or false })
@@ -74,7 +75,8 @@ function V:topk(spec, k, o)
   if not (o and o.order == "position") then return { values = prim.result(node, "values"), index = index } end
   local inner = lap.axis(to[1])
   local sorted = index:as(to[1] .. " -> " .. inner)
-  local ranked = sorted:topk(inner .. " -> " .. to[1], is_ragged and k or prim.size(sorted, inner), { smallest = true })
+  local n_kept = is_ragged and k or prim.size(sorted, inner)
+  local ranked = sorted:topk(inner .. " -> " .. to[1], n_kept, { smallest = true })
   return { index = ranked.values, values = self:at(from[1], ranked.values) }
 end
 function V:sort(spec, o)

@@ -26,7 +26,9 @@ end
 local function next_states(ns, states, names, what)
   check_table(ns, what)
   for _, k in ipairs(sorted(ns)) do
-    if not prim.has(names, k) then fail("%s gives '%s', which is no state%s", what, k, prim.hint(k, names)) end
+    if not prim.has(names, k) then
+      fail("%s gives '%s', which is no state%s", what, k, prim.hint(k, names))
+    end
   end
   local out = {}
   for i, k in ipairs(names) do out[i] = ns[k] == nil and states[k] or ns[k] end
@@ -90,7 +92,8 @@ function G:branch(cond, yes, no)
     if prim.is_value(t) or type(t) == "number" then t, is_single = { out = t }, true end
     local names = sorted(check_table(t, "the result of a branch"))
     if outs and table.concat(outs, " ") ~= table.concat(names, " ") then
-      fail("the branches give different results: '%s' and '%s'", table.concat(outs, " "), table.concat(names, " "))
+      fail("the branches give different results: '%s' and '%s'",
+        table.concat(outs, " "), table.concat(names, " "))
     end
     outs = names
     prim.region_end(id, pick(lifted(t), names))
@@ -169,7 +172,8 @@ end
 -- An operation of a C library: g:foreign("name", { operands }, { out = "f32 b n", ... }). The sizes of
 -- results are those of the operands' axes of that name, or given: { "f32 b n", n = x:size "n" / 2 }.
 function G:foreign(name, operands, results)
-  local outs, types, args, order = sorted(check_table(results, "the results of a foreign operation")), {}, {}, {}
+  local outs = sorted(check_table(results, "the results of a foreign operation"))
+  local types, args, order = {}, {}, {}
   for i, x in ipairs(check_table(operands, "the operands of a foreign operation")) do
     local axes
     args[i], axes = seen(x)
@@ -190,7 +194,8 @@ function G:foreign(name, operands, results)
     types[k] = axes
   end
   if #outs == 0 then fail("a foreign operation needs a result") end
-  local node, fields = emit("foreign", args, { name = name, outs = outs, order = order }, nil, types[outs[1]]), {}
+  local attrs, fields = { name = name, outs = outs, order = order }, {}
+  local node = emit("foreign", args, attrs, nil, types[outs[1]])
   for _, k in ipairs(outs) do fields[k] = prim.result(node, k, types[k]) end
   return fields
 end

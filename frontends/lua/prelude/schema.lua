@@ -4,11 +4,12 @@ local prim = ...
 local lap, V, G, fail = prim.lap, prim.V, prim.G, prim.say
 local sorted = prim.sorted
 
-local module_keys = { name = "string", paper = "string", doc = "string", family = "string", reference = "string",
-  params = "table", inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
+local module_keys = {
+  name = "string", paper = "string", doc = "string", family = "string", reference = "string", params = "table",
+  inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
   outputs = "any", dims = "table", made = "table" }
 local scalars = {
-  int = function(v) return math.type(v) == "integer" and v or (math.type(v) == "float" and math.tointeger(v)) or nil end,
+  int = function(v) return type(v) == "number" and math.tointeger(v) or nil end,
   float = function(v) return type(v) == "number" and v + 0.0 or nil end,
   bool = function(v) if type(v) == "boolean" then return v end end,
   str = function(v) return type(v) == "string" and v or nil end,
@@ -35,7 +36,8 @@ local function read_row(name, row)
   end
   local text, optional = row[1]:gsub("%?$", "")
   local at = text == "enum" and 3 or 2
-  local r = { name = name, type = row[1], default = row[at], doc = row[at + 1] or row.doc, min = row.min, max = row.max }
+  local r = { name = name, type = row[1], default = row[at], doc = row[at + 1] or row.doc }
+  r.min, r.max = row.min, row.max
   r.is_optional = optional == 1
   r.required = r.default == nil and not r.is_optional
   if text == "enum" then
@@ -49,14 +51,18 @@ local function read_row(name, row)
   else
     local item = text:match "^list of (.*)$"
     r.read = scalars[text] or (item and scalars[item] and list_of(scalars[item]))
-    if not r.read then fail("parameter '%s' has no type '%s'%s", name, text, prim.hint(text, sorted(scalars))) end
+    if not r.read then
+      fail("parameter '%s' has no type '%s'%s", name, text, prim.hint(text, sorted(scalars)))
+    end
   end
-  if r.doc ~= nil and type(r.doc) ~= "string" then fail("the description of parameter '%s' is no string", name) end
+  if r.doc ~= nil and type(r.doc) ~= "string" then
+    fail("the description of parameter '%s' is no string", name)
+  end
   return r
 end
 
 local function describe(v)
-  if type(v) == "string" then return "'" .. v .. "'" end
+  if type(v) == "string" then return #v > 60 and "'" .. v:sub(1, 60) .. "...'" or "'" .. v .. "'" end
   if type(v) == "table" then return "a list" end
   return tostring(v)
 end
@@ -73,8 +79,9 @@ end
 local function check_value(r, v)
   local read = r.read(v)
   if read == nil then
-    fail("parameter '%s' must be %s, found %s%s", r.name, r.choices and "one of " .. r.type or r.type, describe(v),
-      r.choices and type(v) == "string" and prim.hint(v, r.choices) or "")
+    local hint = r.choices and type(v) == "string" and prim.hint(v, r.choices) or ""
+    local wanted = r.choices and "one of " .. r.type or r.type
+    fail("parameter '%s' must be %s, found %s%s", r.name, wanted, describe(v), hint)
   end
   check_range(r, read)
   return read
@@ -118,8 +125,8 @@ function prim.describe(model, stem)
   end
   local dims = extents(model.dims, "the size of '%s' in dims")
   local made = extents(model.made, "the value of '%s' in made")
-  return { name = model.name or stem, dims = dims, made = made, paper = model.paper, doc = model.doc, family = model.family,
-    reference = model.reference, params = rows }
+  return { name = model.name or stem, dims = dims, made = made, paper = model.paper, doc = model.doc,
+    family = model.family, reference = model.reference, params = rows }
 end
 
 local function resolve(model, given)
@@ -158,7 +165,9 @@ local function read_inputs(model, p)
   if type(declared) ~= "table" then fail("`inputs` must give a table, found %s", prim.kind(declared)) end
   for i, name in ipairs(sorted(declared)) do
     local spec = declared[name]
-    if type(spec) ~= "string" then fail("the layout of input '%s' must be a string, found %s", name, prim.kind(spec)) end
+    if type(spec) ~= "string" then
+      fail("the layout of input '%s' must be a string, found %s", name, prim.kind(spec))
+    end
     local body, optional = spec:gsub("^%s*%?%s*", "")
     local dtype, layout = prim.typed(body)
     names[i], rows[i] = name, { name = name, dtype = dtype, layout = layout, optional = optional == 1 }
@@ -203,7 +212,9 @@ function prim.run(model, given, inputs, weights)
   end
   local is_fixed = type(model.inputs) == "table"   -- else other parameters may declare what is absent here
   model.build(g, p, setmetatable(t, { __index = function(_, k)
-    if is_fixed and not prim.has(names, k) then fail("the model has no input '%s'%s", tostring(k), prim.hint(tostring(k), names)) end
+    if is_fixed and not prim.has(names, k) then
+      fail("the model has no input '%s'%s", tostring(k), prim.hint(tostring(k), names))
+    end
   end }))
   if prim.n_outputs() == 0 then fail("the model gives no output\nhint: g:output(\"y\", y, \"b n c\")") end
   return rows

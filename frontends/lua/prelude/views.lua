@@ -70,8 +70,8 @@ function V:split(spec, sizes)
       known = known * size[n]
     end
   end
-  local why = ("axis '%s' of %s cannot be split as '%s' in parts of %s"):format(name, tostring(whole), tostring(spec),
-    tostring(known))
+  local why = ("axis '%s' of %s cannot be split as '%s' in parts of %s"):format(
+    name, tostring(whole), tostring(spec), tostring(known))
   if unknown then
     if known == 0 then fail("%s", why) end
     prim.assume(whole % known, "eq", 0, why)
@@ -115,15 +115,18 @@ function V:slice(name, start, len)
   local n = V.size(self, name)
   if len == nil then fail("slice of axis '%s' needs a start and a length", name) end
   if not prim.is_value(start) then
-    prim.assume(start + len, "le", n, ("slice %s .. %s of axis '%s' leaves its %s entries"):format(tostring(start),
-      tostring(start + len - 1), name, tostring(n)))
+    prim.assume(start + len, "le", n, ("slice %s .. %s of axis '%s' leaves its %s entries"):format(
+      tostring(start), tostring(start + len - 1), name, tostring(n)))
   end
   return self:at { [name] = prim.index(name, len) + start }
 end
 function V:pad(name, before, after, fill)
   return self:at({ [name] = prim.index(name, V.size(self, name) + before + after) - before }, fill or 0)
 end
-function V:flip(name) return self:at { [name] = (V.size(self, name) - 1) - prim.index(name, V.size(self, name)) } end
+function V:flip(name)
+  local n = V.size(self, name)
+  return self:at { [name] = (n - 1) - prim.index(name, n) }
+end
 function V:roll(name, by)
   local n = V.size(self, name)
   return self:at { [name] = (prim.index(name, n) - by) % n }
@@ -143,7 +146,9 @@ end
 function V:windows(grid, taps, o)
   local x = self
   grid, taps = lap.pack(grid), lap.pack(taps)
-  if #grid ~= #taps then fail("windows over '%s' need %d inner axes, found '%s'", tostring(grid), #grid, tostring(taps)) end
+  if #grid ~= #taps then
+    fail("windows over '%s' need %d inner axes, found '%s'", tostring(grid), #grid, tostring(taps))
+  end
   local each = {}
   for _, k in ipairs { "size", "stride", "dilation", "pad", "count" } do each[k] = grid:each(o[k]) end
   for i, axis in ipairs(grid) do
@@ -157,7 +162,9 @@ end
 -- Parts of an axis -----------------------------------------------------------------------------
 function V:unstack(name)                           -- q, k, v = x:unstack "s"
   local n, out = V.size(self, name), {}
-  if math.type(n) ~= "integer" then fail("unstack '%s' needs a constant size, %s is none", name, tostring(n)) end
+  if math.type(n) ~= "integer" then
+    fail("unstack '%s' needs a constant size, %s is none", name, tostring(n))
+  end
   if n > 200 then fail("unstack '%s' would give %d values", name, n) end
   for i = 1, n do out[i] = self:at(name, i - 1) end
   return table.unpack(out)

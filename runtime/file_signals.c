@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bus_error.c - SIGBUS of a mapped file as an error that names the file.
+ * file_signals.c - signals about files as errors; SIGBUS of a mapped file names the file.
  *
  * The system says only which address could not be read, so the handler looks for it in the list of the
  * process's mappings; it calls nothing that a handler may not call, and there is no table to keep. */
-#include "runtime/bus_error.h"
+#include "runtime/file_signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,8 +116,9 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
     _exit(LAP_BAD_INPUT);
 }
 
-void lap_bus_errors_catch(void)
+void lap_file_signals_catch(void)
 {
     struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     sigaction(SIGBUS, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN);
 }
