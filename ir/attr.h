@@ -19,28 +19,13 @@ lap_names lap_names_of(lap_ctx *ctx, const char *words);
 uint64_t lap_hash_word(uint64_t h, uint64_t word);
 uint64_t lap_axes_hash(uint64_t h, uint32_t n, const lap_axis *axes);
 
-static inline lap_scalar lap_scalar_f(double f)
-{
-    return (lap_scalar){.dtype = LAP_F32, .f = f};
-}
-static inline lap_scalar lap_scalar_i(int64_t i)
-{
-    return (lap_scalar){.dtype = LAP_I64, .i = i};
-}
-static inline lap_scalar lap_scalar_b(bool b)
-{
-    return (lap_scalar){.dtype = LAP_BOOL, .i = b};
-}
+static inline lap_scalar lap_scalar_f(double f) { return (lap_scalar){.dtype = LAP_F32, .f = f}; }
+static inline lap_scalar lap_scalar_i(int64_t i) { return (lap_scalar){.dtype = LAP_I64, .i = i}; }
+static inline lap_scalar lap_scalar_b(bool b) { return (lap_scalar){.dtype = LAP_BOOL, .i = b}; }
 
 /* INT BOOL FN RED MODE NORM LOOP SPACE DTYPE */
-static inline lap_attr lap_attr_make_i(lap_attr_key key, int64_t i)
-{
-    return (lap_attr){.key = key, .i = i};
-}
-static inline lap_attr lap_attr_make_f(lap_attr_key key, double f)
-{
-    return (lap_attr){.key = key, .f = f};
-}
+static inline lap_attr lap_attr_make_i(lap_attr_key key, int64_t i) { return (lap_attr){.key = key, .i = i}; }
+static inline lap_attr lap_attr_make_f(lap_attr_key key, double f) { return (lap_attr){.key = key, .f = f}; }
 /* STR NAME */
 static inline lap_attr lap_attr_make_name(lap_attr_key key, lap_name name)
 {

@@ -61,7 +61,7 @@ struct lap_dims {
     uint32_t fuel, depth; /* what a question about bounds may still spend */
 };
 
-#define LAP_DIM_ZERO     ((lap_dim){0})
+#define LAP_DIM_ZERO ((lap_dim){0})
 static inline bool lap_dim_is_bad(lap_dim d) { return d.ix == 1; }
 
 /* dim_rat.c: false when the result does not fit. */

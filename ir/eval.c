@@ -248,16 +248,16 @@ static bool eval_require(lap_eval_run *run, lap_ref ref, const lap_node *node)
 static lap_eval_rule *rule_of(lap_op op)
 {
     static lap_eval_rule *const rules[LAP_N_OPS] = {
-        [LAP_OP_INPUT] = lap_eval_leaf,    [LAP_OP_WEIGHT] = lap_eval_leaf,
-        [LAP_OP_CONST] = lap_eval_leaf,    [LAP_OP_DIM] = lap_eval_leaf,
-        [LAP_OP_FULL] = lap_eval_leaf,     [LAP_OP_INDEX] = lap_eval_leaf,
-        [LAP_OP_MAP] = lap_eval_map,       [LAP_OP_REDUCE] = lap_eval_reduce,
-        [LAP_OP_AT] = lap_eval_at,         [LAP_OP_SCATTER] = lap_eval_scatter,
-        [LAP_OP_ATTEND] = lap_eval_attend, [LAP_OP_TOPK] = lap_eval_topk,
-        [LAP_OP_SCAN] = lap_eval_scan,     [LAP_OP_LOOP] = lap_eval_loop,
-        [LAP_OP_BRANCH] = lap_eval_branch, [LAP_OP_CALL] = lap_eval_call,
+        [LAP_OP_INPUT] = lap_eval_leaf,      [LAP_OP_WEIGHT] = lap_eval_leaf,
+        [LAP_OP_CONST] = lap_eval_leaf,      [LAP_OP_DIM] = lap_eval_leaf,
+        [LAP_OP_FULL] = lap_eval_leaf,       [LAP_OP_INDEX] = lap_eval_leaf,
+        [LAP_OP_MAP] = lap_eval_map,         [LAP_OP_REDUCE] = lap_eval_reduce,
+        [LAP_OP_AT] = lap_eval_at,           [LAP_OP_SCATTER] = lap_eval_scatter,
+        [LAP_OP_ATTEND] = lap_eval_attend,   [LAP_OP_TOPK] = lap_eval_topk,
+        [LAP_OP_SCAN] = lap_eval_scan,       [LAP_OP_LOOP] = lap_eval_loop,
+        [LAP_OP_BRANCH] = lap_eval_branch,   [LAP_OP_CALL] = lap_eval_call,
         [LAP_OP_FOREIGN] = lap_eval_foreign, [LAP_OP_CUSTOM] = eval_same,
-        [LAP_OP_RENAME] = eval_rename,     [LAP_OP_RESULT] = eval_result,
+        [LAP_OP_RENAME] = eval_rename,       [LAP_OP_RESULT] = eval_result,
         [LAP_OP_REQUIRE] = eval_require,
     };
     return rules[op];

@@ -10,8 +10,8 @@
 #include "ir/eval.h"
 
 #define LAP_EVAL_AXES      LAP_MAX_AXES /* of one value, or of one walk */
-#define LAP_EVAL_OPERANDS  36  /* most operands of one walk */
-#define LAP_EVAL_CHUNK     256 /* elements computed at a time */
+#define LAP_EVAL_OPERANDS  36           /* most operands of one walk */
+#define LAP_EVAL_CHUNK     256          /* elements computed at a time */
 #define LAP_EVAL_MAX_BYTES ((size_t)4 << 30)
 
 typedef struct lap_eval_buffer {

@@ -116,8 +116,20 @@ static double float_mod(double a, double b)
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
+static double sigmoid(double a) { return 1 / (1 + exp(-a)); }
+
 static bool float_scalar(lap_fn fn, double a, double b, double *out)
 {
+    typedef double function(double);
+    static function *const functions[LAP_N_FNS] = {
+        [LAP_FN_EXP] = exp,         [LAP_FN_LOG] = log,     [LAP_FN_SQRT] = sqrt,       [LAP_FN_TANH] = tanh,
+        [LAP_FN_SIGMOID] = sigmoid, [LAP_FN_ERF] = erf,     [LAP_FN_SIN] = sin,         [LAP_FN_COS] = cos,
+        [LAP_FN_ABS] = fabs,        [LAP_FN_FLOOR] = floor, [LAP_FN_ROUND] = nearbyint,
+    };
+    if (functions[fn]) {
+        *out = functions[fn](a);
+        return true;
+    }
     switch (fn) {
     case LAP_FN_ADD:
         *out = a + b;
@@ -149,42 +161,9 @@ static bool float_scalar(lap_fn fn, double a, double b, double *out)
     case LAP_FN_NEG:
         *out = -a;
         return true;
-    case LAP_FN_ABS:
-        *out = fabs(a);
-        return true;
     case LAP_FN_SIGN:
         *out = (a > 0) - (a < 0);
         return !isnan(a);
-    case LAP_FN_EXP:
-        *out = exp(a);
-        return true;
-    case LAP_FN_LOG:
-        *out = log(a);
-        return true;
-    case LAP_FN_SQRT:
-        *out = sqrt(a);
-        return true;
-    case LAP_FN_TANH:
-        *out = tanh(a);
-        return true;
-    case LAP_FN_SIGMOID:
-        *out = 1 / (1 + exp(-a));
-        return true;
-    case LAP_FN_ERF:
-        *out = erf(a);
-        return true;
-    case LAP_FN_SIN:
-        *out = sin(a);
-        return true;
-    case LAP_FN_COS:
-        *out = cos(a);
-        return true;
-    case LAP_FN_FLOOR:
-        *out = floor(a);
-        return true;
-    case LAP_FN_ROUND:
-        *out = nearbyint(a);
-        return true;
     case LAP_FN_FLOAT:
         *out = a;
         return true;

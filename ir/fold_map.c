@@ -86,14 +86,25 @@ static lap_ref promote(lap_graph *g, lap_fn fn, const lap_ref *args, const lap_t
 static lap_fn mirrored(lap_fn fn)
 {
     switch (fn) {
-    case LAP_FN_ADD: case LAP_FN_MUL: case LAP_FN_MIN: case LAP_FN_MAX:
-    case LAP_FN_EQ: case LAP_FN_NE: case LAP_FN_AND: case LAP_FN_OR:
+    case LAP_FN_ADD:
+    case LAP_FN_MUL:
+    case LAP_FN_MIN:
+    case LAP_FN_MAX:
+    case LAP_FN_EQ:
+    case LAP_FN_NE:
+    case LAP_FN_AND:
+    case LAP_FN_OR:
         return fn;
-    case LAP_FN_LT: return LAP_FN_GT;
-    case LAP_FN_LE: return LAP_FN_GE;
-    case LAP_FN_GT: return LAP_FN_LT;
-    case LAP_FN_GE: return LAP_FN_LE;
-    default: return LAP_N_FNS;
+    case LAP_FN_LT:
+        return LAP_FN_GT;
+    case LAP_FN_LE:
+        return LAP_FN_GE;
+    case LAP_FN_GT:
+        return LAP_FN_LT;
+    case LAP_FN_GE:
+        return LAP_FN_LE;
+    default:
+        return LAP_N_FNS;
     }
 }
 
@@ -116,7 +127,10 @@ static lap_ref truth_number(lap_graph *g, lap_truth t)
 
 static lap_ref fold_extents(lap_graph *g, lap_fn fn, const lap_ref *args)
 {
-    static const struct { lap_fn fn; lap_rel rel; } relations[] = {
+    static const struct {
+        lap_fn fn;
+        lap_rel rel;
+    } relations[] = {
         {LAP_FN_LT, LAP_REL_LT}, {LAP_FN_LE, LAP_REL_LE}, {LAP_FN_GT, LAP_REL_GT},
         {LAP_FN_GE, LAP_REL_GE}, {LAP_FN_EQ, LAP_REL_EQ}, {LAP_FN_NE, LAP_REL_NE},
     };
@@ -136,16 +150,26 @@ static lap_ref fold_extents(lap_graph *g, lap_fn fn, const lap_ref *args)
     bool divides = lap_dim_compare(ctx, b, LAP_REL_GE, zero) == LAP_YES && !lap_dim_same(b, zero);
     bool positive = lap_dim_compare(ctx, b, LAP_REL_GT, zero) == LAP_YES;
     switch (fn) {
-    case LAP_FN_ADD: return lap_dim_node(g, lap_dim_add(ctx, a, b));
-    case LAP_FN_SUB: return lap_dim_node(g, lap_dim_sub(ctx, a, b));
-    case LAP_FN_MUL: return lap_dim_node(g, lap_dim_mul(ctx, a, b));
-    case LAP_FN_MIN: return lap_dim_node(g, lap_dim_min(ctx, a, b));
-    case LAP_FN_MAX: return lap_dim_node(g, lap_dim_max(ctx, a, b));
-    case LAP_FN_NEG: return lap_dim_node(g, lap_dim_sub(ctx, lap_dim_const(ctx, 0), a));
-    case LAP_FN_IDIV: return divides ? lap_dim_node(g, lap_dim_floordiv(ctx, a, b)) : LAP_NONE;
-    case LAP_FN_MOD: return positive ? lap_dim_node(g, lap_dim_mod(ctx, a, b)) : LAP_NONE;
-    case LAP_FN_INT: return args[0];
-    default: return LAP_NONE;
+    case LAP_FN_ADD:
+        return lap_dim_node(g, lap_dim_add(ctx, a, b));
+    case LAP_FN_SUB:
+        return lap_dim_node(g, lap_dim_sub(ctx, a, b));
+    case LAP_FN_MUL:
+        return lap_dim_node(g, lap_dim_mul(ctx, a, b));
+    case LAP_FN_MIN:
+        return lap_dim_node(g, lap_dim_min(ctx, a, b));
+    case LAP_FN_MAX:
+        return lap_dim_node(g, lap_dim_max(ctx, a, b));
+    case LAP_FN_NEG:
+        return lap_dim_node(g, lap_dim_sub(ctx, lap_dim_const(ctx, 0), a));
+    case LAP_FN_IDIV:
+        return divides ? lap_dim_node(g, lap_dim_floordiv(ctx, a, b)) : LAP_NONE;
+    case LAP_FN_MOD:
+        return positive ? lap_dim_node(g, lap_dim_mod(ctx, a, b)) : LAP_NONE;
+    case LAP_FN_INT:
+        return args[0];
+    default:
+        return LAP_NONE;
     }
 }
 
@@ -178,11 +202,13 @@ static lap_ref fold_right(lap_graph *g, lap_fn fn, lap_ref x, lap_scalar c, cons
 {
     bool integers = type->dtype == LAP_I64;
     switch (fn) {
-    case LAP_FN_ADD: case LAP_FN_SUB:
+    case LAP_FN_ADD:
+    case LAP_FN_SUB:
         return value_is(c, 0) ? same_if_fits(g, x, type) : LAP_NONE;
     case LAP_FN_MUL:
-        return value_is(c, 1) ? same_if_fits(g, x, type)
-                              : integers && value_is(c, 0) ? number(g, lap_scalar_i(0), type) : LAP_NONE;
+        return value_is(c, 1)               ? same_if_fits(g, x, type)
+               : integers && value_is(c, 0) ? number(g, lap_scalar_i(0), type)
+                                            : LAP_NONE;
     case LAP_FN_DIV:
         return value_is(c, 1) ? same_if_fits(g, x, type) : LAP_NONE;
     case LAP_FN_IDIV:
@@ -209,13 +235,20 @@ static lap_ref fold_same(lap_graph *g, lap_fn fn, lap_ref x, const lap_type *typ
 {
     bool integers = is_integer(g, x);
     switch (fn) {
-    case LAP_FN_AND: case LAP_FN_OR: case LAP_FN_MIN: case LAP_FN_MAX:
+    case LAP_FN_AND:
+    case LAP_FN_OR:
+    case LAP_FN_MIN:
+    case LAP_FN_MAX:
         return same_if_fits(g, x, type);
     case LAP_FN_SUB:
         return integers ? number(g, lap_scalar_i(0), type) : LAP_NONE;
-    case LAP_FN_EQ: case LAP_FN_LE: case LAP_FN_GE:
+    case LAP_FN_EQ:
+    case LAP_FN_LE:
+    case LAP_FN_GE:
         return integers ? number(g, lap_scalar_b(true), type) : LAP_NONE;
-    case LAP_FN_NE: case LAP_FN_LT: case LAP_FN_GT:
+    case LAP_FN_NE:
+    case LAP_FN_LT:
+    case LAP_FN_GT:
         return integers ? number(g, lap_scalar_b(false), type) : LAP_NONE;
     default:
         return LAP_NONE;
@@ -233,20 +266,29 @@ static lap_ref fold_coordinate(lap_graph *g, lap_fn fn, const lap_ref *args, con
     }
     lap_dim size = i->axes[0].size, zero = lap_dim_const(ctx, 0);
     lap_dim past = lap_dim_add(ctx, bound, lap_dim_const(ctx, 1));
-    bool below = lap_dim_compare(ctx, size, LAP_REL_LE, bound) == LAP_YES;       /* every i < bound */
-    bool at_most = lap_dim_compare(ctx, size, LAP_REL_LE, past) == LAP_YES;      /* every i <= bound */
-    bool at_least = lap_dim_compare(ctx, bound, LAP_REL_LE, zero) == LAP_YES;    /* every i >= bound */
-    bool above = lap_dim_compare(ctx, bound, LAP_REL_LT, zero) == LAP_YES;       /* every i > bound */
+    bool below = lap_dim_compare(ctx, size, LAP_REL_LE, bound) == LAP_YES;    /* every i < bound */
+    bool at_most = lap_dim_compare(ctx, size, LAP_REL_LE, past) == LAP_YES;   /* every i <= bound */
+    bool at_least = lap_dim_compare(ctx, bound, LAP_REL_LE, zero) == LAP_YES; /* every i >= bound */
+    bool above = lap_dim_compare(ctx, bound, LAP_REL_LT, zero) == LAP_YES;    /* every i > bound */
     switch (fn) {
-    case LAP_FN_LT: return below || at_least ? number(g, lap_scalar_b(below), type) : LAP_NONE;
-    case LAP_FN_LE: return at_most || above ? number(g, lap_scalar_b(at_most), type) : LAP_NONE;
-    case LAP_FN_GE: return at_least || below ? number(g, lap_scalar_b(at_least), type) : LAP_NONE;
-    case LAP_FN_GT: return above || at_most ? number(g, lap_scalar_b(above), type) : LAP_NONE;
-    case LAP_FN_MIN: return at_most ? args[0] : LAP_NONE;
-    case LAP_FN_MAX: return at_least ? args[0] : LAP_NONE;
-    case LAP_FN_MOD: return below ? args[0] : LAP_NONE;
-    case LAP_FN_IDIV: return below ? number(g, lap_scalar_i(0), type) : LAP_NONE;
-    default: return LAP_NONE;
+    case LAP_FN_LT:
+        return below || at_least ? number(g, lap_scalar_b(below), type) : LAP_NONE;
+    case LAP_FN_LE:
+        return at_most || above ? number(g, lap_scalar_b(at_most), type) : LAP_NONE;
+    case LAP_FN_GE:
+        return at_least || below ? number(g, lap_scalar_b(at_least), type) : LAP_NONE;
+    case LAP_FN_GT:
+        return above || at_most ? number(g, lap_scalar_b(above), type) : LAP_NONE;
+    case LAP_FN_MIN:
+        return at_most ? args[0] : LAP_NONE;
+    case LAP_FN_MAX:
+        return at_least ? args[0] : LAP_NONE;
+    case LAP_FN_MOD:
+        return below ? args[0] : LAP_NONE;
+    case LAP_FN_IDIV:
+        return below ? number(g, lap_scalar_i(0), type) : LAP_NONE;
+    default:
+        return LAP_NONE;
     }
 }
 
@@ -274,8 +316,8 @@ static lap_ref fold_select(lap_graph *g, const lap_ref *args, const lap_type *ty
 static lap_ref fold_not(lap_graph *g, lap_ref x, const lap_type *type)
 {
     static const lap_fn opposite[LAP_N_FNS] = {
-        [LAP_FN_LT] = LAP_FN_GE, [LAP_FN_GE] = LAP_FN_LT, [LAP_FN_GT] = LAP_FN_LE, [LAP_FN_LE] = LAP_FN_GT,
-        [LAP_FN_EQ] = LAP_FN_NE, [LAP_FN_NE] = LAP_FN_EQ,
+        [LAP_FN_LT] = LAP_FN_GE, [LAP_FN_GE] = LAP_FN_LT, [LAP_FN_GT] = LAP_FN_LE,
+        [LAP_FN_LE] = LAP_FN_GT, [LAP_FN_EQ] = LAP_FN_NE, [LAP_FN_NE] = LAP_FN_EQ,
     };
     const lap_node *n = lap_node_at(g, x);
     if (n->op != LAP_OP_MAP) {
@@ -299,10 +341,18 @@ static lap_ref fold_unary(lap_graph *g, lap_fn fn, lap_ref x, const lap_type *ty
         return is_map_of(g, x, fn, &inner) ? same_if_fits(g, inner, type) : LAP_NONE;
     case LAP_FN_NOT:
         return fold_not(g, x, type);
-    case LAP_FN_ABS: case LAP_FN_SIGN: case LAP_FN_FLOOR: case LAP_FN_ROUND:
+    case LAP_FN_ABS:
+    case LAP_FN_SIGN:
+    case LAP_FN_FLOOR:
+    case LAP_FN_ROUND:
         return is_map_of(g, x, fn, &inner) ? x : LAP_NONE;
-    case LAP_FN_INT: case LAP_FN_FLOAT: case LAP_FN_TO_F16: case LAP_FN_TO_BF16:
-    case LAP_FN_TO_I32: case LAP_FN_TO_I8: case LAP_FN_TO_I4:
+    case LAP_FN_INT:
+    case LAP_FN_FLOAT:
+    case LAP_FN_TO_F16:
+    case LAP_FN_TO_BF16:
+    case LAP_FN_TO_I32:
+    case LAP_FN_TO_I8:
+    case LAP_FN_TO_I4:
         return same_if_fits(g, x, type);
     default:
         return LAP_NONE;

@@ -13,7 +13,9 @@
 #include "ir/dim.h"
 
 typedef struct lap_quasi lap_quasi;
-typedef struct lap_qx { uint32_t ix; } lap_qx;      /* 0 is the constant 0 */
+typedef struct lap_qx {
+    uint32_t ix;
+} lap_qx; /* 0 is the constant 0 */
 
 lap_quasi *lap_quasi_new(lap_ctx *ctx);
 
@@ -21,9 +23,9 @@ lap_qx lap_quasi_const(lap_quasi *q, int64_t value);
 lap_qx lap_quasi_dim(lap_quasi *q, lap_dim d);
 /* Leaves. `id` is the caller's, and one id keeps the range that it was first given. Sums are emitted
  * in rising order of ids, so give inner loops higher ids. */
-lap_qx lap_quasi_var(lap_quasi *q, uint32_t id, lap_dim extent);                    /* 0 <= v < extent */
+lap_qx lap_quasi_var(lap_quasi *q, uint32_t id, lap_dim extent); /* 0 <= v < extent */
 lap_qx lap_quasi_opaque(lap_quasi *q, uint32_t id);
-lap_qx lap_quasi_opaque_in(lap_quasi *q, uint32_t id, lap_dim lo, lap_dim end);     /* lo <= v < end */
+lap_qx lap_quasi_opaque_in(lap_quasi *q, uint32_t id, lap_dim lo, lap_dim end); /* lo <= v < end */
 
 lap_qx lap_quasi_add(lap_quasi *q, lap_qx a, lap_qx b);
 lap_qx lap_quasi_sub(lap_quasi *q, lap_qx a, lap_qx b);
@@ -34,6 +36,17 @@ lap_qx lap_quasi_floordiv(lap_quasi *q, lap_qx a, lap_qx b);
 lap_qx lap_quasi_mod(lap_quasi *q, lap_qx a, lap_qx b);
 lap_qx lap_quasi_min(lap_quasi *q, lap_qx a, lap_qx b);
 lap_qx lap_quasi_max(lap_quasi *q, lap_qx a, lap_qx b);
+
+typedef enum lap_quasi_op {
+    LAP_QUASI_ADD,
+    LAP_QUASI_SUB,
+    LAP_QUASI_MUL,
+    LAP_QUASI_FLOORDIV,
+    LAP_QUASI_MOD,
+    LAP_QUASI_MIN,
+    LAP_QUASI_MAX
+} lap_quasi_op;
+lap_qx lap_quasi_binary(lap_quasi *q, lap_quasi_op op, lap_qx a, lap_qx b);
 
 static inline bool lap_quasi_same(lap_qx a, lap_qx b) { return a.ix == b.ix; }
 /* Whether e has no atoms; its value then. */
@@ -65,8 +78,6 @@ lap_qx lap_quasi_subst(lap_quasi *q, lap_qx e, uint32_t id, lap_qx by);
 bool lap_quasi_affine(lap_quasi *q, lap_qx e, uint32_t id, lap_dim *out_stride, lap_qx *out_rest);
 bool lap_quasi_stride(lap_quasi *q, lap_qx e, uint32_t id, lap_dim *out_stride);
 
-typedef enum lap_quasi_op { LAP_QUASI_ADD, LAP_QUASI_SUB, LAP_QUASI_MUL, LAP_QUASI_FLOORDIV, LAP_QUASI_MOD,
-                            LAP_QUASI_MIN, LAP_QUASI_MAX } lap_quasi_op;
 /* Makes the caller's values (any 32-bit handles, say node ids) from the bottom up. */
 typedef struct lap_quasi_visitor {
     void *user;

@@ -175,3 +175,24 @@ static lap_qx extreme(lap_quasi *q, lap_qatom_kind kind, lap_qx a, lap_qx b)
 lap_qx lap_quasi_min(lap_quasi *q, lap_qx a, lap_qx b) { return extreme(q, LAP_Q_MIN, a, b); }
 
 lap_qx lap_quasi_max(lap_quasi *q, lap_qx a, lap_qx b) { return extreme(q, LAP_Q_MAX, a, b); }
+
+lap_qx lap_quasi_binary(lap_quasi *q, lap_quasi_op op, lap_qx a, lap_qx b)
+{
+    switch (op) {
+    case LAP_QUASI_ADD:
+        return lap_quasi_add(q, a, b);
+    case LAP_QUASI_SUB:
+        return lap_quasi_sub(q, a, b);
+    case LAP_QUASI_MUL:
+        return lap_quasi_mul(q, a, b);
+    case LAP_QUASI_FLOORDIV:
+        return lap_quasi_floordiv(q, a, b);
+    case LAP_QUASI_MOD:
+        return lap_quasi_mod(q, a, b);
+    case LAP_QUASI_MIN:
+        return lap_quasi_min(q, a, b);
+    case LAP_QUASI_MAX:
+        return lap_quasi_max(q, a, b);
+    }
+    LAP_BUG("no operation %u of integers", (unsigned)op);
+}

@@ -3,24 +3,14 @@
  * coordinates in normal form, each coordinate within its axis. */
 #include "passes/lower.h"
 
-#include "ir/quasi.h"
-
 static lap_qx expression(lap_lowering *l, lap_quasi *q, lap_ref r);
 
 static lap_qx map_expression(lap_lowering *l, lap_quasi *q, lap_ref r, const lap_node *n)
 {
-    typedef lap_qx binary(lap_quasi *, lap_qx, lap_qx);
-    static const struct {
-        lap_fn fn;
-        binary *make;
-    } rows[] = {{LAP_FN_ADD, lap_quasi_add},       {LAP_FN_SUB, lap_quasi_sub}, {LAP_FN_MUL, lap_quasi_mul},
-                {LAP_FN_IDIV, lap_quasi_floordiv}, {LAP_FN_MOD, lap_quasi_mod}, {LAP_FN_MIN, lap_quasi_min},
-                {LAP_FN_MAX, lap_quasi_max}};
     lap_fn fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && n->n_args == 2; i++) {
-        if (rows[i].fn == fn) {
-            return rows[i].make(q, expression(l, q, n->args[0]), expression(l, q, n->args[1]));
-        }
+    lap_quasi_op op;
+    if (lap_quasi_op_of(fn, &op)) {
+        return lap_quasi_binary(q, op, expression(l, q, n->args[0]), expression(l, q, n->args[1]));
     }
     return fn == LAP_FN_NEG ? lap_quasi_neg(q, expression(l, q, n->args[0]))
                             : lap_quasi_opaque(q, UINT32_MAX - r.ix);

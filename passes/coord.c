@@ -2,12 +2,27 @@
  * coord.c - see coord.h: the simplifier of ir/quasi.h with kernel nodes as leaves. */
 #include "passes/coord.h"
 
-#include "ir/quasi.h"
-
 struct lap_coords {
     lap_graph *kernel;
     lap_quasi *q;
 };
+
+static const lap_fn fns[] = {
+    [LAP_QUASI_ADD] = LAP_FN_ADD,       [LAP_QUASI_SUB] = LAP_FN_SUB, [LAP_QUASI_MUL] = LAP_FN_MUL,
+    [LAP_QUASI_FLOORDIV] = LAP_FN_IDIV, [LAP_QUASI_MOD] = LAP_FN_MOD, [LAP_QUASI_MIN] = LAP_FN_MIN,
+    [LAP_QUASI_MAX] = LAP_FN_MAX,
+};
+
+bool lap_quasi_op_of(lap_fn fn, lap_quasi_op *out)
+{
+    for (unsigned op = 0; op < sizeof fns / sizeof *fns; op++) {
+        if (fns[op] == fn) {
+            *out = (lap_quasi_op)op;
+            return true;
+        }
+    }
+    return false;
+}
 
 static lap_qx in(lap_coord c) { return (lap_qx){c.ix}; }
 static lap_coord out(lap_qx e) { return (lap_coord){e.ix}; }
@@ -71,6 +86,16 @@ lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b)
     return out(lap_quasi_max(c->q, in(a), in(b)));
 }
 
+bool lap_coord_map(lap_coords *c, lap_fn fn, lap_coord a, lap_coord b, lap_coord *out_value)
+{
+    lap_quasi_op op;
+    if (!lap_quasi_op_of(fn, &op)) {
+        return false;
+    }
+    *out_value = out(lap_quasi_binary(c->q, op, in(a), in(b)));
+    return true;
+}
+
 lap_coord lap_coord_clamp(lap_coords *c, lap_coord v, lap_coord most)
 {
     return lap_coord_min(c, lap_coord_max(c, v, lap_coord_const(c, 0)), most);
@@ -117,10 +142,6 @@ static uint32_t make_leaf(void *user, uint32_t id)
 
 static uint32_t make_binary(void *user, lap_quasi_op op, uint32_t a, uint32_t b)
 {
-    static const lap_fn fns[] = {
-        [LAP_QUASI_ADD] = LAP_FN_ADD,       [LAP_QUASI_SUB] = LAP_FN_SUB, [LAP_QUASI_MUL] = LAP_FN_MUL,
-        [LAP_QUASI_FLOORDIV] = LAP_FN_IDIV, [LAP_QUASI_MOD] = LAP_FN_MOD, [LAP_QUASI_MIN] = LAP_FN_MIN,
-        [LAP_QUASI_MAX] = LAP_FN_MAX};
     return lap_map2(((lap_coords *)user)->kernel, fns[op], (lap_ref){a}, (lap_ref){b}).ix;
 }
 

@@ -7,6 +7,7 @@
 #define LAP_PASSES_COORD_H
 
 #include "ir/kernel.h"
+#include "ir/quasi.h"
 
 typedef struct lap_coord {
     uint32_t ix;
@@ -29,9 +30,13 @@ lap_coord lap_coord_floordiv(lap_coords *c, lap_coord a, lap_coord b);
 lap_coord lap_coord_mod(lap_coords *c, lap_coord a, lap_coord b);
 lap_coord lap_coord_min(lap_coords *c, lap_coord a, lap_coord b);
 lap_coord lap_coord_max(lap_coords *c, lap_coord a, lap_coord b);
+/* A function of two integers that the normal form knows; false for any other. */
+bool lap_coord_map(lap_coords *c, lap_fn fn, lap_coord a, lap_coord b, lap_coord *out_value);
 /* v brought into 0 .. most. */
 lap_coord lap_coord_clamp(lap_coords *c, lap_coord v, lap_coord most);
 lap_truth lap_coord_compare(lap_coords *c, lap_coord a, lap_rel rel, lap_coord b);
+/* The operation of the simplifier that a scalar function of two integers is. */
+bool lap_quasi_op_of(lap_fn fn, lap_quasi_op *out);
 static inline bool lap_coord_same(lap_coord a, lap_coord b) { return a.ix == b.ix; }
 
 /* Whether floordiv and mod may take this divisor: an extent or a positive constant. */

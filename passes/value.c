@@ -178,13 +178,6 @@ static lap_rel rel_of(lap_fn fn, bool *out_is_rel)
 /* Integer functions that the normal form knows. */
 static bool map_coord(lap_kctx *k, lap_fn fn, const lap_val *v, lap_val *out)
 {
-    typedef lap_coord binary(lap_coords *, lap_coord, lap_coord);
-    static const struct {
-        lap_fn fn;
-        binary *make;
-    } rows[] = {{LAP_FN_ADD, lap_coord_add},       {LAP_FN_SUB, lap_coord_sub}, {LAP_FN_MUL, lap_coord_mul},
-                {LAP_FN_IDIV, lap_coord_floordiv}, {LAP_FN_MOD, lap_coord_mod}, {LAP_FN_MIN, lap_coord_min},
-                {LAP_FN_MAX, lap_coord_max}};
     out->is_coord = true;
     if (fn == LAP_FN_NEG) {
         out->coord = lap_coord_sub(k->c, lap_coord_const(k->c, 0), v[0].coord);
@@ -193,13 +186,7 @@ static bool map_coord(lap_kctx *k, lap_fn fn, const lap_val *v, lap_val *out)
     if ((fn == LAP_FN_IDIV || fn == LAP_FN_MOD) && !lap_coord_divides(k->c, v[1].coord)) {
         return false; /* data may be zero or negative: the function's own rules */
     }
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (rows[i].fn == fn) {
-            out->coord = rows[i].make(k->c, v[0].coord, v[1].coord);
-            return true;
-        }
-    }
-    return false;
+    return lap_coord_map(k->c, fn, v[0].coord, v[1].coord, &out->coord);
 }
 
 static lap_val map_vals(lap_kctx *k, lap_fn fn, uint32_t n, const lap_val *v)

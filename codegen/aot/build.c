@@ -12,12 +12,9 @@
 
 #include "codegen/aot/parts.h"
 
-static const char *const kind_texts[LAP_N_AOT_KINDS] = { "exe", "shared", "static", "object" };
+static const char *const kind_texts[LAP_N_AOT_KINDS] = {"exe", "shared", "static", "object"};
 
-const char *lap_aot_kind_text(lap_aot_kind kind)
-{
-    return kind_texts[kind];
-}
+const char *lap_aot_kind_text(lap_aot_kind kind) { return kind_texts[kind]; }
 
 bool lap_aot_kind_find(const char *text, lap_aot_kind *out)
 {
@@ -101,15 +98,19 @@ static bool place(const build *b, const char *from, char *to, const char *before
 
 static bool make(build *b, lap_aot_result *out)
 {
-    static const char *const before[LAP_N_AOT_KINDS] = { "", "lib", "lib", "" };
-    static const char *const after[LAP_N_AOT_KINDS] = { "", ".so", ".a", ".o" };
+    static const char *const before[LAP_N_AOT_KINDS] = {"", "lib", "lib", ""};
+    static const char *const after[LAP_N_AOT_KINDS] = {"", ".so", ".a", ".o"};
     const lap_aot_options *o = b->options;
     const char *artefact = in_scratch(b, "artefact"), *header = in_scratch(b, "header.h");
     if (!compile(b)) {
         return false;
     }
-    lap_aot_link link = { .options = o, .arch = b->arch, .scratch = b->scratch, .runtime = b->runtime,
-                          .n_objects = o->n_levels + 1, .objects = b->objects };
+    lap_aot_link link = {.options = o,
+                         .arch = b->arch,
+                         .scratch = b->scratch,
+                         .runtime = b->runtime,
+                         .n_objects = o->n_levels + 1,
+                         .objects = b->objects};
     return lap_aot_link_artefact(b->ctx, &link, artefact, b->fault) && write_header(b, header) &&
            goes_on(b) && place(b, artefact, out->artefact, before[o->kind], after[o->kind]) &&
            place(b, header, out->header, "", ".h");
@@ -124,9 +125,11 @@ static bool find_runtime(build *b)
     }
     b->runtime = lap_arena_printf(b->ctx->arena, "%s/%s-linux-gnu", b->options->runtime, b->arch);
     if (access(lap_arena_printf(b->ctx->arena, "%s/liblappet_rt.a", b->runtime), R_OK) != 0) {
-        return lap_fault_set(b->fault, LAP_NO_DEVICE,
-                             "this lappet has no runtime for '%s'\nhint: it is looked for in %s; building lappet where "
-                             "a cross compiler is installed makes it", b->arch, b->runtime);
+        return lap_fault_set(
+            b->fault, LAP_NO_DEVICE,
+            "this lappet has no runtime for '%s'\nhint: it is looked for in %s; building lappet where "
+            "a cross compiler is installed makes it",
+            b->arch, b->runtime);
     }
     return true;
 }
@@ -137,9 +140,10 @@ static bool calls_nothing(const lap_program *p, uint32_t n, const lap_step *step
     for (uint32_t i = 0; i < n; i++) {
         const lap_step *s = &steps[i];
         if (s->kind == LAP_STEP_FOREIGN) {
-            return lap_fault_at(fault, LAP_NO_DEVICE, lap_loc_show(p->ctx, s->foreign->loc),
-                                "an artefact cannot call the foreign operation '%s'\nhint: 'lappet run --foreign' can",
-                                lap_text(p->ctx, s->foreign->name));
+            return lap_fault_at(
+                fault, LAP_NO_DEVICE, lap_loc_show(p->ctx, s->foreign->loc),
+                "an artefact cannot call the foreign operation '%s'\nhint: 'lappet run --foreign' can",
+                lap_text(p->ctx, s->foreign->name));
         }
         if (!calls_nothing(p, s->n_body, s->body, fault) || !calls_nothing(p, s->n_other, s->other, fault)) {
             return false;
@@ -150,13 +154,14 @@ static bool calls_nothing(const lap_program *p, uint32_t n, const lap_step *step
 
 bool lap_aot_build(const lap_aot_options *options, lap_aot_result *out, lap_fault *fault)
 {
-    build b = { .options = options, .ctx = options->levels[0].program->ctx, .fault = fault };
+    build b = {.options = options, .ctx = options->levels[0].program->ctx, .fault = fault};
     const lap_program *program = options->levels[0].program;
     if (!calls_nothing(program, program->n_steps, program->steps, fault) || !find_runtime(&b)) {
         return false;
     }
     if (mkdir(options->folder, 0777) != 0 && errno != EEXIST) {
-        return lap_fault_set(fault, LAP_BAD_INPUT, "cannot make the folder '%s': %s", options->folder, strerror(errno));
+        return lap_fault_set(fault, LAP_BAD_INPUT, "cannot make the folder '%s': %s", options->folder,
+                             strerror(errno));
     }
     if (!lap_scratch_new(options->folder, b.scratch, fault)) {
         return false;

@@ -19,9 +19,12 @@ static lap_lval emit_const(lap_emitter *e, const lap_node *n)
     const lap_attr *a = lap_node_attr(n, LAP_ATTR_VALUE);
     LAP_ENSURE(a != NULL);
     switch (lap_dtype_compute(a->scalar.dtype)) {
-    case LAP_I64: return lap_uniform(lap_i64(e, a->scalar.i));
-    case LAP_BOOL: return lap_uniform(LLVMConstInt(e->i1, a->scalar.i != 0, false));
-    default: return lap_uniform(LLVMConstReal(e->f32, (float)a->scalar.f));
+    case LAP_I64:
+        return lap_uniform(lap_i64(e, a->scalar.i));
+    case LAP_BOOL:
+        return lap_uniform(LLVMConstInt(e->i1, a->scalar.i != 0, false));
+    default:
+        return lap_uniform(LLVMConstReal(e->f32, (float)a->scalar.f));
     }
 }
 
@@ -89,19 +92,44 @@ static void emit_node(lap_emitter *e, lap_ref ref)
     const lap_node *n = lap_node_at(e->g, ref);
     lap_lval *out = &e->values[ref.ix];
     switch (n->op) {
-    case LAP_OP_CONST: *out = emit_const(e, n); break;
-    case LAP_OP_DIM: *out = lap_uniform(extent_value(e, lap_attr_dim(n, LAP_ATTR_DIM))); break;
-    case LAP_OP_MAP: *out = lap_emit_map(e, n); break;
-    case LAP_OP_RESULT: *out = emit_result(e, n); break;
-    case LAP_OP_LOAD: *out = lap_emit_load(e, n); break;
-    case LAP_OP_STORE: lap_emit_store(e, n); break;
-    case LAP_OP_FOR: lap_emit_for(e, ref, n); break;
-    case LAP_OP_IF: emit_if(e, n); break;
-    case LAP_OP_FAIL: emit_fail(e, n); break;
-    case LAP_OP_MMA: lap_emit_mma(e, n); break;
-    case LAP_OP_SORT: lap_emit_sort(e, n); break;
-    case LAP_OP_BUFFER: case LAP_OP_PARAM: break;
-    default: LAP_BUG("kernel '%s' holds a %s", lap_graph_name(e->g), lap_op_text(n->op));
+    case LAP_OP_CONST:
+        *out = emit_const(e, n);
+        break;
+    case LAP_OP_DIM:
+        *out = lap_uniform(extent_value(e, lap_attr_dim(n, LAP_ATTR_DIM)));
+        break;
+    case LAP_OP_MAP:
+        *out = lap_emit_map(e, n);
+        break;
+    case LAP_OP_RESULT:
+        *out = emit_result(e, n);
+        break;
+    case LAP_OP_LOAD:
+        *out = lap_emit_load(e, n);
+        break;
+    case LAP_OP_STORE:
+        lap_emit_store(e, n);
+        break;
+    case LAP_OP_FOR:
+        lap_emit_for(e, ref, n);
+        break;
+    case LAP_OP_IF:
+        emit_if(e, n);
+        break;
+    case LAP_OP_FAIL:
+        emit_fail(e, n);
+        break;
+    case LAP_OP_MMA:
+        lap_emit_mma(e, n);
+        break;
+    case LAP_OP_SORT:
+        lap_emit_sort(e, n);
+        break;
+    case LAP_OP_BUFFER:
+    case LAP_OP_PARAM:
+        break;
+    default:
+        LAP_BUG("kernel '%s' holds a %s", lap_graph_name(e->g), lap_op_text(n->op));
     }
 }
 

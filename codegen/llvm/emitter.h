@@ -13,9 +13,14 @@
 #include "codegen/llvm/machine.h"
 #include "ir/kernel.h"
 
-typedef struct lap_lval { LLVMValueRef v, stride; } lap_lval;      /* stride NULL unless affine */
+typedef struct lap_lval {
+    LLVMValueRef v, stride;
+} lap_lval; /* stride NULL unless affine */
 
-typedef struct lap_memory { LLVMValueRef pointer; lap_dtype elem; } lap_memory;
+typedef struct lap_memory {
+    LLVMValueRef pointer;
+    lap_dtype elem;
+} lap_memory;
 
 typedef struct lap_emitter {
     const lap_program *program;
@@ -29,22 +34,26 @@ typedef struct lap_emitter {
     lap_graph *g;
     LLVMValueRef fn;
     lap_kernel_dims dims;
-    LLVMValueRef *dim_values;       /* parallel to dims */
-    LLVMValueRef *globals;          /* by slot */
-    LLVMValueRef *scratch;          /* by number */
+    LLVMValueRef *dim_values; /* parallel to dims */
+    LLVMValueRef *globals;    /* by slot */
+    LLVMValueRef *scratch;    /* by number */
     uint32_t n_globals, n_scratch;
-    LLVMValueRef begin, end;        /* range of the grid loop */
-    lap_lval *values;               /* by node */
-    lap_lval **finals;              /* by `for` node: results */
-    bool *varying;                  /* by node, of the vector loop being emitted */
+    LLVMValueRef begin, end; /* range of the grid loop */
+    lap_lval *values;        /* by node */
+    lap_lval **finals;       /* by `for` node: results */
+    bool *varying;           /* by node, of the vector loop being emitted */
     /* the lanes being emitted for */
     uint32_t lanes;
-    LLVMValueRef mask;              /* lanes that are active; NULL: all */
+    LLVMValueRef mask; /* lanes that are active; NULL: all */
 } lap_emitter;
 
 /* ---- module.c: programs */
 /* The whole program as a verified, optimised module; false: fault. The caller owns what out_* name. */
-typedef struct lap_module { LLVMContextRef llvm; LLVMModuleRef module; LLVMBuilderRef builder; } lap_module;
+typedef struct lap_module {
+    LLVMContextRef llvm;
+    LLVMModuleRef module;
+    LLVMBuilderRef builder;
+} lap_module;
 bool lap_module_make(const lap_program *p, const lap_machine *machine, const char *prefix, lap_module *out,
                      lap_fault *fault);
 void lap_module_free(lap_module *m);
@@ -52,7 +61,7 @@ bool lap_module_object(const lap_module *m, const lap_machine *machine, LLVMCode
                        LLVMMemoryBufferRef *out, lap_fault *fault);
 /* Attributes that every generated function carries. */
 void lap_function_mark(lap_emitter *e, LLVMValueRef fn);
-void lap_function_alone(lap_emitter *e, LLVMValueRef fn);       /* internal, never inlined */
+void lap_function_alone(lap_emitter *e, LLVMValueRef fn); /* internal, never inlined */
 void lap_pointer_mark(lap_emitter *e, LLVMValueRef fn, uint32_t param, const char *name, uint64_t value);
 
 /* ---- emit.c: kernels, regions and effects */
@@ -89,7 +98,7 @@ LLVMTypeRef lap_vector_of(LLVMTypeRef scalar, uint32_t lanes);
 LLVMTypeRef lap_like(LLVMValueRef like, LLVMTypeRef scalar);
 uint32_t lap_lanes_of(LLVMValueRef v);
 LLVMValueRef lap_splat(lap_emitter *e, LLVMValueRef scalar, uint32_t lanes);
-LLVMValueRef lap_const_of(LLVMTypeRef type, double value);      /* number or vector of it; integers too */
+LLVMValueRef lap_const_of(LLVMTypeRef type, double value); /* number or vector of it; integers too */
 LLVMValueRef lap_i64(const lap_emitter *e, int64_t v);
 LLVMValueRef lap_iota(lap_emitter *e, LLVMTypeRef scalar, uint32_t lanes, int64_t stride);
 /* All lanes as a vector (or the scalar when lanes is 1). */
@@ -102,11 +111,11 @@ LLVMValueRef lap_intrinsic(lap_emitter *e, const char *name, LLVMTypeRef overloa
 LLVMValueRef lap_intrinsic2(lap_emitter *e, const char *name, const LLVMTypeRef *overloads,
                             uint32_t n_overloads, uint32_t n, LLVMValueRef *args);
 LLVMValueRef lap_flags(LLVMValueRef v, LLVMFastMathFlags flags);
-LLVMValueRef lap_bool_any(lap_emitter *e, LLVMValueRef mask);   /* of a vector of bool, or of a bool */
+LLVMValueRef lap_bool_any(lap_emitter *e, LLVMValueRef mask); /* of a vector of bool, or of a bool */
 /* The lower (0) or upper (1) lanes of v, which has an even number; and their inverse. */
 LLVMValueRef lap_half(lap_emitter *e, LLVMValueRef v, uint32_t which);
 LLVMValueRef lap_concat(lap_emitter *e, LLVMValueRef a, LLVMValueRef b);
-LLVMValueRef lap_mask_and(lap_emitter *e, LLVMValueRef a, LLVMValueRef b);      /* either may be NULL */
+LLVMValueRef lap_mask_and(lap_emitter *e, LLVMValueRef a, LLVMValueRef b); /* either may be NULL */
 
 /* ---- map.c: scalar functions */
 lap_lval lap_emit_map(lap_emitter *e, const lap_node *n);
@@ -116,7 +125,7 @@ LLVMValueRef lap_combine(lap_emitter *e, lap_fn fn, lap_dtype type, LLVMValueRef
 /* ---- memory.c: loads and stores */
 lap_memory lap_memory_of(lap_emitter *e, lap_ref buffer);
 LLVMTypeRef lap_stored_type(const lap_emitter *e, lap_dtype elem);
-LLVMValueRef lap_element(lap_emitter *e, lap_memory m, LLVMValueRef index);     /* its address; not for i4 */
+LLVMValueRef lap_element(lap_emitter *e, lap_memory m, LLVMValueRef index); /* its address; not for i4 */
 /* Bits in memory to the compute type, and back (rounding, saturating). */
 LLVMValueRef lap_from_stored(lap_emitter *e, LLVMValueRef v, lap_dtype elem);
 LLVMValueRef lap_to_stored(lap_emitter *e, LLVMValueRef v, lap_dtype elem);

@@ -81,7 +81,4 @@ void lap_jit_free(lap_jit *jit)
     free(jit);
 }
 
-lap_kernel_fn *const *lap_jit_kernels(const lap_jit *jit)
-{
-    return jit->kernels;
-}
+lap_kernel_fn *const *lap_jit_kernels(const lap_jit *jit) { return jit->kernels; }

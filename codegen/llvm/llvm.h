@@ -27,7 +27,7 @@ lap_kernel_fn *const *lap_jit_kernels(const lap_jit *jit);
 typedef enum lap_emit_form { LAP_EMIT_LLVM, LAP_EMIT_ASM, LAP_EMIT_OBJECT } lap_emit_form;
 /* The program's module. `prefix` names its symbols: PREFIX_image (u8 array), PREFIX_image_size
  * (u64) and PREFIX_kernels (table), hidden visibility; kernels are internal. Result by malloc. */
-bool lap_llvm_emit(const lap_program *program, const lap_machine *machine, const char *prefix, lap_emit_form form,
-                   char **out_bytes, size_t *out_size, lap_fault *fault);
+bool lap_llvm_emit(const lap_program *program, const lap_machine *machine, const char *prefix,
+                   lap_emit_form form, char **out_bytes, size_t *out_size, lap_fault *fault);
 
 #endif

@@ -49,15 +49,12 @@ typedef struct serial {
     const lap_node *n;
     const lap_region *body;
     uint32_t n_carried;
-    LLVMValueRef *current, *next, *final;       /* one per carried value */
-    LLVMValueRef extent;                        /* scalar */
-    LLVMValueRef extents;                       /* per lane, or NULL */
+    LLVMValueRef *current, *next, *final; /* one per carried value */
+    LLVMValueRef extent;                  /* scalar */
+    LLVMValueRef extents;                 /* per lane, or NULL */
 } serial;
 
-static bool is_varying(const lap_emitter *e, lap_ref param)
-{
-    return e->lanes > 1 && e->varying[param.ix];
-}
+static bool is_varying(const lap_emitter *e, lap_ref param) { return e->lanes > 1 && e->varying[param.ix]; }
 
 static LLVMValueRef shaped(lap_emitter *e, lap_lval x, bool as_vector)
 {

@@ -14,8 +14,8 @@
 #include <llvm-c/Target.h>
 
 typedef struct level {
-    const char *name, *arch;        /* first letters of the triple */
-    const char *needs[4];           /* features, all of them */
+    const char *name, *arch; /* first letters of the triple */
+    const char *needs[4];    /* features, all of them */
     uint32_t vector_f32, n_registers, mma_rows, mma_cols;
     bool has_masked;
     lap_abilities can;
@@ -23,19 +23,26 @@ typedef struct level {
 
 /* Rows of one architecture from strong to weak; the last needs nothing. */
 static const level levels[] = {
-    {"x86-64-v4", "x86_64", {"avx512f", "avx512dq", "avx512bw", "avx512vl"}, 16, 32, 6, 64, true,
+    {"x86-64-v4",
+     "x86_64",
+     {"avx512f", "avx512dq", "avx512bw", "avx512vl"},
+     16,
+     32,
+     6,
+     64,
+     true,
      {.round = true, .half = true, .scale = true}},
-    {"x86-64-v3", "x86_64", {"avx2", "fma", "f16c"}, 8, 16, 6, 16, false,
-     {.round = true, .half = true}},
+    {"x86-64-v3", "x86_64", {"avx2", "fma", "f16c"}, 8, 16, 6, 16, false, {.round = true, .half = true}},
     {"x86-64-v2", "x86_64", {"sse4.1"}, 4, 16, 6, 8, false, {.round = true}},
     {"x86-64", "x86_64", {NULL}, 4, 16, 6, 8, false, {.round = false}},
-    {"armv8-a", "aarch64", {NULL}, 4, 32, 8, 12, false,
-     {.round = true, .half = true}},
+    {"armv8-a", "aarch64", {NULL}, 4, 32, 8, 12, false, {.round = true, .half = true}},
     {"generic", "", {NULL}, 4, 16, 4, 8, false, {.round = false}},
 };
 
 /* Features that a processor name implies: LLVM's C interface does not tell. */
-typedef struct named_cpu { const char *name, *features; } named_cpu;
+typedef struct named_cpu {
+    const char *name, *features;
+} named_cpu;
 #define V3 "avx2,fma,f16c,sse4.1"
 #define V4 "avx512f,avx512dq,avx512bw,avx512vl," V3
 static const named_cpu named[] = {
@@ -251,22 +258,10 @@ void lap_machine_free(lap_machine *machine)
     free(machine);
 }
 
-const lap_target *lap_machine_target(const lap_machine *machine)
-{
-    return &machine->target;
-}
+const lap_target *lap_machine_target(const lap_machine *machine) { return &machine->target; }
 
-const char *lap_machine_triple(const lap_machine *machine)
-{
-    return machine->triple;
-}
+const char *lap_machine_triple(const lap_machine *machine) { return machine->triple; }
 
-const char *lap_machine_cpu(const lap_machine *machine)
-{
-    return machine->cpu;
-}
+const char *lap_machine_cpu(const lap_machine *machine) { return machine->cpu; }
 
-const char *lap_machine_features(const lap_machine *machine)
-{
-    return machine->features;
-}
+const char *lap_machine_features(const lap_machine *machine) { return machine->features; }

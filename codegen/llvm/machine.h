@@ -9,9 +9,9 @@
 
 /* Instructions that exist; without them LLVM would call a library, which kernels must not. */
 typedef struct lap_abilities {
-    bool round;         /* round to integral */
-    bool half;          /* f16 conversions */
-    bool scale;         /* x * 2^n on vectors */
+    bool round; /* round to integral */
+    bool half;  /* f16 conversions */
+    bool scale; /* x * 2^n on vectors */
 } lap_abilities;
 
 struct lap_machine {

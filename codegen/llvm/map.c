@@ -15,15 +15,36 @@ typedef enum operand_rule { TAKES_RESULT, TAKES_COMMON, TAKES_BOOL, TAKES_FLOAT,
 static operand_rule rule_of(lap_fn fn)
 {
     switch (fn) {
-    case LAP_FN_ADD: case LAP_FN_SUB: case LAP_FN_MUL: case LAP_FN_IDIV: case LAP_FN_MOD:
-    case LAP_FN_MIN: case LAP_FN_MAX: case LAP_FN_NEG: case LAP_FN_ABS: case LAP_FN_SIGN:
+    case LAP_FN_ADD:
+    case LAP_FN_SUB:
+    case LAP_FN_MUL:
+    case LAP_FN_IDIV:
+    case LAP_FN_MOD:
+    case LAP_FN_MIN:
+    case LAP_FN_MAX:
+    case LAP_FN_NEG:
+    case LAP_FN_ABS:
+    case LAP_FN_SIGN:
         return TAKES_RESULT;
-    case LAP_FN_LT: case LAP_FN_LE: case LAP_FN_GT: case LAP_FN_GE: case LAP_FN_EQ: case LAP_FN_NE:
+    case LAP_FN_LT:
+    case LAP_FN_LE:
+    case LAP_FN_GT:
+    case LAP_FN_GE:
+    case LAP_FN_EQ:
+    case LAP_FN_NE:
         return TAKES_COMMON;
-    case LAP_FN_AND: case LAP_FN_OR: case LAP_FN_NOT:
+    case LAP_FN_AND:
+    case LAP_FN_OR:
+    case LAP_FN_NOT:
         return TAKES_BOOL;
-    case LAP_FN_SELECT: case LAP_FN_INT: case LAP_FN_FLOAT: case LAP_FN_TO_F16: case LAP_FN_TO_BF16:
-    case LAP_FN_TO_I32: case LAP_FN_TO_I8: case LAP_FN_TO_I4:
+    case LAP_FN_SELECT:
+    case LAP_FN_INT:
+    case LAP_FN_FLOAT:
+    case LAP_FN_TO_F16:
+    case LAP_FN_TO_BF16:
+    case LAP_FN_TO_I32:
+    case LAP_FN_TO_I8:
+    case LAP_FN_TO_I4:
         return TAKES_OWN;
     default:
         return TAKES_FLOAT;
@@ -108,18 +129,28 @@ static LLVMValueRef int_modulo(lap_emitter *e, LLVMValueRef a, LLVMValueRef d)
 static LLVMValueRef int_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMValueRef b)
 {
     switch (fn) {
-    case LAP_FN_ADD: return LLVMBuildAdd(e->b, a, b, "");
-    case LAP_FN_SUB: return LLVMBuildSub(e->b, a, b, "");
-    case LAP_FN_MUL: return LLVMBuildMul(e->b, a, b, "");
-    case LAP_FN_IDIV: return int_divide(e, a, b);
-    case LAP_FN_MOD: return int_modulo(e, a, b);
-    case LAP_FN_MIN: return int_pair(e, "llvm.smin", a, b);
-    case LAP_FN_MAX: return int_pair(e, "llvm.smax", a, b);
-    case LAP_FN_NEG: return LLVMBuildNeg(e->b, a, "");
-    case LAP_FN_ABS: return int_pair(e, "llvm.smax", a, LLVMBuildNeg(e->b, a, ""));
+    case LAP_FN_ADD:
+        return LLVMBuildAdd(e->b, a, b, "");
+    case LAP_FN_SUB:
+        return LLVMBuildSub(e->b, a, b, "");
+    case LAP_FN_MUL:
+        return LLVMBuildMul(e->b, a, b, "");
+    case LAP_FN_IDIV:
+        return int_divide(e, a, b);
+    case LAP_FN_MOD:
+        return int_modulo(e, a, b);
+    case LAP_FN_MIN:
+        return int_pair(e, "llvm.smin", a, b);
+    case LAP_FN_MAX:
+        return int_pair(e, "llvm.smax", a, b);
+    case LAP_FN_NEG:
+        return LLVMBuildNeg(e->b, a, "");
+    case LAP_FN_ABS:
+        return int_pair(e, "llvm.smax", a, LLVMBuildNeg(e->b, a, ""));
     case LAP_FN_SIGN:
         return int_pair(e, "llvm.smax", int_pair(e, "llvm.smin", a, number(e, a, 1)), number(e, a, -1));
-    default: LAP_BUG("no integer form of '%s'", lap_fn_text(fn));
+    default:
+        LAP_BUG("no integer form of '%s'", lap_fn_text(fn));
     }
 }
 
@@ -144,33 +175,49 @@ static LLVMValueRef float_sign(lap_emitter *e, LLVMValueRef a)
 static LLVMValueRef float_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMValueRef b)
 {
     switch (fn) {
-    case LAP_FN_ADD: return lap_flags(LLVMBuildFAdd(e->b, a, b, ""), FLAGS);
-    case LAP_FN_SUB: return lap_flags(LLVMBuildFSub(e->b, a, b, ""), FLAGS);
-    case LAP_FN_MUL: return lap_flags(LLVMBuildFMul(e->b, a, b, ""), FLAGS);
-    case LAP_FN_DIV: return lap_flags(LLVMBuildFDiv(e->b, a, b, ""), FLAGS);
-    case LAP_FN_IDIV: return lap_math_floor(e, LLVMBuildFDiv(e->b, a, b, ""));
+    case LAP_FN_ADD:
+        return lap_flags(LLVMBuildFAdd(e->b, a, b, ""), FLAGS);
+    case LAP_FN_SUB:
+        return lap_flags(LLVMBuildFSub(e->b, a, b, ""), FLAGS);
+    case LAP_FN_MUL:
+        return lap_flags(LLVMBuildFMul(e->b, a, b, ""), FLAGS);
+    case LAP_FN_DIV:
+        return lap_flags(LLVMBuildFDiv(e->b, a, b, ""), FLAGS);
+    case LAP_FN_IDIV:
+        return lap_math_floor(e, LLVMBuildFDiv(e->b, a, b, ""));
     case LAP_FN_MOD: {
         LLVMValueRef q = lap_math_floor(e, LLVMBuildFDiv(e->b, a, b, ""));
         LLVMValueRef part = lap_flags(LLVMBuildFMul(e->b, q, b, ""), LLVMFastMathAllowContract);
         return lap_flags(LLVMBuildFSub(e->b, a, part, ""), LLVMFastMathAllowContract);
     }
-    case LAP_FN_POW: return lap_math_pow(e, a, b);
-    case LAP_FN_MIN: return float_extreme(e, "llvm.minimum", a, b);
-    case LAP_FN_MAX: return float_extreme(e, "llvm.maximum", a, b);
-    case LAP_FN_NEG: return LLVMBuildFNeg(e->b, a, "");
-    case LAP_FN_ABS: return lap_intrinsic(e, "llvm.fabs", LLVMTypeOf(a), 1, &a);
-    case LAP_FN_SIGN: return float_sign(e, a);
-    default: return lap_math(e, fn, a);
+    case LAP_FN_POW:
+        return lap_math_pow(e, a, b);
+    case LAP_FN_MIN:
+        return float_extreme(e, "llvm.minimum", a, b);
+    case LAP_FN_MAX:
+        return float_extreme(e, "llvm.maximum", a, b);
+    case LAP_FN_NEG:
+        return LLVMBuildFNeg(e->b, a, "");
+    case LAP_FN_ABS:
+        return lap_intrinsic(e, "llvm.fabs", LLVMTypeOf(a), 1, &a);
+    case LAP_FN_SIGN:
+        return float_sign(e, a);
+    default:
+        return lap_math(e, fn, a);
     }
 }
 
 /* ---- comparisons, logic ---- */
 
-typedef struct comparison { lap_fn fn; LLVMIntPredicate i; LLVMRealPredicate f; } comparison;
+typedef struct comparison {
+    lap_fn fn;
+    LLVMIntPredicate i;
+    LLVMRealPredicate f;
+} comparison;
 static const comparison comparisons[] = {
     {LAP_FN_LT, LLVMIntSLT, LLVMRealOLT}, {LAP_FN_LE, LLVMIntSLE, LLVMRealOLE},
     {LAP_FN_GT, LLVMIntSGT, LLVMRealOGT}, {LAP_FN_GE, LLVMIntSGE, LLVMRealOGE},
-    {LAP_FN_EQ, LLVMIntEQ, LLVMRealOEQ},   {LAP_FN_NE, LLVMIntNE, LLVMRealUNE},
+    {LAP_FN_EQ, LLVMIntEQ, LLVMRealOEQ},  {LAP_FN_NE, LLVMIntNE, LLVMRealUNE},
 };
 
 static const comparison *comparison_of(lap_fn fn)
@@ -186,33 +233,34 @@ static const comparison *comparison_of(lap_fn fn)
 static LLVMValueRef bool_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMValueRef b)
 {
     switch (fn) {
-    case LAP_FN_AND: return LLVMBuildAnd(e->b, a, b, "");
-    case LAP_FN_OR: return LLVMBuildOr(e->b, a, b, "");
-    case LAP_FN_NOT: return LLVMBuildNot(e->b, a, "");
-    default: LAP_BUG("no bool form of '%s'", lap_fn_text(fn));
+    case LAP_FN_AND:
+        return LLVMBuildAnd(e->b, a, b, "");
+    case LAP_FN_OR:
+        return LLVMBuildOr(e->b, a, b, "");
+    case LAP_FN_NOT:
+        return LLVMBuildNot(e->b, a, "");
+    default:
+        LAP_BUG("no bool form of '%s'", lap_fn_text(fn));
     }
 }
 
 LLVMValueRef lap_combine(lap_emitter *e, lap_fn fn, lap_dtype type, LLVMValueRef a, LLVMValueRef b)
 {
     switch (lap_dtype_compute(type)) {
-    case LAP_I64: return int_map(e, fn, a, b);
-    case LAP_BOOL: return bool_map(e, fn, a, b);
-    default: return float_map(e, fn, a, b);
+    case LAP_I64:
+        return int_map(e, fn, a, b);
+    case LAP_BOOL:
+        return bool_map(e, fn, a, b);
+    default:
+        return float_map(e, fn, a, b);
     }
 }
 
 /* ---- affine values ---- */
 
-static bool is_affine(lap_lval x)
-{
-    return !lap_is_vector(x.v);
-}
+static bool is_affine(lap_lval x) { return !lap_is_vector(x.v); }
 
-static LLVMValueRef stride_of(lap_emitter *e, lap_lval x)
-{
-    return x.stride ? x.stride : lap_i64(e, 0);
-}
+static LLVMValueRef stride_of(lap_emitter *e, lap_lval x) { return x.stride ? x.stride : lap_i64(e, 0); }
 
 static lap_lval make_affine(LLVMValueRef base, LLVMValueRef stride)
 {
@@ -344,9 +392,12 @@ static lap_lval select_map(lap_emitter *e, const lap_node *n, const lap_lval *x,
 static lap_dtype operand_type(operand_rule rule, const lap_node *n, uint32_t n_args, const lap_dtype *from)
 {
     switch (rule) {
-    case TAKES_RESULT: return lap_dtype_compute(n->dtype);
-    case TAKES_BOOL: return LAP_BOOL;
-    case TAKES_FLOAT: return LAP_F32;
+    case TAKES_RESULT:
+        return lap_dtype_compute(n->dtype);
+    case TAKES_BOOL:
+        return LAP_BOOL;
+    case TAKES_FLOAT:
+        return LAP_F32;
     case TAKES_COMMON:
         for (uint32_t i = 0; i < n_args; i++) {
             if (from[i] == LAP_F32) {
@@ -354,7 +405,8 @@ static lap_dtype operand_type(operand_rule rule, const lap_node *n, uint32_t n_a
             }
         }
         return LAP_I64;
-    default: return LAP_NO_DTYPE;
+    default:
+        return LAP_NO_DTYPE;
     }
 }
 

@@ -8,10 +8,7 @@
 
 #include "codegen/llvm/emitter.h"
 
-static LLVMValueRef k(LLVMValueRef like, double v)
-{
-    return lap_const_of(LLVMTypeOf(like), v);
-}
+static LLVMValueRef k(LLVMValueRef like, double v) { return lap_const_of(LLVMTypeOf(like), v); }
 
 static LLVMValueRef mul(lap_emitter *e, LLVMValueRef a, LLVMValueRef b)
 {
@@ -193,7 +190,7 @@ static LLVMValueRef error_function(lap_emitter *e, LLVMValueRef x)
 {
     static const double near[] = {7.889122935e-05, -8.020842215e-04, 5.189535674e-03, -2.685444430e-02,
                                   1.128360033e-01, -3.761262596e-01, 1.28379107e-01};
-    static const double far[] = {1.855740702e-04, -2.939607948e-03, 2.180531994e-02, -1.030373722e-01,
+    static const double far[] = {1.855740702e-04,  -2.939607948e-03, 2.180531994e-02, -1.030373722e-01,
                                  -6.382256746e-01, -1.127040029e+00, -3.537187586e-04};
     LLVMValueRef size = one_arg(e, "llvm.fabs", x), z = mul(e, x, x);
     LLVMValueRef small = madd(e, x, POLYNOMIAL(e, z, near), x);
@@ -239,17 +236,28 @@ static LLVMValueRef circular(lap_emitter *e, LLVMValueRef x, int ahead)
 LLVMValueRef lap_math(lap_emitter *e, lap_fn fn, LLVMValueRef x)
 {
     switch (fn) {
-    case LAP_FN_EXP: return exponential(e, x);
-    case LAP_FN_LOG: return logarithm(e, x);
-    case LAP_FN_SQRT: return one_arg(e, "llvm.sqrt", x);
-    case LAP_FN_TANH: return hyperbolic_tangent(e, x);
-    case LAP_FN_SIGMOID: return sigmoid(e, x);
-    case LAP_FN_ERF: return error_function(e, x);
-    case LAP_FN_SIN: return circular(e, x, 0);
-    case LAP_FN_COS: return circular(e, x, 1);
-    case LAP_FN_FLOOR: return lap_math_floor(e, x);
-    case LAP_FN_ROUND: return lap_math_round(e, x);
-    default: LAP_BUG("no float form of '%s'", lap_fn_text(fn));
+    case LAP_FN_EXP:
+        return exponential(e, x);
+    case LAP_FN_LOG:
+        return logarithm(e, x);
+    case LAP_FN_SQRT:
+        return one_arg(e, "llvm.sqrt", x);
+    case LAP_FN_TANH:
+        return hyperbolic_tangent(e, x);
+    case LAP_FN_SIGMOID:
+        return sigmoid(e, x);
+    case LAP_FN_ERF:
+        return error_function(e, x);
+    case LAP_FN_SIN:
+        return circular(e, x, 0);
+    case LAP_FN_COS:
+        return circular(e, x, 1);
+    case LAP_FN_FLOOR:
+        return lap_math_floor(e, x);
+    case LAP_FN_ROUND:
+        return lap_math_round(e, x);
+    default:
+        LAP_BUG("no float form of '%s'", lap_fn_text(fn));
     }
 }
 

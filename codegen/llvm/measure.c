@@ -70,15 +70,12 @@ static uint32_t thread_count(uint32_t asked)
 {
     long here = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t all = here <= 0 ? 1 : here < MAX_THREADS ? (uint32_t)here : MAX_THREADS;
-    return asked > 0 && asked < all ? asked : all;      /* more share the processors and add nothing */
+    return asked > 0 && asked < all ? asked : all; /* more share the processors and add nothing */
 }
 
 /* ---- kernels ---- */
 
-static lap_ref plus(lap_graph *k, lap_ref a, lap_ref b)
-{
-    return lap_map2(k, LAP_FN_ADD, a, b);
-}
+static lap_ref plus(lap_graph *k, lap_ref a, lap_ref b) { return lap_map2(k, LAP_FN_ADD, a, b); }
 
 /* x = x * m + a in N_CHAINS chains of one vector each, dim 0 times. */
 static void build_peak(lap_ctx *ctx, lap_graph *k, uint32_t lanes)

@@ -8,19 +8,22 @@
 LLVMTypeRef lap_stored_type(const lap_emitter *e, lap_dtype elem)
 {
     switch (elem) {
-    case LAP_F32: return e->f32;
-    case LAP_F16: return e->machine->can.half ? e->f16 : e->i16;
-    case LAP_BF16: return e->i16;
-    case LAP_I64: return e->i64;
-    case LAP_I32: return e->i32;
-    default: return e->i8;
+    case LAP_F32:
+        return e->f32;
+    case LAP_F16:
+        return e->machine->can.half ? e->f16 : e->i16;
+    case LAP_BF16:
+        return e->i16;
+    case LAP_I64:
+        return e->i64;
+    case LAP_I32:
+        return e->i32;
+    default:
+        return e->i8;
     }
 }
 
-static unsigned stored_bytes(lap_dtype elem)
-{
-    return elem == LAP_I4 ? 1 : lap_dtype_bits(elem) / 8;
-}
+static unsigned stored_bytes(lap_dtype elem) { return elem == LAP_I4 ? 1 : lap_dtype_bits(elem) / 8; }
 
 lap_memory lap_memory_of(lap_emitter *e, lap_ref buffer)
 {
@@ -208,10 +211,7 @@ static LLVMValueRef all_lanes(lap_emitter *e, LLVMValueRef mask)
     return mask ? mask : lap_const_of(LLVMVectorType(e->i1, e->lanes), -1);
 }
 
-static LLVMValueRef const_i32(lap_emitter *e, uint32_t v)
-{
-    return LLVMConstInt(e->i32, v, false);
-}
+static LLVMValueRef const_i32(lap_emitter *e, uint32_t v) { return LLVMConstInt(e->i32, v, false); }
 
 static LLVMValueRef load_run(lap_emitter *e, lap_memory m, LLVMValueRef pointer, LLVMValueRef mask)
 {

@@ -120,10 +120,7 @@ static bool optimise(LLVMModuleRef module, const lap_machine *machine, lap_fault
 }
 
 /* The context's arena disposes of what is left when memory runs out on the way. */
-static void drop(void *user)
-{
-    lap_module_free(user);
-}
+static void drop(void *user) { lap_module_free(user); }
 
 bool lap_module_make(const lap_program *p, const lap_machine *machine, const char *prefix, lap_module *out,
                      lap_fault *fault)

@@ -57,7 +57,10 @@ static LLVMValueRef before(lap_emitter *e, const sorting *s, LLVMValueRef a, LLV
 
 /* ---- functions of their own ---- */
 
-typedef struct place { LLVMValueRef fn; LLVMBasicBlockRef block; } place;
+typedef struct place {
+    LLVMValueRef fn;
+    LLVMBasicBlockRef block;
+} place;
 
 static place function_begin(lap_emitter *e, const char *name, LLVMTypeRef type)
 {

@@ -5,22 +5,19 @@
 
 #include "codegen/llvm/emitter.h"
 
-bool lap_is_vector(LLVMValueRef v)
-{
-    return LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind;
-}
+bool lap_is_vector(LLVMValueRef v) { return LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind; }
 
-uint32_t lap_lanes_of(LLVMValueRef v)
-{
-    return lap_is_vector(v) ? LLVMGetVectorSize(LLVMTypeOf(v)) : 1;
-}
+uint32_t lap_lanes_of(LLVMValueRef v) { return lap_is_vector(v) ? LLVMGetVectorSize(LLVMTypeOf(v)) : 1; }
 
 LLVMTypeRef lap_scalar_type(const lap_emitter *e, lap_dtype compute)
 {
     switch (lap_dtype_compute(compute)) {
-    case LAP_I64: return e->i64;
-    case LAP_BOOL: return e->i1;
-    default: return e->f32;
+    case LAP_I64:
+        return e->i64;
+    case LAP_BOOL:
+        return e->i1;
+    default:
+        return e->f32;
     }
 }
 

@@ -14,11 +14,11 @@ enum { MAX_STRAIGHT = 4, MAX_STRAIGHT_NODES = 160, FN_ANY = LAP_N_FNS, FN_NONE }
 typedef struct vector_loop {
     const lap_node *n;
     const lap_region *body;
-    uint32_t n_carried, size;       /* nodes of the body */
-    int *fn;                        /* combining function of each carried value, or FN_ANY: never changes */
+    uint32_t n_carried, size; /* nodes of the body */
+    int *fn;                  /* combining function of each carried value, or FN_ANY: never changes */
     LLVMValueRef *current, *next;
     LLVMValueRef extent;
-    int64_t count;                  /* extent, -1: not known */
+    int64_t count; /* extent, -1: not known */
 } vector_loop;
 
 /* ---- may it run in lanes? ---- */
@@ -56,11 +56,18 @@ static uint32_t weight(const lap_node *n)
         return 1;
     }
     switch ((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)) {
-    case LAP_FN_EXP: case LAP_FN_LOG: case LAP_FN_TANH: case LAP_FN_SIGMOID: case LAP_FN_ERF:
+    case LAP_FN_EXP:
+    case LAP_FN_LOG:
+    case LAP_FN_TANH:
+    case LAP_FN_SIGMOID:
+    case LAP_FN_ERF:
         return 20;
-    case LAP_FN_SIN: case LAP_FN_COS: case LAP_FN_POW:
+    case LAP_FN_SIN:
+    case LAP_FN_COS:
+    case LAP_FN_POW:
         return 40;
-    case LAP_FN_IDIV: case LAP_FN_MOD:
+    case LAP_FN_IDIV:
+    case LAP_FN_MOD:
         return 8;
     default:
         return 1;
@@ -103,10 +110,7 @@ static bool mark_region(lap_emitter *e, lap_region_id id, uint32_t *size)
     return true;
 }
 
-static int join(int a, int b)
-{
-    return a == FN_ANY ? b : b == FN_ANY || a == b ? a : FN_NONE;
-}
+static int join(int a, int b) { return a == FN_ANY ? b : b == FN_ANY || a == b ? a : FN_NONE; }
 
 static uint32_t result_number(lap_emitter *e, const lap_node *n)
 {
@@ -155,11 +159,16 @@ static LLVMValueRef neutral(lap_emitter *e, int fn, lap_dtype type)
     LLVMTypeRef t = lap_scalar_type(e, type);
     bool is_float = lap_dtype_compute(type) == LAP_F32;
     switch (fn) {
-    case LAP_FN_MUL: return lap_const_of(t, 1);
-    case LAP_FN_MIN: return is_float ? LLVMConstReal(t, INFINITY) : lap_i64(e, INT64_MAX);
-    case LAP_FN_MAX: return is_float ? LLVMConstReal(t, -INFINITY) : lap_i64(e, INT64_MIN);
-    case LAP_FN_AND: return LLVMConstInt(e->i1, 1, false);
-    default: return LLVMConstNull(t);
+    case LAP_FN_MUL:
+        return lap_const_of(t, 1);
+    case LAP_FN_MIN:
+        return is_float ? LLVMConstReal(t, INFINITY) : lap_i64(e, INT64_MAX);
+    case LAP_FN_MAX:
+        return is_float ? LLVMConstReal(t, -INFINITY) : lap_i64(e, INT64_MIN);
+    case LAP_FN_AND:
+        return LLVMConstInt(e->i1, 1, false);
+    default:
+        return LLVMConstNull(t);
     }
 }
 

@@ -16,11 +16,15 @@
 #define LAP_MUST_CHECK __attribute__((warn_unused_result))
 
 /* An interned string: an axis name, a tensor name, a message. 0 is the empty string. */
-typedef struct lap_name { uint32_t ix; } lap_name;
+typedef struct lap_name {
+    uint32_t ix;
+} lap_name;
 /* A source place with the places that led to it (helper <- plugin <- script). 0: none. */
-typedef struct lap_loc { uint32_t ix; } lap_loc;
+typedef struct lap_loc {
+    uint32_t ix;
+} lap_loc;
 
-typedef struct lap_dims lap_dims;     /* ir/dim.h */
+typedef struct lap_dims lap_dims; /* ir/dim.h */
 typedef struct lap_interns lap_interns;
 typedef struct lap_diag_list lap_diag_list;
 
@@ -60,8 +64,9 @@ void lap_errors_print(const lap_ctx *ctx, FILE *to);
 void lap_errors_clear(lap_ctx *ctx);
 
 /* A condition that only a mistake of ours can break: says where and stops with status 4. */
-_Noreturn void lap_bug(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-#define LAP_BUG(...) lap_bug(__FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void lap_bug(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+#define LAP_BUG(...)     lap_bug(__FILE__, __LINE__, __VA_ARGS__)
 #define LAP_ENSURE(cond) ((cond) ? (void)0 : LAP_BUG("broken invariant: %s", #cond))
 
 #endif
