@@ -95,7 +95,7 @@ static bool asks_only(lap_lowering *l, lap_ref op)
     return lap_ref_some(lap_result_named(l, op, "out"));
 }
 
-bool lap_attend_takes(lap_lowering *l, lap_ref op, lap_ref contraction)
+bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
 {
     const lap_node *n = lap_node_at(l->g, op);
     if (n->op != LAP_OP_ATTEND || lap_ref_some(lap_plan_of(l, op)->anchor) ||

@@ -131,6 +131,23 @@ bool lap_coord_affine(lap_coords *c, lap_coord e, lap_coord var, lap_dim *out_st
     return ok;
 }
 
+bool lap_coord_clamped(lap_coords *c, lap_coord e, lap_coord var, lap_coord_window *out_window)
+{
+    uint32_t id = 0;
+    lap_quasi_leaves(c->q, in(var), take_leaf, &id);
+    lap_quasi_window w;
+    if (id == 0 || !lap_quasi_clamped(c->q, in(e), id, &w)) {
+        return false;
+    }
+    *out_window = (lap_coord_window){out(w.shift), out(w.lo), out(w.hi), w.has_lo, w.has_hi};
+    return true;
+}
+
+bool lap_coord_is_const(lap_coords *c, lap_coord e, int64_t *out_value)
+{
+    return lap_quasi_is_const(c->q, in(e), out_value);
+}
+
 static uint32_t make_dim(void *user, lap_dim d) { return lap_dim_node(((lap_coords *)user)->kernel, d).ix; }
 
 static uint32_t make_leaf(void *user, uint32_t id)

@@ -4,6 +4,7 @@
  *
  * The tiled lowering (attend_tiles.c) takes the forms that are worth it; this one takes all. */
 #include "passes/attend.h"
+#include "passes/near.h"
 
 #include <string.h>
 
@@ -392,9 +393,25 @@ static void attend_rows(lap_lowering *l, lap_ref op)
     lap_kctx_launch(j.k, "attend");
 }
 
+bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r)
+{
+    lap_plan_node *plan = lap_plan_of(l, home);
+    lap_near near;
+    if (lap_ref_some(plan->anchor)) {
+        return false;
+    }
+    plan->is_near = lap_near_find(l, home, r, &near);
+    if (plan->is_near) {
+        plan->anchor = r;
+        lap_plan_of(l, r)->is_contraction = false; /* its factors are read once, at places of their own */
+    }
+    return plan->is_near || lap_attend_tiles_take(l, home, r);
+}
+
 void lap_lower_attend(lap_lowering *l, lap_ref attend)
 {
-    if (!lap_attend_tiles(l, attend)) {
+    bool is_near = lap_plan_of(l, attend)->is_near;
+    if (is_near ? !lap_attend_near(l, attend) : !lap_attend_tiles(l, attend)) {
         attend_rows(l, attend);
     }
 }

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * lower_near.c - attend over windows of a grid (near.h): neighbourhood attention in 1, 2 or 3 axes.
+ *
+ *   grid: batch x residues x runs of queries
+ *     strips of K and V in scratch: planes by channel, neighbouring queries of the last axis in lanes
+ *     for blocks of a few rows of queries: S = Q K' and, after the edits and weights, acc = P V
+ *
+ * For a vector of queries the keys at one offset are one shifted vector, so nothing outside the windows is
+ * computed. Clamped windows are made runs of places too: see lap_near_pad. With one axis only, lanes are far
+ * segments of it, and no vector is unaligned. Dilation is residues, each with strips of its own. */
+#include "passes/attend.h"
+#include "passes/near_job.h"
+
+#include <string.h>
+
+/* The schedule: vectors across a strip, rows of a run with and without an outer axis, outer rows of a
+ * run, terms of the sum at once. */
+enum { STRIP_TILES = 2, RUN_ROWS = 64, RUN_ROWS_OUTER = 16, RUN_OUTER = 8, DEPTH_AT_ONCE = 32 };
+
+lap_coord lap_near_i(lap_near_job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
+lap_dim lap_near_d(lap_near_job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
+lap_coord lap_near_sum(lap_near_job *j, lap_coord a, lap_coord b) { return lap_coord_add(j->k->c, a, b); }
+lap_coord lap_near_times(lap_near_job *j, lap_coord a, lap_coord b) { return lap_coord_mul(j->k->c, a, b); }
+
+void lap_near_set(lap_near_job *j, lap_name name, lap_coord at)
+{
+    const lap_axis *a = lap_axis_find(j->axes, j->n_axes, name);
+    LAP_ENSURE(a != NULL);
+    j->env[a - j->axes] = at;
+}
+
+void lap_near_set_query(lap_near_job *j, int axis, lap_coord p)
+{
+    const lap_near_axis *a = &j->near.axis[axis];
+    lap_near_set(j, a->grid, lap_near_sum(j, lap_near_times(j, p, lap_near_i(j, a->step)), j->r[axis]));
+}
+
+const lap_coord *lap_near_env(lap_near_job *j, lap_ref node)
+{
+    return lap_env_for(j->k, node, j->n_axes, j->axes, j->env);
+}
+
+lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wx, lap_coord key, lap_coord lane)
+{
+    lap_coord flat = lap_near_sum(j, lap_near_times(j, t, lap_near_i(j, j->kz)), wz);
+    flat = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->kx)), wx);
+    flat = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->kt)), key);
+    return lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->lanes)), lane);
+}
+
+static lap_coord pick(lap_near_job *j, lap_fn fn, lap_coord a, lap_coord b, lap_coord yes, lap_coord no)
+{
+    lap_coords *c = j->k->c;
+    lap_ref cond = lap_map2(j->k->k, fn, lap_coord_ref(c, a), lap_coord_ref(c, b));
+    return lap_coord_opaque(c,
+                            lap_map3(j->k->k, LAP_FN_SELECT, cond, lap_coord_ref(c, yes), lap_coord_ref(c, no)));
+}
+
+/* A window that is clamped to start at `lo` sees lo .. lo + count - 1; unclamped it would be count places in
+ * a row, some below lo. Those are taken to hold key lo + (place - lo) mod count: the same set. */
+lap_coord lap_near_pad(lap_near_job *j, int axis, lap_coord u)
+{
+    lap_coords *c = j->k->c;
+    const lap_coord_window *w = &j->window[axis];
+    lap_coord count = lap_near_i(j, j->near.axis[axis].count), place = u;
+    if (w->has_lo) {
+        lap_coord lo = w->has_hi ? lap_coord_min(c, w->lo, w->hi) : w->lo;
+        lap_coord wrapped = lap_near_sum(j, lo, lap_coord_mod(c, lap_coord_sub(c, u, lo), count));
+        place = pick(j, LAP_FN_LT, u, lo, wrapped, place);
+    }
+    if (w->has_hi) {
+        lap_coord end = lap_near_sum(j, w->hi, count);
+        lap_coord wrapped = lap_near_sum(j, w->hi, lap_coord_mod(c, lap_coord_sub(c, place, w->hi), count));
+        place = pick(j, LAP_FN_GE, place, end, wrapped, place);
+    }
+    return place;
+}
+
+lap_coord lap_near_row(lap_near_job *j, lap_coord t, lap_coord lane)
+{
+    lap_coord p = lap_near_sum(j, lap_near_sum(j, j->start[j->t], j->row), t);
+    return j->is_folded ? lap_near_sum(j, p, lap_near_times(j, lane, lap_coord_dim(j->k->c, j->segment))) : p;
+}
+
+lap_coord lap_near_lane(lap_near_job *j, lap_coord lane)
+{
+    lap_coord first = lap_near_times(j, j->tile, lap_near_i(j, j->lanes));
+    return lap_near_sum(j, lap_near_sum(j, j->start[j->x], first), lane);
+}
+
+lap_coord lap_near_lanes(lap_near_job *j, lap_coord t)
+{
+    lap_coords *c = j->k->c;
+    lap_coord zero = lap_near_i(j, 0), most = lap_near_i(j, j->lanes);
+    if (!j->is_folded) {
+        return lap_coord_min(c, lap_coord_sub(c, j->limit[j->x], lap_near_lane(j, zero)), most);
+    }
+    lap_dim up = lap_dim_sub(j->l->ctx, j->segment, lap_near_d(j, 1));
+    lap_coord left = lap_coord_sub(c, j->limit[j->t], lap_near_row(j, t, zero));
+    left = lap_near_sum(j, left, lap_coord_dim(c, up));
+    return lap_coord_min(c, lap_coord_floordiv(c, left, lap_coord_dim(c, j->segment)), most);
+}
+
+lap_coord lap_near_rows(lap_near_job *j)
+{
+    lap_coord left = lap_coord_sub(j->k->c, j->n_rows, j->row);
+    return lap_coord_min(j->k->c, left, lap_near_i(j, j->rows));
+}
+
+/* ---- the schedule ---- */
+
+/* Cycles of a block of rows x cols: two multiplications or two loads a cycle, an unaligned load is two. */
+static int64_t block_cost(int64_t rows, int64_t cols, bool is_aligned)
+{
+    int64_t loads = (rows + cols - 1) * (is_aligned ? 1 : 2) + rows, sums = rows * cols;
+    return (loads > sums ? loads : sums) + 2;
+}
+
+static void choose_block(lap_near_job *j)
+{
+    int64_t registers = j->l->target->n_registers, best = INT64_MAX;
+    for (int64_t rows = 1; rows <= 8; rows++) {
+        for (int64_t cols = 1; cols <= j->kt && rows * cols + rows + 2 <= registers; cols++) {
+            int64_t rest = j->kt % cols, cost = j->kt / cols * block_cost(rows, cols, j->is_folded);
+            cost += rest > 0 ? block_cost(rows, rest, j->is_folded) : 0;
+            cost = cost * 840 / rows; /* 840: divisible by all rows */
+            if (cost < best) {
+                best = cost;
+                j->rows = rows;
+                j->cols = cols;
+            }
+        }
+    }
+    j->wide = 1;
+    while (2 * j->wide <= 8 && 2 * j->wide * j->rows + j->rows + 2 <= registers) {
+        j->wide *= 2;
+    }
+}
+
+static void choose(lap_near_job *j)
+{
+    const lap_near_axis *a = j->near.axis;
+    int n = (int)j->near.n;
+    j->is_folded = n == 1;
+    j->z = n == 3 ? 0 : -1;
+    j->t = n == 3 ? 1 : 0;
+    j->x = n - 1 > j->t ? n - 1 : -1;
+    j->kz = j->z >= 0 ? a[j->z].count : 1;
+    j->kt = a[j->t].count;
+    j->kx = j->x >= 0 ? a[j->x].count : 1;
+    j->lanes = j->l->target->vector_f32;
+    choose_block(j);
+    j->tiles = j->is_folded ? 1 : STRIP_TILES;
+    j->run = j->z >= 0 ? RUN_ROWS_OUTER : RUN_ROWS;
+    j->run = j->run < 4 * j->kt ? 4 * j->kt : j->run;
+    j->run = (j->run + j->rows - 1) / j->rows * j->rows;
+    j->z_run = j->z >= 0 ? RUN_OUTER : 1;
+    j->depth = DEPTH_AT_ONCE;
+    int64_t columns = j->tiles * j->lanes + j->kx - 1;
+    j->strip = (columns + 7) / 8 * 8;
+    j->strip_rows = j->run + j->kt - 1;
+}
+
+/* ---- the kernel ---- */
+
+static lap_dim list_product(lap_near_job *j, lap_axis_list list)
+{
+    lap_dim all = lap_near_d(j, 1);
+    for (uint32_t i = 0; i < list.n; i++) {
+        all = lap_dim_mul(j->l->ctx, all, list.at[i].size);
+    }
+    return all;
+}
+
+static void collect(lap_near_job *j)
+{
+    const lap_axis_list lists[3] = {j->near.batch, j->near.depth, j->near.wide};
+    uint32_t most = 2 * j->near.n;
+    for (int i = 0; i < 3; i++) {
+        most += lists[i].n;
+    }
+    j->axes = lap_arena_array(j->l->ctx->arena, most, sizeof *j->axes);
+    j->env = lap_arena_array(j->l->ctx->arena, most, sizeof *j->env);
+    for (int i = 0; i < 3; i++) {
+        for (uint32_t a = 0; a < lists[i].n; a++) {
+            j->axes[j->n_axes++] = lists[i].at[a];
+        }
+    }
+    for (uint32_t i = 0; i < j->near.n; i++) {
+        const lap_near_axis *a = &j->near.axis[i];
+        j->axes[j->n_axes++] = (lap_axis){.name = a->grid, .size = a->size};
+        j->axes[j->n_axes++] = (lap_axis){.name = a->key, .size = lap_near_d(j, a->count)};
+    }
+    for (uint32_t i = 0; i < j->n_axes; i++) {
+        j->env[i] = lap_near_i(j, 0);
+    }
+}
+
+static lap_dim residue_size(lap_near_job *j, int axis)
+{
+    const lap_near_axis *a = &j->near.axis[axis];
+    return lap_dim_ceildiv(j->l->ctx, a->size, lap_near_d(j, a->step));
+}
+
+/* Opens the grid; sets batch, residues, and the first query of the run along each axis. */
+static void open_grid(lap_near_job *j)
+{
+    lap_ctx *ctx = j->l->ctx;
+    uint32_t nb = j->near.batch.n, n = nb;
+    lap_dim *sizes = lap_arena_array(ctx->arena, nb + 7, sizeof *sizes);
+    lap_coord *at = lap_arena_array(ctx->arena, nb + 7, sizeof *at);
+    for (uint32_t i = 0; i < nb; i++) {
+        sizes[i] = j->near.batch.at[i].size;
+    }
+    for (uint32_t i = 0; i < j->near.n; i++) {
+        sizes[n++] = lap_near_d(j, j->near.axis[i].step);
+    }
+    int64_t spans[LAP_NEAR_AXES] = {0};
+    for (uint32_t i = 0; i < j->near.n; i++) {
+        spans[i] = (int)i == j->z ? j->z_run : (int)i == j->t ? j->run : j->tiles * j->lanes;
+        lap_dim length = j->is_folded ? j->segment : residue_size(j, (int)i);
+        sizes[n++] = lap_dim_ceildiv(ctx, length, lap_near_d(j, spans[i]));
+    }
+    lap_coord flat = lap_kctx_grid(j->k, lap_dims_product(ctx, n, sizes));
+    lap_coord_split(j->k, flat, n, sizes, at);
+    for (uint32_t i = 0; i < nb; i++) {
+        lap_near_set(j, j->near.batch.at[i].name, at[i]);
+    }
+    for (uint32_t i = 0; i < j->near.n; i++) {
+        const lap_near_axis *a = &j->near.axis[i];
+        lap_dim step = lap_near_d(j, a->step);
+        j->r[i] = lap_coord_var(j->k->c, lap_coord_ref(j->k->c, at[nb + i]), step);
+        j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_near_i(j, spans[i]));
+        lap_coord up = lap_coord_dim(j->k->c, lap_dim_add(ctx, a->size, lap_near_d(j, a->step - 1)));
+        j->limit[i] = lap_coord_floordiv(j->k->c, lap_coord_sub(j->k->c, up, j->r[i]), lap_near_i(j, a->step));
+        LAP_ENSURE(lap_near_window(j->k, a, j->r[i], &j->window[i]));
+    }
+}
+
+/* Whether the run has any query. */
+static lap_ref has_queries(lap_near_job *j)
+{
+    lap_ref ok = LAP_NONE;
+    for (uint32_t i = 0; i < j->near.n; i++) {
+        lap_ref one = lap_map2(j->k->k, LAP_FN_LT, lap_coord_ref(j->k->c, j->start[i]),
+                               lap_coord_ref(j->k->c, j->limit[i]));
+        ok = lap_mask_both(j->k, ok, one);
+    }
+    return ok;
+}
+
+static lap_ref begin_if(lap_near_job *j, lap_ref cond, lap_region_id *out)
+{
+    *out = lap_k_if(j->k->k, cond);
+    j->k->stack[j->k->depth++] = *out;
+    return cond;
+}
+
+static void end_if(lap_near_job *j, lap_region_id region, lap_ref cond)
+{
+    lap_k_end_if(j->k->k, region, cond);
+    j->k->depth--;
+}
+
+static lap_ref as_float(lap_near_job *j, lap_ref v)
+{
+    return lap_node_at(j->k->k, v)->dtype == LAP_F32 ? v : lap_map1(j->k->k, LAP_FN_FLOAT, v);
+}
+
+/* Opens lanes over the merged axes; sets them. */
+static lap_k_loop open_merged(lap_near_job *j, lap_axis_list axes, lap_dim total, lap_coord *flat)
+{
+    lap_dim sizes[64];
+    lap_coord at[64];
+    LAP_ENSURE(axes.n <= 64);
+    lap_k_loop loop = lap_kctx_for(j->k, LAP_LOOP_VECTOR, total, LAP_NONE, 0, NULL, flat);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        sizes[i] = axes.at[i].size;
+    }
+    lap_coord_split(j->k, *flat, axes.n, sizes, at);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        lap_near_set(j, axes.at[i].name, at[i]);
+    }
+    return loop;
+}
+
+/* The last place that some query's unclamped window has. */
+static lap_coord last_place(lap_near_job *j, int axis)
+{
+    const lap_near_axis *a = &j->near.axis[axis];
+    return lap_near_sum(j, j->limit[axis], lap_near_i(j, a->count - a->back - 2));
+}
+
+/* The key axis such that the key is at place u, seen from the first query of the run. */
+static void set_key_place(lap_near_job *j, int axis, lap_coord u)
+{
+    const lap_near_axis *a = &j->near.axis[axis];
+    lap_coord place = lap_near_pad(j, axis, lap_coord_min(j->k->c, u, last_place(j, axis)));
+    lap_near_set_query(j, axis, j->start[axis]);
+    lap_near_set(j, a->key,
+                 lap_coord_sub(j->k->c, place, lap_near_first(j->k, a, j->start[axis], j->r[axis])));
+}
+
+/* K or V to scratch: [outer row][plane][row][column]. */
+static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_dim planes, lap_dim total,
+                       lap_ref strip)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_coord slot, u, column, plane;
+    lap_coord outer = lap_near_i(j, 1);
+    if (j->z >= 0) { /* windows of neighbours start at most one apart */
+        const lap_near_axis *a = &j->near.axis[j->z];
+        lap_coord last = lap_near_sum(j, j->start[j->z], lap_near_sum(j, j->n_outer, lap_near_i(j, -1)));
+        outer = lap_coord_sub(c, lap_near_first(k, a, last, j->r[j->z]), j->z_first);
+        outer = lap_near_sum(j, outer, lap_near_i(j, a->count));
+    }
+    lap_k_loop slots = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run + j->kz - 1),
+                                    lap_coord_ref(c, outer), 0, NULL, &slot);
+    if (j->z >= 0) {
+        lap_near_set_query(j, j->z, j->start[j->z]);
+        lap_near_set(j, j->near.axis[j->z].key, slot);
+    }
+    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->kt - 1));
+    lap_k_loop rows =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->strip_rows), lap_coord_ref(c, n), 0, NULL, &u);
+    lap_coord first = lap_near_sum(j, j->start[j->t], lap_near_i(j, -j->near.axis[j->t].back));
+    lap_coord row = lap_near_sum(j, first, u);
+    if (!j->is_folded) {
+        set_key_place(j, j->t, row);
+    }
+    lap_k_loop columns = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles * j->lanes + j->kx - 1),
+                                      LAP_NONE, 0, NULL, &column);
+    if (j->is_folded) {
+        set_key_place(j, j->t,
+                      lap_near_sum(j, row, lap_near_times(j, column, lap_coord_dim(c, j->segment))));
+    } else {
+        lap_coord left = lap_near_sum(j, j->start[j->x], lap_near_i(j, -j->near.axis[j->x].back));
+        set_key_place(j, j->x, lap_near_sum(j, left, column));
+    }
+    lap_k_loop lanes = open_merged(j, axes, total, &plane);
+    lap_ref v = as_float(j, lap_pull_ref(k, side, lap_near_env(j, side), LAP_NONE));
+    lap_coord at = lap_near_sum(j, lap_near_times(j, slot, lap_coord_dim(c, planes)), plane);
+    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip_rows)), u);
+    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip)), column);
+    lap_k_store(k->k, strip, lap_coord_ref(c, at), v, LAP_NONE);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &columns, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
+    lap_kctx_end(k, &slots, NULL, NULL);
+}
+
+/* Q of the block: [depth][row][lane]; places beyond the last query repeat it. */
+static void pack_queries(lap_near_job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_coord t, lane, d, one = lap_near_i(j, 1);
+    lap_k_loop rows =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows), LAP_NONE, 0, NULL, &t);
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), LAP_NONE, 0, NULL, &lane);
+    if (j->z >= 0) {
+        lap_near_set_query(j, j->z, j->start[j->z]);
+    }
+    lap_coord last = lap_coord_sub(c, j->limit[j->t], one);
+    lap_near_set_query(j, j->t, lap_coord_min(c, lap_near_row(j, t, lane), last));
+    if (j->x >= 0) {
+        last = lap_coord_sub(c, j->limit[j->x], one);
+        lap_near_set_query(j, j->x, lap_coord_min(c, lap_near_lane(j, lane), last));
+    }
+    lap_k_loop depth = open_merged(j, j->near.depth, j->n_depth, &d);
+    lap_ref v = as_float(j, lap_pull_ref(k, j->near.q, lap_near_env(j, j->near.q), LAP_NONE));
+    lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows)), t);
+    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->lanes)), lane);
+    lap_k_store(k->k, j->qs, lap_coord_ref(c, at), v, LAP_NONE);
+    lap_kctx_end(k, &depth, NULL, NULL);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+static void make_scratch(lap_near_job *j)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim plane = lap_near_d(j, (j->z_run + j->kz - 1) * j->strip_rows * j->strip);
+    lap_dim rows = lap_near_d(j, j->rows * j->lanes);
+    j->planes = lap_dim_mul(ctx, lap_dim_ceildiv(ctx, j->n_wide, lap_near_d(j, j->wide)),
+                            lap_near_d(j, j->wide));
+    j->ks = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->n_depth, plane));
+    j->vs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->planes, plane));
+    j->qs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->n_depth, rows));
+    j->s = lap_kctx_scratch(j->k, LAP_F32, lap_near_d(j, j->rows * j->lanes * j->kz * j->kt * j->kx));
+    j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->planes, rows));
+    j->top = lap_kctx_scratch(j->k, LAP_F32, rows);
+    j->scale = lap_kctx_scratch(j->k, LAP_F32, rows);
+}
+
+/* All blocks of one outer row of the run. */
+static void run_blocks(lap_near_job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_coord block;
+    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->rows - 1));
+    n = lap_coord_floordiv(c, n, lap_near_i(j, j->rows));
+    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows),
+                                     lap_coord_ref(c, n), 0, NULL, &block);
+    j->row = lap_near_times(j, block, lap_near_i(j, j->rows));
+    lap_coord tiles = lap_near_i(j, 1);
+    if (j->x >= 0) {
+        lap_coord left = lap_coord_sub(c, j->limit[j->x], j->start[j->x]);
+        left = lap_near_sum(j, left, lap_near_i(j, j->lanes - 1));
+        tiles = lap_coord_min(c, lap_coord_floordiv(c, left, lap_near_i(j, j->lanes)), lap_near_i(j, j->tiles));
+    }
+    lap_k_loop across =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), lap_coord_ref(c, tiles), 0, NULL, &j->tile);
+    pack_queries(j);
+    lap_near_scores(j);
+    lap_near_normalise(j);
+    lap_near_weigh(j);
+    lap_near_finish(j);
+    lap_kctx_end(k, &across, NULL, NULL);
+    lap_kctx_end(k, &blocks, NULL, NULL);
+}
+
+static void run(lap_near_job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_coord z = lap_near_i(j, 0), end = j->limit[j->t];
+    if (j->is_folded) {
+        end = lap_coord_min(c, end, lap_coord_dim(c, j->segment));
+    }
+    j->n_rows = lap_coord_min(c, lap_coord_sub(c, end, j->start[j->t]), lap_near_i(j, j->run));
+    j->n_outer = lap_near_i(j, 1);
+    j->z_slot = z;
+    if (j->z >= 0) {
+        lap_coord left = lap_coord_sub(c, j->limit[j->z], j->start[j->z]);
+        j->n_outer = lap_coord_min(c, left, lap_near_i(j, j->z_run));
+        j->z_first = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);
+    }
+    pack_strip(j, j->near.k, j->near.depth, j->n_depth, j->n_depth, j->ks);
+    pack_strip(j, j->near.v, j->near.wide, j->planes, j->n_wide, j->vs);
+    lap_coord first = j->z >= 0 ? j->start[j->z] : z;
+    lap_k_loop outer = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run), lap_coord_ref(c, j->n_outer),
+                                    0, NULL, &z);
+    if (j->z >= 0) {
+        j->start[j->z] = lap_near_sum(j, first, z);
+        lap_coord lo = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);
+        j->z_slot = lap_coord_sub(c, lo, j->z_first);
+    }
+    run_blocks(j);
+    lap_kctx_end(k, &outer, NULL, NULL);
+}
+
+bool lap_attend_near(lap_lowering *l, lap_ref attend)
+{
+    lap_near_job j = {.l = l, .op = attend, .n = lap_node_at(l->g, attend)};
+    if (!lap_near_find(l, attend, lap_plan_of(l, attend)->anchor, &j.near)) {
+        return false; /* its keys came to be stored for other readers */
+    }
+    j.norm = (lap_norm)lap_attr_i(j.n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
+    j.k = lap_kctx_new(l, j.n->loc);
+    choose(&j);
+    j.n_depth = list_product(&j, j.near.depth);
+    j.n_wide = list_product(&j, j.near.wide);
+    j.segment = lap_dim_ceildiv(l->ctx, residue_size(&j, j.t), lap_near_d(&j, j.lanes));
+    collect(&j);
+    open_grid(&j);
+    make_scratch(&j);
+    lap_region_id region;
+    lap_ref cond = begin_if(&j, has_queries(&j), &region);
+    run(&j);
+    end_if(&j, region, cond);
+    j.k->roles = lap_arena_printf(l->ctx->arena, "windows batch=(%s) keys=(%lld %lld %lld) block=%lldx%lld",
+                                  lap_axes_text(l, j.near.batch.n, j.near.batch.at), (long long)j.kz,
+                                  (long long)j.kt, (long long)j.kx, (long long)j.rows, (long long)j.cols);
+    lap_kctx_launch(j.k, "attend");
+    return true;
+}

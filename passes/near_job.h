@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * near_job.h - the kernel of an attend over windows of a grid while it is made; see lower_near.c. */
+#ifndef LAP_PASSES_NEAR_JOB_H
+#define LAP_PASSES_NEAR_JOB_H
+
+#include "passes/near.h"
+
+typedef struct lap_near_job {
+    lap_lowering *l;
+    lap_kctx *k;
+    lap_ref op;
+    const lap_node *n;
+    lap_near near;
+    lap_norm norm;
+    /* roles of the window's axes, by number or -1: outer, rows of a register block, lanes */
+    int z, t, x;
+    bool is_folded; /* one axis only: lanes are `segment` apart along the rows' axis */
+    /* the schedule */
+    int64_t lanes, rows, cols, wide; /* queries in lanes; queries x keys, queries x value columns in registers */
+    int64_t tiles, run, z_run, depth; /* vectors of a strip, rows of a run, outer rows, summed terms at once */
+    int64_t kz, kt, kx;               /* keys of the window along each role */
+    int64_t strip, strip_rows;        /* columns and rows kept per plane of K and V */
+    lap_dim n_depth, n_wide, planes, segment;
+    uint32_t n_axes;
+    lap_axis *axes;
+    lap_coord *env;
+    lap_coord r[LAP_NEAR_AXES], start[LAP_NEAR_AXES], limit[LAP_NEAR_AXES];
+    lap_coord_window window[LAP_NEAR_AXES];
+    lap_coord n_rows, n_outer, z_first;         /* of this run; the first outer row of keys in scratch */
+    lap_coord row, tile, z_slot;                /* the block at work, and its outer row of keys */
+    lap_ref ks, vs, qs, s, acc, top, scale;     /* scratch */
+} lap_near_job;
+
+/* Flat addresses in scratch. */
+lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wx, lap_coord key, lap_coord lane);
+
+/* near_block.c: the register blocks at j->row, j->tile: S = Q K', and acc = P V. */
+void lap_near_scores(lap_near_job *j);
+void lap_near_weigh(lap_near_job *j);
+
+/* near_rows.c: score edits, weights and results of the block's rows. */
+void lap_near_normalise(lap_near_job *j);
+void lap_near_finish(lap_near_job *j);
+
+/* lower_near.c: arithmetic on coordinates, and what several files ask. */
+lap_coord lap_near_i(lap_near_job *j, int64_t v);
+lap_dim lap_near_d(lap_near_job *j, int64_t v);
+lap_coord lap_near_sum(lap_near_job *j, lap_coord a, lap_coord b);
+lap_coord lap_near_times(lap_near_job *j, lap_coord a, lap_coord b);
+void lap_near_set(lap_near_job *j, lap_name name, lap_coord at);
+/* Sets the query's coordinate along an axis from its position among its residue. */
+void lap_near_set_query(lap_near_job *j, int axis, lap_coord p);
+const lap_coord *lap_near_env(lap_near_job *j, lap_ref node);
+/* The key that stands at place u of the padded axis: places outside the clamped windows hold what the
+ * windows there lack, so that every window is a run of places. */
+lap_coord lap_near_pad(lap_near_job *j, int axis, lap_coord u);
+/* Position along the axes of rows and lanes of row t of the block. */
+lap_coord lap_near_row(lap_near_job *j, lap_coord t, lap_coord lane);
+lap_coord lap_near_lane(lap_near_job *j, lap_coord lane);
+/* Lanes of row t of the block that are queries; rows of the block that are. */
+lap_coord lap_near_lanes(lap_near_job *j, lap_coord t);
+lap_coord lap_near_rows(lap_near_job *j);
+
+#endif
