@@ -52,8 +52,8 @@ static lap_coord pick(lap_near_job *j, lap_fn fn, lap_coord a, lap_coord b, lap_
 {
     lap_coords *c = j->k->c;
     lap_ref cond = lap_map2(j->k->k, fn, lap_coord_ref(c, a), lap_coord_ref(c, b));
-    return lap_coord_opaque(c,
-                            lap_map3(j->k->k, LAP_FN_SELECT, cond, lap_coord_ref(c, yes), lap_coord_ref(c, no)));
+    return lap_coord_opaque(
+        c, lap_map3(j->k->k, LAP_FN_SELECT, cond, lap_coord_ref(c, yes), lap_coord_ref(c, no)));
 }
 
 /* A window that is clamped to start at `lo` sees lo .. lo + count - 1; unclamped it would be count places in
@@ -232,7 +232,8 @@ static void open_grid(lap_near_job *j)
         j->r[i] = lap_coord_var(j->k->c, lap_coord_ref(j->k->c, at[nb + i]), step);
         j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_near_i(j, spans[i]));
         lap_coord up = lap_coord_dim(j->k->c, lap_dim_add(ctx, a->size, lap_near_d(j, a->step - 1)));
-        j->limit[i] = lap_coord_floordiv(j->k->c, lap_coord_sub(j->k->c, up, j->r[i]), lap_near_i(j, a->step));
+        j->limit[i] =
+            lap_coord_floordiv(j->k->c, lap_coord_sub(j->k->c, up, j->r[i]), lap_near_i(j, a->step));
         LAP_ENSURE(lap_near_window(j->k, a, j->r[i], &j->window[i]));
     }
 }
@@ -332,8 +333,7 @@ static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_di
     lap_k_loop columns = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles * j->lanes + j->kx - 1),
                                       LAP_NONE, 0, NULL, &column);
     if (j->is_folded) {
-        set_key_place(j, j->t,
-                      lap_near_sum(j, row, lap_near_times(j, column, lap_coord_dim(c, j->segment))));
+        set_key_place(j, j->t, lap_near_sum(j, row, lap_near_times(j, column, lap_coord_dim(c, j->segment))));
     } else {
         lap_coord left = lap_near_sum(j, j->start[j->x], lap_near_i(j, -j->near.axis[j->x].back));
         set_key_place(j, j->x, lap_near_sum(j, left, column));
@@ -356,8 +356,7 @@ static void pack_queries(lap_near_job *j)
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
     lap_coord t, lane, d, one = lap_near_i(j, 1);
-    lap_k_loop rows =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows), LAP_NONE, 0, NULL, &t);
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows), LAP_NONE, 0, NULL, &t);
     lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), LAP_NONE, 0, NULL, &lane);
     if (j->z >= 0) {
         lap_near_set_query(j, j->z, j->start[j->z]);
@@ -383,8 +382,8 @@ static void make_scratch(lap_near_job *j)
     lap_ctx *ctx = j->l->ctx;
     lap_dim plane = lap_near_d(j, (j->z_run + j->kz - 1) * j->strip_rows * j->strip);
     lap_dim rows = lap_near_d(j, j->rows * j->lanes);
-    j->planes = lap_dim_mul(ctx, lap_dim_ceildiv(ctx, j->n_wide, lap_near_d(j, j->wide)),
-                            lap_near_d(j, j->wide));
+    j->planes =
+        lap_dim_mul(ctx, lap_dim_ceildiv(ctx, j->n_wide, lap_near_d(j, j->wide)), lap_near_d(j, j->wide));
     j->ks = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->n_depth, plane));
     j->vs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->planes, plane));
     j->qs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->n_depth, rows));
@@ -402,14 +401,15 @@ static void run_blocks(lap_near_job *j)
     lap_coord block;
     lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->rows - 1));
     n = lap_coord_floordiv(c, n, lap_near_i(j, j->rows));
-    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows),
-                                     lap_coord_ref(c, n), 0, NULL, &block);
+    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows), lap_coord_ref(c, n),
+                                     0, NULL, &block);
     j->row = lap_near_times(j, block, lap_near_i(j, j->rows));
     lap_coord tiles = lap_near_i(j, 1);
     if (j->x >= 0) {
         lap_coord left = lap_coord_sub(c, j->limit[j->x], j->start[j->x]);
         left = lap_near_sum(j, left, lap_near_i(j, j->lanes - 1));
-        tiles = lap_coord_min(c, lap_coord_floordiv(c, left, lap_near_i(j, j->lanes)), lap_near_i(j, j->tiles));
+        tiles =
+            lap_coord_min(c, lap_coord_floordiv(c, left, lap_near_i(j, j->lanes)), lap_near_i(j, j->tiles));
     }
     lap_k_loop across =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), lap_coord_ref(c, tiles), 0, NULL, &j->tile);
@@ -441,8 +441,8 @@ static void run(lap_near_job *j)
     pack_strip(j, j->near.k, j->near.depth, j->n_depth, j->n_depth, j->ks);
     pack_strip(j, j->near.v, j->near.wide, j->planes, j->n_wide, j->vs);
     lap_coord first = j->z >= 0 ? j->start[j->z] : z;
-    lap_k_loop outer = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run), lap_coord_ref(c, j->n_outer),
-                                    0, NULL, &z);
+    lap_k_loop outer =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run), lap_coord_ref(c, j->n_outer), 0, NULL, &z);
     if (j->z >= 0) {
         j->start[j->z] = lap_near_sum(j, first, z);
         lap_coord lo = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);

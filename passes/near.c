@@ -152,7 +152,8 @@ bool lap_near_window(lap_kctx *k, const lap_near_axis *a, lap_coord r, lap_coord
     lap_ctx *ctx = k->l->ctx;
     lap_dim most = lap_dim_ceildiv(ctx, a->size, lap_dim_const(ctx, a->step));
     lap_coord p = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN}, most);
-    lap_coord lo = lap_near_first(k, a, p, r), at = pull_place(k, a, query_at(k, a, p, r), lap_coord_const(k->c, 0));
+    lap_coord lo = lap_near_first(k, a, p, r),
+              at = pull_place(k, a, query_at(k, a, p, r), lap_coord_const(k->c, 0));
     return lap_coord_same(query_at(k, a, lo, r), at) && lap_coord_clamped(k->c, lo, p, out);
 }
 
@@ -161,7 +162,8 @@ static bool learn_axis(lap_lowering *l, lap_near_axis *a, bool *is_closed)
 {
     lap_ctx *ctx = l->ctx;
     lap_kctx *k = lap_kctx_new(l, lap_node_at(l->g, a->place)->loc);
-    lap_coord w = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 1}, lap_dim_const(ctx, a->count)), rest;
+    lap_coord w = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 1}, lap_dim_const(ctx, a->count)),
+              rest;
     lap_coord query = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 2}, a->size);
     lap_dim stride;
     if (a->count < 2 || !lap_coord_affine(k->c, pull_place(k, a, query, w), w, &stride, &rest) ||

@@ -12,7 +12,7 @@ enum { LAP_NEAR_AXES = 3 };
 typedef struct lap_near_axis {
     lap_name grid, key;
     lap_ref place;
-    lap_dim size;             /* queries along the axis */
+    lap_dim size;              /* queries along the axis */
     int64_t step, count, back; /* distance of keys, keys of a window, those before the query */
 } lap_near_axis;
 
@@ -23,7 +23,7 @@ typedef struct lap_near {
     uint32_t n;
     lap_near_axis axis[LAP_NEAR_AXES]; /* as the keys are given */
     lap_axis_list batch, depth, wide;  /* other rows; summed axes; axes of the values alone */
-    bool edits_by_key; /* the score or the mask depends on the key, not only on the product */
+    bool edits_by_key;                 /* the score or the mask depends on the key, not only on the product */
 } lap_near;
 
 /* Whether the attend has this form, its score being elementwise around `contraction`. */

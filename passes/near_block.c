@@ -52,8 +52,8 @@ typedef struct place {
 /* One step of the sum: every key vector against the queries that see it. */
 static void score_step(lap_near_job *j, const place *p, lap_coord d, lap_coord lane, lap_ref *acc)
 {
-    lap_coord column = lap_near_sum(
-        j, lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), p->wx), lane);
+    lap_coord column =
+        lap_near_sum(j, lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), p->wx), lane);
     lap_coord slot = lap_near_sum(j, j->z_slot, p->wz), first = lap_near_sum(j, j->row, p->key);
     lap_ref q[MOST_BLOCK];
     for (int64_t t = 0; t < j->rows; t++) {
@@ -133,8 +133,8 @@ void lap_near_scores(lap_near_job *j)
 /* acc += P V for some keys along the rows' axis. */
 static void weigh_step(lap_near_job *j, const place *p, lap_coord lane, lap_ref *acc)
 {
-    lap_coord column = lap_near_sum(
-        j, lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), p->wx), lane);
+    lap_coord column =
+        lap_near_sum(j, lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), p->wx), lane);
     lap_coord slot = lap_near_sum(j, j->z_slot, p->wz), first = lap_near_sum(j, j->row, p->key);
     lap_coord e0 = lap_near_times(j, p->chunk, lap_near_i(j, j->wide));
     for (int64_t u = 0; u < j->rows + p->n - 1; u++) {

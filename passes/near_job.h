@@ -16,19 +16,21 @@ typedef struct lap_near_job {
     int z, t, x;
     bool is_folded; /* one axis only: lanes are `segment` apart along the rows' axis */
     /* the schedule */
-    int64_t lanes, rows, cols, wide; /* queries in lanes; queries x keys, queries x value columns in registers */
-    int64_t tiles, run, z_run, depth; /* vectors of a strip, rows of a run, outer rows, summed terms at once */
-    int64_t kz, kt, kx;               /* keys of the window along each role */
-    int64_t strip, strip_rows;        /* columns and rows kept per plane of K and V */
+    int64_t lanes, rows, cols,
+        wide; /* queries in lanes; queries x keys, queries x value columns in registers */
+    int64_t tiles, run, z_run,
+        depth;                 /* vectors of a strip, rows of a run, outer rows, summed terms at once */
+    int64_t kz, kt, kx;        /* keys of the window along each role */
+    int64_t strip, strip_rows; /* columns and rows kept per plane of K and V */
     lap_dim n_depth, n_wide, planes, segment;
     uint32_t n_axes;
     lap_axis *axes;
     lap_coord *env;
     lap_coord r[LAP_NEAR_AXES], start[LAP_NEAR_AXES], limit[LAP_NEAR_AXES];
     lap_coord_window window[LAP_NEAR_AXES];
-    lap_coord n_rows, n_outer, z_first;         /* of this run; the first outer row of keys in scratch */
-    lap_coord row, tile, z_slot;                /* the block at work, and its outer row of keys */
-    lap_ref ks, vs, qs, s, acc, top, scale;     /* scratch */
+    lap_coord n_rows, n_outer, z_first;     /* of this run; the first outer row of keys in scratch */
+    lap_coord row, tile, z_slot;            /* the block at work, and its outer row of keys */
+    lap_ref ks, vs, qs, s, acc, top, scale; /* scratch */
 } lap_near_job;
 
 /* Flat addresses in scratch. */

@@ -56,7 +56,8 @@ static lap_ref fold_keys(row_work *w, lap_fn fn, lap_ref start, element *make)
     return acc;
 }
 
-/* Number of the key in the window of this query, whose place is `offset` after its unclamped window's start. */
+/* Number of the key in the window of this query, whose place is `offset` after its unclamped window's start.
+ */
 static lap_coord key_number(row_work *w, int axis, lap_coord p, lap_coord offset)
 {
     lap_near_job *j = w->j;
@@ -81,7 +82,10 @@ static void set_keys(row_work *w, lap_coord key)
     }
 }
 
-static lap_coord s_at(row_work *w, lap_coord key) { return lap_near_s(w->j, w->t, w->wz, w->wx, key, w->lane); }
+static lap_coord s_at(row_work *w, lap_coord key)
+{
+    return lap_near_s(w->j, w->t, w->wz, w->wx, key, w->lane);
+}
 
 static lap_ref edited(row_work *w, lap_coord key)
 {
@@ -145,8 +149,8 @@ static lap_ref is_inside(lap_near_job *j, int axis, lap_coord first, lap_coord l
     }
     if (w->has_hi) {
         lap_coord at = lap_near_sum(j, last, lap_near_i(j, -a->back));
-        ok = lap_mask_both(
-            k, ok, lap_map2(k->k, LAP_FN_LE, lap_coord_ref(k->c, at), lap_coord_ref(k->c, w->hi)));
+        ok = lap_mask_both(k, ok,
+                           lap_map2(k->k, LAP_FN_LE, lap_coord_ref(k->c, at), lap_coord_ref(k->c, w->hi)));
     }
     return ok;
 }
@@ -154,8 +158,7 @@ static lap_ref is_inside(lap_near_job *j, int axis, lap_coord first, lap_coord l
 static void edit_either(lap_near_job *j, lap_coord t)
 {
     lap_kctx *k = j->k;
-    lap_coord none = lap_near_i(j, 0),
-              last = lap_coord_sub(k->c, lap_near_lanes(j, t), lap_near_i(j, 1));
+    lap_coord none = lap_near_i(j, 0), last = lap_coord_sub(k->c, lap_near_lanes(j, t), lap_near_i(j, 1));
     lap_ref ok = is_inside(j, j->t, lap_near_row(j, t, none), lap_near_row(j, t, last));
     if (j->x >= 0) {
         ok = lap_mask_both(k, ok, is_inside(j, j->x, lap_near_lane(j, none), lap_near_lane(j, last)));
@@ -193,8 +196,8 @@ static void store_row(lap_near_job *j, const char *which, lap_coord t, lap_coord
     if (!lap_ref_some(result)) {
         return;
     }
-    lap_ref inside = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, lane),
-                              lap_coord_ref(k->c, lap_near_lanes(j, t)));
+    lap_ref inside =
+        lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, lane), lap_coord_ref(k->c, lap_near_lanes(j, t)));
     lap_ref at = lap_coord_ref(k->c, lap_address(k, result, lap_near_env(j, result)));
     lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, result)->buffer), at, v, inside);
 }
@@ -218,11 +221,11 @@ static void weigh_lanes(lap_near_job *j, lap_coord t)
     bool soft = j->norm == LAP_NORM_SOFTMAX;
     row_work w = {.j = j, .t = t};
     lap_ref zero = lap_const_f(g, 0);
-    lap_k_loop vector =
-        lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes), LAP_NONE, 0, NULL, &w.lane);
+    lap_k_loop vector = lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes), LAP_NONE, 0, NULL, &w.lane);
     lap_ref at = lap_coord_ref(k->c, top_at(j, t, w.lane)), most = lap_k_load(g, j->top, at, LAP_NONE);
-    lap_ref is_finite = lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, most, lap_const_f(g, -__builtin_inf())),
-                                 lap_map2(g, LAP_FN_LT, most, lap_const_f(g, __builtin_inf())));
+    lap_ref is_finite =
+        lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, most, lap_const_f(g, -__builtin_inf())),
+                 lap_map2(g, LAP_FN_LT, most, lap_const_f(g, __builtin_inf())));
     w.base = lap_map3(g, LAP_FN_SELECT, is_finite, most, zero);
     lap_ref sum = fold_keys(&w, LAP_FN_ADD, zero, weight);
     lap_k_store(g, j->scale, at, factor_of(j, sum), LAP_NONE);
