@@ -37,6 +37,7 @@ typedef struct writer {
     size_t n_steps, step_capacity;
     lap_image_messages messages;
     const lap_image_life *lives;
+    const lap_kernel_dims *kernel_dims; /* NULL: those of the kernel functions */
 } writer;
 
 /* ---- bytes --------------------------------------------------------------------------------- */
@@ -177,7 +178,7 @@ static void put_buffers(writer *w)
 static void put_kernels(writer *w)
 {
     for (uint32_t k = 0; k < w->p->n_kernels; k++) {
-        lap_kernel_dims dims = lap_kernel_dims_of(w->p, k);
+        lap_kernel_dims dims = w->kernel_dims ? w->kernel_dims[k] : lap_kernel_dims_of(w->p, k);
         lap_image_grid grid = lap_image_grid_of(w->p, k);
         put_string(w, w->p->kernels[k].name);
         put_place(w, w->p->kernels[k].loc);
@@ -324,8 +325,13 @@ static void put_all(writer *w)
 
 const void *lap_image_write(const lap_program *p, size_t *out_size)
 {
+    return lap_image_write_with(p, NULL, out_size);
+}
+
+const void *lap_image_write_with(const lap_program *p, const lap_kernel_dims *dims, size_t *out_size)
+{
     enum { SIZE_AT = 8 };
-    writer w = {.p = p, .ctx = p->ctx, .arena = p->ctx->arena};
+    writer w = {.p = p, .ctx = p->ctx, .arena = p->ctx->arena, .kernel_dims = dims};
     w.messages = lap_image_messages_of(p);
     w.lives = lap_image_lives(p);
     order_steps(&w);

@@ -25,5 +25,7 @@ uint32_t lap_program_message(const lap_program *p, const char *message, lap_loc 
 
 /* The image, in the context's arena. */
 const void *lap_image_write(const lap_program *p, size_t *out_size);
+/* The same for a backend whose kernels have other extents: dims[k] in place of lap_kernel_dims_of. */
+const void *lap_image_write_with(const lap_program *p, const lap_kernel_dims *dims, size_t *out_size);
 
 #endif

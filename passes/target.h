@@ -14,6 +14,10 @@ typedef struct lap_target {
     uint32_t mma_rows, mma_cols; /* register tile of the default contraction: 14 x 32, 6 x 16, 8 x 12 */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
     bool has_masked; /* masked vector loads and stores are cheap */
+    /* devices whose workgroups run an iteration of the grid together; 0 on processors */
+    uint32_t group_size;         /* invocations */
+    uint32_t own_rows, own_cols; /* most rows and columns of a register tile that one invocation keeps */
+    uint32_t shared_bytes;       /* of scratch memory that may lie in the workgroup's shared memory */
 } lap_target;
 
 #endif

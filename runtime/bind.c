@@ -381,6 +381,15 @@ static void place_buffers(lap_exec *exec)
     }
 }
 
+static bool place_all(lap_exec *exec, lap_fault *fault)
+{
+    bool ok = take_memory(exec, fault);
+    if (ok) {
+        place_buffers(exec);
+    }
+    return ok;
+}
+
 /* ---- the load phase ------------------------------------------------------------------------ */
 
 static bool is_load_current(const lap_exec *exec)
@@ -399,7 +408,8 @@ static bool load(lap_exec *exec, lap_fault *fault)
         return true;
     }
     exec->is_loaded = false;
-    if (!lap_exec_steps(exec, true, fault)) {
+    bool done = exec->device ? exec->device->load(exec->device_self, exec, fault) : lap_exec_steps(exec, true, fault);
+    if (!done) {
         return false;
     }
     memcpy(exec->loaded_dims, exec->dims, exec->image.n_dims * sizeof *exec->dims);
@@ -417,11 +427,12 @@ bool lap_exec_bind(lap_exec *exec, const lap_tensor *inputs, lap_fault *fault)
         return false;
     }
     evaluate_dims(exec);
-    if (!check_relations(exec, fault) || !shape_outputs(exec, fault) || !size_buffers(exec, fault) ||
-        !take_memory(exec, fault)) {
+    if (!check_relations(exec, fault) || !shape_outputs(exec, fault) || !size_buffers(exec, fault)) {
         return false;
     }
-    place_buffers(exec);
+    if (exec->device ? !exec->device->bind(exec->device_self, exec, fault) : !place_all(exec, fault)) {
+        return false;
+    }
     exec->is_bound = load(exec, fault);
     return exec->is_bound;
 }

@@ -113,8 +113,9 @@ static bool make_arrays(lap_exec *exec)
     return ok;
 }
 
-lap_exec *lap_exec_open(const void *image, size_t n_bytes, lap_kernel_fn *const *kernels,
-                        const lap_exec_options *options, lap_fault *fault)
+/* Open, with neither kernels nor a device. */
+static lap_exec *open_image(const void *image, size_t n_bytes, uint32_t n_threads, const lap_exec_options *options,
+                            lap_fault *fault)
 {
     lap_exec *exec = calloc(1, sizeof *exec);
     if (!exec) {
@@ -125,15 +126,35 @@ lap_exec *lap_exec_open(const void *image, size_t n_bytes, lap_kernel_fn *const 
         free(exec);
         return NULL;
     }
-    exec->kernels = kernels;
     exec->max_bytes = options ? options->max_bytes : 0;
-    exec->pool = lap_pool_new(options ? options->n_threads : 0);
+    exec->pool = lap_pool_new(n_threads);
     if (!make_arrays(exec) || !exec->pool) {
         lap_exec_close(exec);
         lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
         return NULL;
     }
     mark_load(exec);
+    return exec;
+}
+
+lap_exec *lap_exec_open(const void *image, size_t n_bytes, lap_kernel_fn *const *kernels,
+                        const lap_exec_options *options, lap_fault *fault)
+{
+    lap_exec *exec = open_image(image, n_bytes, options ? options->n_threads : 0, options, fault);
+    if (exec) {
+        exec->kernels = kernels;
+    }
+    return exec;
+}
+
+lap_exec *lap_exec_open_on(const void *image, size_t n_bytes, const lap_device_ops *device, void *self,
+                           const lap_exec_options *options, lap_fault *fault)
+{
+    lap_exec *exec = open_image(image, n_bytes, 1, options, fault);
+    if (exec) {
+        exec->device = device;
+        exec->device_self = self;
+    }
     return exec;
 }
 
@@ -181,6 +202,9 @@ void lap_exec_close(lap_exec *exec)
         free(arrays[i]);
     }
     lap_pool_free(exec->pool);
+    if (exec->device) {
+        exec->device->close(exec->device_self);
+    }
     lap_image_close(&exec->image);
     free(exec);
 }
@@ -365,8 +389,11 @@ bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs,
     if (!is_bound_to(exec, inputs) && !lap_exec_bind(exec, inputs, fault)) {
         return false;
     }
-    return place_inputs(exec, inputs, fault) && place_outputs(exec, outputs, fault) &&
-           lap_exec_steps(exec, false, fault) && give_outputs(exec, outputs, fault);
+    if (!place_inputs(exec, inputs, fault) || !place_outputs(exec, outputs, fault)) {
+        return false;
+    }
+    bool done = exec->device ? exec->device->run(exec->device_self, exec, fault) : lap_exec_steps(exec, false, fault);
+    return done && give_outputs(exec, outputs, fault);
 }
 
 /* ---- questions ----------------------------------------------------------------------------- */

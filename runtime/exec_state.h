@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * exec_state.h - what a lap_exec holds; shared by the files that make it up, and by nobody else.
+ * exec_state.h - what a lap_exec holds; shared by the files that make it up and by devices (runtime/vk).
  *
  * exec.c opens and runs, steps.c runs steps, weights.c binds weights, bind.c turns shapes into sizes and
  * memory. */
@@ -18,9 +18,20 @@ typedef struct lap_room {
     size_t n;
 } lap_room;
 
+/* What runs programs in place of this processor's threads. Sizes and checks stay with lap_exec. */
+typedef struct lap_device_ops {
+    bool (*bind)(void *self, lap_exec *exec, lap_fault *fault); /* memory and commands for these sizes */
+    bool (*load)(void *self, lap_exec *exec, lap_fault *fault); /* weights, then the load steps */
+    /* The other steps; contents of inputs and outputs lie at exec->at. */
+    bool (*run)(void *self, lap_exec *exec, lap_fault *fault);
+    void (*close)(void *self);
+} lap_device_ops;
+
 struct lap_exec {
     lap_image image;
-    lap_kernel_fn *const *kernels;
+    lap_kernel_fn *const *kernels; /* NULL: a device has them */
+    const lap_device_ops *device;  /* NULL: this processor */
+    void *device_self;
     size_t max_bytes;
     lap_pool *pool;
     const lap_foreign_table *foreign;
@@ -58,6 +69,10 @@ struct lap_exec {
     void **slots;         /* operands of the running launch */
 };
 
+/* A program on a device. `self` belongs to the exec, but not after a failure. */
+lap_exec *lap_exec_open_on(const void *image, size_t n_bytes, const lap_device_ops *device, void *self,
+                           const lap_exec_options *options, lap_fault *fault);
+
 bool lap_room_grow(lap_room *room, size_t n, lap_fault *fault);
 void lap_room_free(lap_room *room);
 
@@ -66,6 +81,8 @@ bool lap_exec_steps(lap_exec *exec, bool on_load, lap_fault *fault);
 /* exec_foreign.c: whether every foreign operation of the program is there; and one call of one. */
 bool lap_exec_check_foreign(const lap_exec *exec, lap_fault *fault);
 bool lap_exec_foreign(lap_exec *exec, const lap_image_step *s, lap_fault *fault);
+/* Whether all extents of a kernel have values; says which has none. */
+bool lap_exec_dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault);
 /* Says why a buffer has no memory; false. */
 bool lap_exec_no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault);
 /* Memory of a buffer of one element that the runtime itself reads or writes; NULL with a fault. */

@@ -39,7 +39,7 @@ bool lap_exec_no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault
                          lap_extent_trouble((lap_extent_state)exec->dim_state[b->count]));
 }
 
-static bool dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
+bool lap_exec_dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
 {
     for (uint32_t i = 0; i <= k->n_dims + 1; i++) {
         uint32_t dim = i < k->n_dims ? k->dims[i] : i == k->n_dims ? k->grid : k->scratch;
@@ -79,7 +79,7 @@ static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t
 static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
 {
     const lap_image_kernel *k = &exec->image.kernels[s->kernel];
-    if (!dims_have_values(exec, k, fault) || !can_end(exec, k, fault)) {
+    if (!lap_exec_dims_have_values(exec, k, fault) || !can_end(exec, k, fault)) {
         return false;
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {

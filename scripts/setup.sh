@@ -25,6 +25,11 @@ need lld-19 test -e /usr/lib/llvm-19/bin/ld.lld
 need liblua5.4-dev has_module lua5.4
 need libcmocka-dev has_module cmocka
 need libcjson-dev has_module libcjson
+need libvulkan-dev test -e /usr/include/vulkan/vulkan_core.h
+need glslang-dev test -e /usr/include/glslang/Include/glslang_c_interface.h
+need spirv-tools test -e /usr/include/spirv-tools/libspirv.h
+need mesa-vulkan-drivers test -e /usr/share/vulkan/icd.d/lvp_icd."$(uname -m)".json
+need vulkan-validationlayers test -e /usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json
 need qemu-user has qemu-aarch64
 need gcc-aarch64-linux-gnu has aarch64-linux-gnu-gcc
 need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/lib/libc.so.6

@@ -7,15 +7,16 @@
  * stage to stage, and meets its initial value at the end. */
 #include <math.h>
 
+#include "codegen/carried.h"
 #include "codegen/llvm/emitter.h"
 
-enum { MAX_STRAIGHT = 4, MAX_STRAIGHT_NODES = 160, FN_ANY = LAP_N_FNS, FN_NONE };
+enum { MAX_STRAIGHT = 4, MAX_STRAIGHT_NODES = 160 };
 
 typedef struct vector_loop {
     const lap_node *n;
     const lap_region *body;
     uint32_t n_carried, size; /* nodes of the body */
-    int *fn;                  /* combining function of each carried value, or FN_ANY: never changes */
+    int *fn; /* combining function of each carried value, or CARRIED_SAME: it never changes */
     LLVMValueRef *current, *next;
     LLVMValueRef extent;
     int64_t count; /* extent, -1: not known */
@@ -110,50 +111,6 @@ static bool mark_region(lap_emitter *e, lap_region_id id, uint32_t *size)
     return true;
 }
 
-static int join(int a, int b) { return a == FN_ANY ? b : b == FN_ANY || a == b ? a : FN_NONE; }
-
-static uint32_t result_number(lap_emitter *e, const lap_node *n)
-{
-    uint32_t v = 0;
-    for (const char *at = lap_text(e->ctx, lap_attr_name(n, LAP_ATTR_WHICH)); *at >= '0' && *at <= '9';
-         at++) {
-        v = v * 10 + (uint32_t)(*at - '0');
-    }
-    return v;
-}
-
-/* The function by which `next` continues `carried`: FN_ANY when it is `carried` itself. */
-static int chain_of(lap_emitter *e, lap_ref next, lap_ref carried)
-{
-    if (lap_ref_same(next, carried)) {
-        return FN_ANY;
-    }
-    const lap_node *n = lap_node_at(e->g, next);
-    if (n->op == LAP_OP_RESULT) {
-        const lap_node *loop = lap_node_at(e->g, n->args[0]);
-        uint32_t i = result_number(e, n);
-        if (loop->op != LAP_OP_FOR || i + 1 >= loop->n_args) {
-            return FN_NONE;
-        }
-        int outer = chain_of(e, loop->args[i + 1], carried);
-        const lap_region *body = lap_region_at(e->g, loop->regions[0]);
-        return outer == FN_NONE ? FN_NONE : join(outer, chain_of(e, body->results[i], body->params[i + 1]));
-    }
-    if (n->op != LAP_OP_MAP) {
-        return FN_NONE;
-    }
-    int fn = (int)lap_attr_i(n, LAP_ATTR_FN, 0);
-    bool combines = fn == LAP_FN_ADD || fn == LAP_FN_MUL || fn == LAP_FN_MIN || fn == LAP_FN_MAX ||
-                    fn == LAP_FN_AND || fn == LAP_FN_OR;
-    for (uint32_t i = 0; combines && i < n->n_args; i++) {
-        int through = chain_of(e, n->args[i], carried);
-        if (through != FN_NONE) {
-            return join(through, fn);
-        }
-    }
-    return FN_NONE;
-}
-
 static LLVMValueRef neutral(lap_emitter *e, int fn, lap_dtype type)
 {
     LLVMTypeRef t = lap_scalar_type(e, type);
@@ -189,8 +146,8 @@ static void emit_lanes(lap_emitter *e, vector_loop *v, LLVMValueRef index, LLVMV
     lap_emit_region(e, v->n->regions[0]);
     for (uint32_t i = 0; i < v->n_carried; i++) {
         lap_lval next = lap_value(e, v->body->results[i]);
-        v->next[i] = v->fn[i] == FN_ANY ? v->current[i] : lap_spread(e, next);
-        if (mask && v->fn[i] != FN_ANY) {
+        v->next[i] = v->fn[i] == LAP_CARRIED_SAME ? v->current[i] : lap_spread(e, next);
+        if (mask && v->fn[i] != LAP_CARRIED_SAME) {
             v->next[i] = LLVMBuildSelect(e->b, mask, v->next[i], v->current[i], "");
         }
     }
@@ -233,7 +190,7 @@ static void narrow_carried(lap_emitter *e, vector_loop *v, uint32_t lanes)
 {
     for (uint32_t i = 0; i < v->n_carried; i++) {
         LLVMValueRef *x = &v->current[i];
-        if (v->fn[i] == FN_ANY || lap_lanes_of(*x) <= lanes) {
+        if (v->fn[i] == LAP_CARRIED_SAME || lap_lanes_of(*x) <= lanes) {
             continue;
         }
         lap_dtype type = carried_type(e, v, i);
@@ -353,11 +310,11 @@ static void emit_stages(lap_emitter *e, vector_loop *v)
 static bool plan(lap_emitter *e, vector_loop *v)
 {
     for (uint32_t i = 0; i < v->n_carried; i++) {
-        v->fn[i] = chain_of(e, v->body->results[i], v->body->params[i + 1]);
-        if (v->fn[i] == FN_NONE) {
+        v->fn[i] = lap_carried_fn(e->g, v->body->results[i], v->body->params[i + 1]);
+        if (v->fn[i] == LAP_CARRIED_NONE) {
             return false;
         }
-        e->varying[v->body->params[i + 1].ix] = v->fn[i] != FN_ANY;
+        e->varying[v->body->params[i + 1].ix] = v->fn[i] != LAP_CARRIED_SAME;
     }
     e->varying[v->body->params[0].ix] = true;
     return mark_region(e, v->n->regions[0], &v->size);
@@ -383,14 +340,15 @@ void lap_emit_vector_for(lap_emitter *e, lap_ref ref, const lap_node *n)
     uint32_t lanes = first_lanes(e, &v);
     for (uint32_t i = 0; i < v.n_carried; i++) {
         LLVMValueRef init = lap_value(e, n->args[i + 1]).v;
-        v.current[i] =
-            v.fn[i] == FN_ANY ? init : lap_splat(e, neutral(e, v.fn[i], carried_type(e, &v, i)), lanes);
+        v.current[i] = v.fn[i] == LAP_CARRIED_SAME
+                           ? init
+                           : lap_splat(e, neutral(e, v.fn[i], carried_type(e, &v, i)), lanes);
     }
     emit_stages(e, &v);
     e->finals[ref.ix] = lap_arena_array(arena, v.n_carried + 1, sizeof **e->finals);
     for (uint32_t i = 0; i < v.n_carried; i++) {
         LLVMValueRef init = lap_value(e, n->args[i + 1]).v, all = v.current[i];
-        if (v.fn[i] != FN_ANY) {
+        if (v.fn[i] != LAP_CARRIED_SAME) {
             all = lap_combine(e, (lap_fn)v.fn[i], carried_type(e, &v, i), init, all);
         }
         e->finals[ref.ix][i] = lap_uniform(all);

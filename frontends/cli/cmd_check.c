@@ -85,12 +85,7 @@ lap_code lap_cmd_check(const lap_args *args)
     lap_setup s;
     lap_code code = LAP_BAD_INPUT;
     if (lap_setup_init(&s, args)) {
-        if (s.compile.engine == LAP_ENGINE_VULKAN) {
-            lap_cli_error("this lappet is built without Vulkan\nhint: use --target cpu, aot or ref");
-            code = LAP_NO_DEVICE;
-        } else {
-            code = check(&s);
-        }
+        code = check(&s);
     }
     lap_setup_free(&s);
     return code;

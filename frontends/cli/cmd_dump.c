@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/spirv/spirv.h"
 #include "frontends/cli/setup.h"
 #include "runtime/file.h"
 
@@ -54,24 +55,41 @@ static lap_code dump_llvm(lap_setup *s, FILE *to) { return dump_code(s, LAP_EMIT
 
 static lap_code dump_asm(lap_setup *s, FILE *to) { return dump_code(s, LAP_EMIT_ASM, to); }
 
-static lap_code dump_vulkan(lap_setup *s, FILE *to)
+/* Kernels as the device of the command line gets them. */
+static lap_code dump_shaders(lap_setup *s, bool as_spirv, FILE *to)
 {
-    (void)s;
-    (void)to;
-    lap_cli_error("this lappet is built without Vulkan: the stages glsl and spirv do not exist");
-    return LAP_NO_DEVICE;
+    s->compile.engine = LAP_ENGINE_VULKAN;
+    if (!lap_session_lower(s->session, &s->compile)) {
+        return lap_setup_failure(s);
+    }
+    const lap_program *p = lap_session_program(s->session);
+    const lap_target *target = lap_session_target(s->session);
+    for (uint32_t k = 0; k < p->n_kernels; k++) {
+        const char *text = NULL;
+        lap_fault fault = {0};
+        if (!as_spirv) {
+            text = lap_spirv_glsl(p, target, k);
+        } else if (!lap_spirv_text(p, target, k, &text, &fault)) {
+            lap_session_fault(s->session, &fault);
+            return lap_setup_failure(s);
+        }
+        fprintf(to, "%s kernel %s\n%s\n", as_spirv ? ";" : "//", p->kernels[k].name, text);
+    }
+    return LAP_OK;
 }
+
+static lap_code dump_glsl(lap_setup *s, FILE *to) { return dump_shaders(s, false, to); }
+
+static lap_code dump_spirv(lap_setup *s, FILE *to) { return dump_shaders(s, true, to); }
 
 typedef struct stage {
     const char *name;
     stage_fn *dump;
-    bool loads;
 } stage;
 
 static const stage stages[] = {
-    {"graph", dump_graph, true},   {"fused", dump_fused, true}, {"loop", dump_loop, true},
-    {"llvm", dump_llvm, true},     {"asm", dump_asm, true},     {"glsl", dump_vulkan, false},
-    {"spirv", dump_vulkan, false},
+    {"graph", dump_graph}, {"fused", dump_fused}, {"loop", dump_loop},   {"llvm", dump_llvm},
+    {"asm", dump_asm},     {"glsl", dump_glsl},   {"spirv", dump_spirv},
 };
 enum { N_STAGES = sizeof stages / sizeof stages[0] };
 
@@ -102,7 +120,7 @@ static lap_code dump(lap_setup *s, const stage *what)
         return LAP_BAD_INPUT;
     }
     lap_code code =
-        what->loads && !lap_session_load(s->session, &s->load) ? lap_setup_failure(s) : what->dump(s, memory);
+        !lap_session_load(s->session, &s->load) ? lap_setup_failure(s) : what->dump(s, memory);
     fclose(memory);
     const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, "-");
     if (code == LAP_OK && strcmp(path, "-") == 0) {

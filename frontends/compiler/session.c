@@ -13,10 +13,12 @@
 
 #include "codegen/image.h"
 #include "codegen/needs.h"
+#include "codegen/spirv/spirv.h"
 #include "frontends/compiler/make.h"
 #include "frontends/compiler/retype.h"
 #include "ir/eval.h"
 #include "passes/passes.h"
+#include "runtime/vk/vk.h"
 
 struct lap_session {
     lap_ctx *ctx;
@@ -31,6 +33,8 @@ struct lap_session {
     lap_sizes sizes;
     lap_engine engine;
     lap_machine *machine;
+    lap_vk *vk;
+    const lap_target *target;       /* of the machine, or of the device */
     lap_program *program;
     lap_jit *jit;
     lap_exec *exec;
@@ -162,6 +166,7 @@ void lap_session_free(lap_session *s)
     lap_exec_close(s->exec);
     lap_jit_free(s->jit);
     lap_machine_free(s->machine);
+    lap_vk_close(s->vk);
     lap_model_free(s->model);
     lap_ctx_free(s->ctx);
     free(s);
@@ -176,6 +181,7 @@ const lap_leaves *lap_session_leaves(const lap_session *s) { return &s->leaves; 
 lap_sizes *lap_session_sizes(lap_session *s) { return &s->sizes; }
 const lap_program *lap_session_program(const lap_session *s) { return s->program; }
 const lap_machine *lap_session_machine(const lap_session *s) { return s->machine; }
+const lap_target *lap_session_target(const lap_session *s) { return s->target; }
 lap_exec *lap_session_exec(const lap_session *s) { return s->exec; }
 lap_session_times lap_session_timing(const lap_session *s) { return s->times; }
 
@@ -370,22 +376,30 @@ bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tenso
 
 /* ---- compile ------------------------------------------------------------------------------- */
 
+/* The processor or the device to generate code for. */
+static bool choose_target(lap_session *s, const lap_compile_options *o, lap_fault *fault)
+{
+    if (o->engine == LAP_ENGINE_VULKAN) {
+        s->vk = s->vk != NULL ? s->vk : lap_vk_open(o->device, fault);
+        s->target = s->vk != NULL ? lap_vk_target(lap_vk_info_of(s->vk)->subgroup_size) : NULL;
+    } else {
+        s->machine = lap_machine_new(o->triple, o->cpu, fault);
+        s->target = s->machine != NULL ? lap_machine_target(s->machine) : NULL;
+    }
+    return s->target != NULL;
+}
+
 static bool lower(lap_session *s, void *args)
 {
     const lap_compile_options *o = args;
     lap_fault fault = {0};
     double start = lap_seconds();
     s->engine = o->engine;
-    if (o->engine == LAP_ENGINE_VULKAN) {
-        return lap_session_fail(s, LAP_NO_DEVICE,
-                                "this lappet is built without Vulkan\nhint: use --target cpu");
-    }
-    s->machine = lap_machine_new(o->triple, o->cpu, &fault);
-    if (s->machine == NULL) {
+    if (!choose_target(s, o, &fault)) {
         return lap_session_fault(s, &fault);
     }
     lap_pass_options passes = {.dump_fused = o->dump_fused};
-    if (!lap_lower(s->graph, lap_machine_target(s->machine), &passes, &s->program)) {
+    if (!lap_lower(s->graph, s->target, &passes, &s->program)) {
         return fail_with_errors(s);
     }
     s->times.lower = lap_seconds() - start;
@@ -413,6 +427,25 @@ static bool find_foreign(lap_session *s, lap_fault *fault)
     return true;
 }
 
+static lap_exec *open_here(lap_session *s, const lap_exec_options *options, lap_fault *fault)
+{
+    if (!lap_machine_runs_here(s->machine, fault)) {
+        return NULL;
+    }
+    size_t n_image;
+    const void *image = lap_image_write(s->program, &n_image);
+    s->jit = lap_jit_new(s->program, s->machine, fault);
+    return s->jit != NULL ? lap_exec_open(image, n_image, lap_jit_kernels(s->jit), options, fault) : NULL;
+}
+
+static lap_exec *open_on_device(lap_session *s, const lap_exec_options *options, lap_fault *fault)
+{
+    lap_spirv code;
+    return lap_spirv_make(s->program, s->target, &code, fault)
+               ? lap_vk_exec_open(s->vk, code.image, code.n_image, code.kernels, options, fault)
+               : NULL;
+}
+
 static bool compile(lap_session *s, void *args)
 {
     const lap_compile_options *o = args;
@@ -427,18 +460,9 @@ static bool compile(lap_session *s, void *args)
     if (!lower(s, args)) {
         return false;
     }
-    if (!lap_machine_runs_here(s->machine, &fault)) {
-        return lap_session_fault(s, &fault);
-    }
     double start = lap_seconds();
-    size_t n_image;
-    const void *image = lap_image_write(s->program, &n_image);
-    s->jit = lap_jit_new(s->program, s->machine, &fault);
-    if (s->jit == NULL) {
-        return lap_session_fault(s, &fault);
-    }
     lap_exec_options exec = {.n_threads = o->n_threads, .max_bytes = memory_limit()};
-    s->exec = lap_exec_open(image, n_image, lap_jit_kernels(s->jit), &exec, &fault);
+    s->exec = o->engine == LAP_ENGINE_VULKAN ? open_on_device(s, &exec, &fault) : open_here(s, &exec, &fault);
     if (s->exec == NULL) {
         return lap_session_fault(s, &fault);
     }

@@ -44,6 +44,7 @@ typedef struct lap_load_options {
 typedef struct lap_compile_options {
     lap_engine engine;
     const char *triple, *cpu; /* NULL: this machine */
+    const char *device;       /* for Vulkan: a number or a part of a name; NULL: the best */
     uint32_t n_threads;       /* 0: all */
     FILE *dump_fused;         /* or NULL */
 } lap_compile_options;
@@ -95,6 +96,7 @@ lap_graph *lap_session_graph(lap_session *s);
 const lap_leaves *lap_session_leaves(const lap_session *s);
 lap_sizes *lap_session_sizes(lap_session *s);
 const lap_program *lap_session_program(const lap_session *s);
+const lap_target *lap_session_target(const lap_session *s);
 const lap_machine *lap_session_machine(const lap_session *s);
 lap_exec *lap_session_exec(const lap_session *s);
 lap_session_times lap_session_timing(const lap_session *s);

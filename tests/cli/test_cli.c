@@ -65,14 +65,13 @@ static void test_usage(void **state)
         {"run m --in x", 2, "", "--in needs NAME=FILE"},
         {"run m --in x=y.txt", 2, "", "neither .npy nor .safetensors"},
         {"dump m --stage lop", 2, "", "did you mean 'loop'?"},
-        {"dump m --stage glsl", 3, "", "without Vulkan"},
         {"build tests/cli/models/linear.lua", 2, "", "needs -o DIR"},
         {"build tests/cli/models/linear.lua -o @/o --kind dll", 2, "", "--kind is exe"},
         {"build tests/cli/models/linear.lua -o @/o --name ../x", 2, "", "hint: such as 'm___x'"},
         {"build tests/cli/models/linear.lua -o @/o --name int", 2, "", "hint: such as 'int_'"},
         {"build tests/cli/models/linear.lua -o @/o --embed-weights", 2, "", "needs --weights"},
-        {"check @/none.safetensors --target vulkan", 3, "", "without Vulkan"},
-        {"run tests/cli/models/linear.lua --target vulkan", 3, "", "without Vulkan"},
+        {"run tests/cli/models/linear.lua --target vulkan --device none-such", 3, "", "no Vulkan device 'none-such'"},
+        {"dump tests/cli/models/linear.lua --stage glsl --device 99", 3, "", "no Vulkan device '99'"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         expect(rows[i].line, rows[i].status, rows[i].out, rows[i].err);

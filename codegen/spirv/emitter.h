@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * emitter.h - state of turning one kernel into GLSL, shared by the files of this folder.
+ *
+ * One workgroup runs one iteration of the grid loop after another. Outside vector loops every
+ * invocation computes the same scalars ("uniform"); a vector loop hands its iterations to the
+ * invocations ("lanes"). i64 values whose size the extents bound are 32-bit integers in the shader,
+ * wrapped like the ring they live in; the host refuses to run where a value that must be exact would
+ * not fit (bound.c). All other i64 values are 64-bit. */
+#ifndef LAP_CODEGEN_SPIRV_EMITTER_H
+#define LAP_CODEGEN_SPIRV_EMITTER_H
+
+#include "codegen/image.h"
+#include "codegen/spirv/spirv.h"
+
+typedef enum lap_glsl_type { LAP_GLSL_FLOAT, LAP_GLSL_BOOL, LAP_GLSL_INT, LAP_GLSL_LONG } lap_glsl_type;
+
+/* |value| <= most, where that is known. */
+typedef struct lap_glsl_bound {
+    bool is_known, is_natural; /* natural: never negative */
+    lap_dim most;
+} lap_glsl_bound;
+
+/* How a `for` is run. */
+typedef enum lap_glsl_run { LAP_RUN_GRID, LAP_RUN_SERIAL, LAP_RUN_LANES } lap_glsl_run;
+
+/* Text that grows in the context's arena. */
+typedef struct lap_glsl_text {
+    char *at;
+    size_t n, capacity;
+} lap_glsl_text;
+
+typedef struct lap_shader {
+    const lap_program *program;
+    const lap_target *target;
+    lap_ctx *ctx;
+    lap_graph *g;
+    uint32_t kernel;
+    lap_glsl_text out;
+    uint32_t depth; /* of blocks, for indentation */
+    lap_loc loc;    /* of the last #line */
+    /* by node */
+    lap_glsl_type *type;
+    lap_glsl_bound *bound;
+    bool *is_exact; /* read where wrapping would show */
+    bool *is_used;
+    bool *syncs;       /* a barrier stands before it */
+    lap_glsl_run *run; /* of `for` nodes */
+    bool *may_fail;    /* `for` and `if` nodes that hold a `fail` */
+    /* buffers, by number: globals by slot, then scratch */
+    lap_ref *buffers;
+    uint32_t n_globals, n_scratch;
+    bool *is_stored, *is_shared;
+    lap_kernel_dims params; /* extents that the shader reads */
+    bool in_lanes;
+    uint64_t parts; /* of the prelude that are used */
+    uint32_t needs; /* lap_vk_need bits */
+} lap_shader;
+
+/* ---- text.c */
+void lap_glsl_put(lap_shader *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void lap_glsl_line(lap_shader *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void lap_glsl_open(lap_shader *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void lap_glsl_close(lap_shader *e, const char *tail);
+char *lap_glsl_print(lap_shader *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- bound.c: types and sizes of values */
+void lap_glsl_bound_all(lap_shader *e);
+/* Extents that must be below 2^30 for the shader to be right; in the arena. */
+lap_kernel_dims lap_glsl_bound_limits(lap_shader *e);
+
+/* ---- sync.c: barriers */
+void lap_glsl_sync_mark(lap_shader *e);
+
+/* ---- emit.c: kernels and regions */
+void lap_glsl_emit_region(lap_shader *e, lap_region_id id);
+
+/* ---- value.c: values and scalar functions */
+const char *lap_glsl_type_text(lap_glsl_type t);
+/* The value as an expression of type `as`. */
+const char *lap_glsl_value(lap_shader *e, lap_ref ref, lap_glsl_type as);
+const char *lap_glsl_value_of(lap_shader *e, lap_ref ref); /* of its own type */
+const char *lap_glsl_convert(lap_shader *e, const char *v, lap_glsl_type from, lap_glsl_type to);
+const char *lap_glsl_map(lap_shader *e, lap_ref ref, const lap_node *n);
+const char *lap_glsl_combine(lap_shader *e, lap_fn fn, lap_glsl_type type, const char *a, const char *b);
+const char *lap_glsl_neutral(lap_shader *e, lap_fn fn, lap_glsl_type type);
+const char *lap_glsl_float(lap_shader *e, double v);
+
+/* ---- prelude.c: functions written in GLSL, each emitted where it is used */
+typedef enum lap_glsl_part {
+#define LAP_PART(enum_, calls, needs, text) LAP_PART_##enum_,
+#include "codegen/spirv/prelude.def"
+#undef LAP_PART
+    LAP_N_PARTS
+} lap_glsl_part;
+void lap_glsl_use(lap_shader *e, lap_glsl_part part);
+void lap_glsl_prelude(lap_shader *e);
+
+/* ---- memory.c: loads, stores, declarations of buffers */
+uint32_t lap_glsl_buffer_number(const lap_shader *e, lap_ref buffer);
+lap_dtype lap_glsl_buffer_elem(const lap_shader *e, lap_ref buffer);
+lap_glsl_type lap_glsl_stored_as(lap_dtype elem); /* type of a loaded value */
+/* buffer[index] as its compute type; index is an expression of type INT. */
+const char *lap_glsl_element(lap_shader *e, lap_ref buffer, const char *index);
+/* Statement that stores v, of the type lap_glsl_stored_as gives. */
+void lap_glsl_put_element(lap_shader *e, lap_ref buffer, const char *index, const char *v);
+void lap_glsl_emit_load(lap_shader *e, lap_ref ref, const lap_node *n);
+void lap_glsl_emit_store(lap_shader *e, const lap_node *n);
+void lap_glsl_declare(lap_shader *e);
+/* An extent that is no constant, as an expression of type INT (its low bits). */
+const char *lap_glsl_param(lap_shader *e, lap_dim d);
+
+/* ---- loop.c, mma.c, sort.c */
+void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n);
+void lap_glsl_plan_loops(lap_shader *e);
+void lap_glsl_emit_mma(lap_shader *e, const lap_node *n);
+void lap_glsl_emit_sort(lap_shader *e, const lap_node *n);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * kernel.h - one kernel as a shader, between the emitter and the compiler of modules. */
+#ifndef LAP_CODEGEN_SPIRV_KERNEL_H
+#define LAP_CODEGEN_SPIRV_KERNEL_H
+
+#include "codegen/spirv/emitter.h"
+
+enum { LAP_SHADER_FIRST_PARAM = 2 }; /* after the launch's number and the grid's extent */
+
+typedef struct lap_shader_made {
+    const char *glsl;
+    uint32_t needs, n_globals, n_scratch, shared_bytes;
+    const bool *is_shared; /* by scratch buffer */
+    const lap_ref *scratch;
+    lap_kernel_dims limits;
+} lap_shader_made;
+
+/* In the context's arena. */
+lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, uint32_t kernel);
+/* Extents that the shader of a kernel reads, in order. */
+lap_kernel_dims lap_shader_params(const lap_program *p, uint32_t kernel);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * mma.c - the register tile: each invocation owns blocks of it, and keeps one block in registers. */
+#include "codegen/spirv/emitter.h"
+
+typedef struct tile {
+    const lap_node *n;
+    uint32_t rows, cols;         /* of the tile */
+    uint32_t own_rows, own_cols; /* of a block */
+    bool init;
+} tile;
+
+enum { ACC, ACC0, LD, A, A0, SM, SK, M, B, B0, DEPTH };
+
+/* The largest divisor of n that is at most `most`. */
+static uint32_t divisor(uint32_t n, uint32_t most)
+{
+    uint32_t d = most < n ? most : n;
+    while (n % d != 0) {
+        d--;
+    }
+    return d;
+}
+
+static const char *index_of(lap_shader *e, const tile *t, int operand)
+{
+    return lap_glsl_value(e, t->n->args[operand], LAP_GLSL_INT);
+}
+
+static const char *acc_index(lap_shader *e, uint32_t i, uint32_t j)
+{
+    return lap_glsl_print(e, "ac + %u * ld + %u", i, j);
+}
+
+static void start(lap_shader *e, const tile *t)
+{
+    for (uint32_t i = 0; i < t->own_rows; i++) {
+        for (uint32_t j = 0; j < t->own_cols; j++) {
+            const char *v = t->init ? "0.0" : lap_glsl_element(e, t->n->args[ACC], acc_index(e, i, j));
+            lap_glsl_line(e, "float c%u_%u = %s;", i, j, v);
+        }
+    }
+}
+
+static void step(lap_shader *e, const tile *t)
+{
+    for (uint32_t i = 0; i < t->own_rows; i++) {
+        lap_glsl_line(e, "float a%u = %s;", i,
+                      lap_glsl_element(e, t->n->args[A], lap_glsl_print(e, "ia%u", i)));
+        lap_glsl_line(e, "ia%u += sk;", i);
+    }
+    for (uint32_t j = 0; j < t->own_cols; j++) {
+        lap_glsl_line(e, "float b%u = %s;", j,
+                      lap_glsl_element(e, t->n->args[B], lap_glsl_print(e, "(ib + %u)", j)));
+        for (uint32_t i = 0; i < t->own_rows; i++) {
+            lap_glsl_line(e, "c%u_%u += a%u * b%u;", i, j, i, j);
+        }
+    }
+    lap_glsl_line(e, "ib += %u;", t->cols);
+}
+
+static void finish(lap_shader *e, const tile *t)
+{
+    for (uint32_t i = 0; i < t->own_rows; i++) {
+        for (uint32_t j = 0; j < t->own_cols; j++) {
+            lap_glsl_put_element(e, t->n->args[ACC], acc_index(e, i, j), lap_glsl_print(e, "c%u_%u", i, j));
+        }
+    }
+}
+
+static void emit_block(lap_shader *e, const tile *t, uint32_t n_col_blocks)
+{
+    lap_glsl_line(e, "int r = block / %u * %u, c = block %% %u * %u;", n_col_blocks, t->own_rows,
+                  n_col_blocks, t->own_cols);
+    lap_glsl_line(e, "int ld = %s, sk = %s, ac = %s + r * ld + c, ib = %s + c;", index_of(e, t, LD),
+                  index_of(e, t, SK), index_of(e, t, ACC0), index_of(e, t, B0));
+    for (uint32_t i = 0; i < t->own_rows; i++) {
+        lap_glsl_line(e, "int ia%u = %s + min(r + %u, %s - 1) * %s;", i, index_of(e, t, A0), i,
+                      index_of(e, t, M), index_of(e, t, SM));
+    }
+    start(e, t);
+    lap_glsl_line(e, "int k = 0;");
+    lap_glsl_open(e, "if (k < %s) do ", index_of(e, t, DEPTH));
+    step(e, t);
+    lap_glsl_close(e, lap_glsl_print(e, " while (++k < %s);", index_of(e, t, DEPTH)));
+    finish(e, t);
+}
+
+void lap_glsl_emit_mma(lap_shader *e, const lap_node *n)
+{
+    tile t = {.n = n,
+              .rows = (uint32_t)lap_attr_i(n, LAP_ATTR_ROWS, 1),
+              .cols = (uint32_t)lap_attr_i(n, LAP_ATTR_COLS, 1),
+              .init = lap_attr_i(n, LAP_ATTR_INIT, 0) != 0};
+    t.own_rows = divisor(t.rows, e->target->own_rows);
+    t.own_cols = divisor(t.cols, e->target->own_cols);
+    uint32_t n_col_blocks = t.cols / t.own_cols, n_blocks = t.rows / t.own_rows * n_col_blocks;
+    lap_glsl_open(e, " ");
+    lap_glsl_line(e, "int block = lane;");
+    lap_glsl_open(e, "if (block < %u) do ", n_blocks);
+    emit_block(e, &t, n_col_blocks);
+    lap_glsl_close(e, lap_glsl_print(e, " while ((block += GROUP) < %u);", n_blocks));
+    lap_glsl_close(e, "");
+}

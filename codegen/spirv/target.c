@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * target.c - Vulkan devices as rows of passes/target.h.
+ *
+ * The row decides tile sizes alone; limits and features are the runtime's to check. Narrow devices are
+ * software and small integrated ones: their workgroups are one subgroup, which makes barriers free. */
+#include "codegen/spirv/spirv.h"
+
+static const lap_target narrow = {.name = "vulkan-narrow",
+                                  .vector_f32 = 8,
+                                  .n_registers = 32,
+                                  .mma_rows = 16,
+                                  .mma_cols = 32,
+                                  .l1_bytes = 32 << 10,
+                                  .l2_bytes = 512 << 10,
+                                  .l3_bytes = 8 << 20,
+                                  .group_size = 8,
+                                  .own_rows = 2,
+                                  .own_cols = 32,
+                                  .shared_bytes = 16 << 10};
+static const lap_target wide = {.name = "vulkan",
+                                .vector_f32 = 32,
+                                .n_registers = 64,
+                                .mma_rows = 16,
+                                .mma_cols = 64,
+                                .l1_bytes = 32 << 10,
+                                .l2_bytes = 4 << 20,
+                                .l3_bytes = 32 << 20,
+                                .group_size = 64,
+                                .own_rows = 4,
+                                .own_cols = 4,
+                                .shared_bytes = 16 << 10};
+
+const lap_target *lap_vk_target(uint32_t subgroup_size)
+{
+    enum { NARROW = 16 };
+    return subgroup_size < NARROW ? &narrow : &wide;
+}
