@@ -81,8 +81,8 @@ bool lap_exec_steps(lap_exec *exec, bool on_load, lap_fault *fault);
 /* exec_foreign.c: whether every foreign operation of the program is there; and one call of one. */
 bool lap_exec_check_foreign(const lap_exec *exec, lap_fault *fault);
 bool lap_exec_foreign(lap_exec *exec, const lap_image_step *s, lap_fault *fault);
-/* Whether all extents of a kernel have values; says which has none. */
-bool lap_exec_dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault);
+/* Whether the kernel's extents have values and its loops would end in our time; says what is wrong. */
+bool lap_exec_can_launch(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault);
 /* Says why a buffer has no memory; false. */
 bool lap_exec_no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault);
 /* Memory of a buffer of one element that the runtime itself reads or writes; NULL with a fault. */

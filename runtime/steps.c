@@ -39,7 +39,7 @@ bool lap_exec_no_operand(const lap_exec *exec, uint32_t buffer, lap_fault *fault
                          lap_extent_trouble((lap_extent_state)exec->dim_state[b->count]));
 }
 
-bool lap_exec_dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
+static bool dims_have_values(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
 {
     for (uint32_t i = 0; i <= k->n_dims + 1; i++) {
         uint32_t dim = i < k->n_dims ? k->dims[i] : i == k->n_dims ? k->grid : k->scratch;
@@ -65,6 +65,11 @@ static bool can_end(const lap_exec *exec, const lap_image_kernel *k, lap_fault *
                                        exec->image.dims[k->grid].text, exec->image.dims[k->cost].text);
 }
 
+bool lap_exec_can_launch(const lap_exec *exec, const lap_image_kernel *k, lap_fault *fault)
+{
+    return dims_have_values(exec, k, fault) && can_end(exec, k, fault);
+}
+
 /* Iterations worth a turn at the counter: about 2 microseconds, and some ranges per thread. */
 static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t n)
 {
@@ -79,7 +84,7 @@ static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t
 static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
 {
     const lap_image_kernel *k = &exec->image.kernels[s->kernel];
-    if (!lap_exec_dims_have_values(exec, k, fault) || !can_end(exec, k, fault)) {
+    if (!lap_exec_can_launch(exec, k, fault)) {
         return false;
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {

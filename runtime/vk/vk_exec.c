@@ -188,19 +188,20 @@ static bool can_run(const lap_vk_exec *x, lap_fault *fault)
     const lap_vk_info *info = &x->vk->info;
     for (uint32_t i = 0; i < x->exec->image.n_kernels; i++) {
         const lap_vk_kernel *k = &x->kernels[i];
-        const char *name = x->exec->image.kernels[i].name;
+        const char *name = x->exec->image.kernels[i].name, *place = x->exec->image.kernels[i].place;
         uint32_t lacking = k->needs & ~info->has;
         if (lacking != 0) {
-            return lap_fault_set(fault, LAP_NO_DEVICE, "%s lacks %s, which kernel %s needs", info->name,
-                                 need_text(lacking), name);
+            return lap_fault_at(fault, LAP_NO_DEVICE, place, "%s lacks %s, which kernel %s needs", info->name,
+                                need_text(lacking), name);
         }
         if (k->n_operands + k->n_scratch + 1 > info->storage_buffers) {
-            return lap_fault_set(fault, LAP_NO_DEVICE, "kernel %s needs %u buffers, %s has %u", name,
-                                 k->n_operands + k->n_scratch + 1, info->name, info->storage_buffers);
+            return lap_fault_at(fault, LAP_NO_DEVICE, place, "kernel %s needs %u buffers, %s has %u", name,
+                                k->n_operands + k->n_scratch + 1, info->name, info->storage_buffers);
         }
         if (k->shared_bytes > info->shared_bytes) {
-            return lap_fault_set(fault, LAP_NO_DEVICE, "kernel %s needs %u bytes of shared memory, %s has %u",
-                                 name, k->shared_bytes, info->name, info->shared_bytes);
+            return lap_fault_at(fault, LAP_NO_DEVICE, place,
+                                "kernel %s needs %u bytes of shared memory, %s has %u", name, k->shared_bytes,
+                                info->name, info->shared_bytes);
         }
     }
     return true;
