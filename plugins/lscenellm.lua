@@ -16,7 +16,8 @@ end
 local function choose(P, p)
   local mass = P:sum "g r":as "m -> s"
   local lo, hi = mass:min "s", mass:max "s"
-  return (255 * (mass - lo) / lap.where(hi:gt(lo), hi - lo, 1)):gt(p.threshold)
+  local share = (mass - lo) / lap.where(hi:gt(lo), hi - lo, 1)    -- exactly 1 at the largest
+  return (255 * share):gt(p.threshold)
 end
 
 return {

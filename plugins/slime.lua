@@ -9,7 +9,7 @@ local function resample(g, x, pre, heads, G)
   local pos = g:weight(pre .. "pos_embed", "(qy qx) c", sizes)
   local query = g:weight(pre .. "query", "(qy qx) c", sizes)
   local y = nn.layernorm(x, pre .. "ln_kv", "c", 1e-6)
-  local up = nn.cubic(pos:as "qy qx -> y x", "y x", { y = x:size "y", x = x:size "x" })
+  local up = nn.resize(pos:as "qy qx -> y x", "y x", { y = x:size "y", x = x:size "x" }, { mode = "cubic" })
   local q = nn.layernorm(query, pre .. "ln_q", "c", 1e-6) + pos
   local o = nn.mha(q, pre .. "attn.", heads, { memory = y + up, values = y, keys = "y x" })
   return nn.layernorm(o, pre .. "ln_post", "c", 1e-6)

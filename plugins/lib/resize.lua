@@ -49,22 +49,6 @@ function resize.resize(x, along, sizes, o)
   return x
 end
 
--- To `sizes` by cubic convolution (a = -0.75), half-pixel centres, the border repeated; torch's
--- bicubic.
-function resize.cubic(x, along, sizes)
-  local a = -0.75
-  for _, axis in ipairs(lap.pack(along)) do
-    local n, out, tap = x:size(axis), lap.axis(axis), lap.axis "tap"
-    local at = (x.g:index(out, sizes[axis]) + 0.5) * n / sizes[axis] - 0.5
-    local place = at:floor():int() + x.g:index(tap, 4) - 1
-    local t = (at - place):abs()
-    local near = ((a + 2) * t - (a + 3)) * t * t + 1
-    local far = a * (((t - 5) * t + 8) * t - 4)
-    x = x:at(axis, place:clamp(0, n - 1)):dot(lap.where(t:le(1), near, far), tap):as(out .. " -> " .. axis)
-  end
-  return x
-end
-
 -- To `sizes` by cubic B-splines, half-pixel centres, zero outside. The spline of one sample has the
 -- coefficients -6z / (1 - z^2) z^|distance|, z = sqrt(3) - 2.
 function resize.spline(x, along, sizes)
