@@ -122,28 +122,17 @@ static bool fits_device(const lap_vk_exec *x, const lap_image_step *s, lap_fault
     for (uint32_t i = 0; i <= record->n_dims - k->n_params; i++) {
         uint32_t dim = i == 0 ? record->grid : record->dims[k->n_params + i - 1];
         if (x->exec->dims[dim] >= LAP_VK_MOST_INDEX) {
-<<<<<<< HEAD
-            return lap_fault_set(why, LAP_NO_DEVICE,
-                                 "kernel %s counts to %lld (%s): too much for 32 bits on a device",
-=======
             return lap_fault_at(why, LAP_NO_DEVICE, record->place,
                                 "kernel %s counts to %lld (%s): too much for 32 bits on a device",
->>>>>>> b976463 (runtime: one question whether a kernel can be launched)
-                                 record->name, (long long)x->exec->dims[dim], x->exec->image.dims[dim].text);
+                                record->name, (long long)x->exec->dims[dim], x->exec->image.dims[dim].text);
         }
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         if (x->places[s->buffers[i]].size > info->buffer_bytes) {
-<<<<<<< HEAD
-            return lap_fault_set(why, LAP_NO_DEVICE,
-                                 "kernel %s needs a buffer of %zu bytes, %s has at most %llu", record->name,
-                                 x->places[s->buffers[i]].size, info->name,
-=======
             return lap_fault_at(why, LAP_NO_DEVICE, record->place,
                                 "kernel %s needs a buffer of %zu bytes, %s has at most %llu", record->name,
                                 x->places[s->buffers[i]].size, info->name,
->>>>>>> b976463 (runtime: one question whether a kernel can be launched)
-                                 (unsigned long long)info->buffer_bytes);
+                                (unsigned long long)info->buffer_bytes);
         }
     }
     return true;
