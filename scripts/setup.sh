@@ -67,4 +67,5 @@ echo "setup: installing$missing"
 export DEBIAN_FRONTEND=noninteractive
 # An index that is there may be out of date: it is fetched when the first try fails.
 install() { $as_root apt-get install -y -q --no-install-recommends $missing; }
-install >/dev/null 2>&1 || { $as_root apt-get update -q && install; } || fail "apt-get could not install$missing"
+install >/dev/null 2>&1 || { $as_root apt-get update -q && install; } ||
+    fail "apt-get could not install$missing"

@@ -5,8 +5,8 @@ local lap, V, G, fail = prim.lap, prim.V, prim.G, prim.say
 local sorted = prim.sorted
 
 local module_keys = {
-  name = "string", paper = "string", doc = "string", family = "string", reference = "string", params = "table",
-  inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
+  name = "string", paper = "string", doc = "string", family = "string", reference = "string",
+  params = "table", inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
   outputs = "any", dims = "table", made = "table" }
 local scalars = {
   int = function(v) return type(v) == "number" and math.tointeger(v) or nil end,
