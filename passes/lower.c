@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "passes/lower_foreign.h"
+#include "passes/scan.h"
 
 void lap_plan_put(lap_lowering *l, lap_ref node, const lap_dest *d)
 {
@@ -168,6 +169,12 @@ static void lower_multi(lap_lowering *l, lap_ref r)
         lap_lower_topk(l, r);
         break;
     case LAP_OP_SCAN:
+        if (lap_plan_of(l, r)->scan != NULL) {
+            lap_lower_scan(l, lap_plan_of(l, r)->scan);
+            break;
+        }
+        lap_lower_region_op(l, r);
+        break;
     case LAP_OP_LOOP:
     case LAP_OP_BRANCH:
         lap_lower_region_op(l, r);

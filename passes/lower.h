@@ -17,8 +17,11 @@ typedef enum lap_store_kind {
     LAP_STORE_MAP,      /* a kernel of loops over its axes, with row reductions inside */
     LAP_STORE_CONTRACT, /* the same around a contraction: its epilogue */
     LAP_STORE_ROOT,     /* written by the kernel of an operation: attend, topk, scatter, regions */
-    LAP_STORE_ALIAS     /* parameter of a region: reads another buffer */
+    LAP_STORE_ALIAS,    /* parameter of a region: reads another buffer */
+    LAP_STORE_LOCAL     /* parameter or scratch of a scan that is one kernel (scan.h) */
 } lap_store_kind;
+
+typedef struct lap_scan_form lap_scan_form;
 
 typedef struct lap_plan_node {
     lap_store_kind kind;
@@ -51,6 +54,7 @@ typedef struct lap_plan_node {
     lap_name alias_axis;
     uint32_t alias_counter;
     bool has_counter;
+    const lap_scan_form *scan; /* scan: its form as one kernel, or NULL */
 } lap_plan_node;
 
 typedef struct lap_steps {
@@ -63,7 +67,8 @@ typedef struct lap_lowering {
     lap_graph *g;
     lap_ctx *ctx;
     const lap_target *target;
-    lap_plan_node *plan; /* by ref.ix */
+    lap_plan_node *plan;         /* by ref.ix */
+    const lap_scan_form **scans; /* by region: the scan whose body it is, when that is one kernel */
     uint32_t n_inputs, n_weights;
     lap_leaf *inputs, *weights, *outputs;
     uint32_t n_buffers;
@@ -151,6 +156,7 @@ typedef struct lap_kctx {
     lap_loc loc;
     const char *roles; /* for dumps: what the kernel's axes do */
     lap_k_loop grid;
+    struct lap_scan_frame *scan; /* the scan that this kernel is */
 } lap_kctx;
 
 lap_kctx *lap_kctx_new(lap_lowering *l, lap_loc loc);
@@ -184,6 +190,8 @@ lap_dim lap_dims_product(lap_ctx *ctx, uint32_t n, const lap_dim *sizes);
  * nothing outside memory is read, and nothing fails, where it does not hold. */
 lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
 lap_ref lap_pull_ref(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask);
+/* The value of `node` at env is `val`, while the innermost open region is. */
+void lap_know(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask, lap_val val);
 /* Coordinates of `to`'s axes found by name among `from`'s. */
 const lap_coord *lap_env_for(lap_kctx *k, lap_ref to, uint32_t n_axes, const lap_axis *axes,
                              const lap_coord *env);

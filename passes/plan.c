@@ -6,9 +6,7 @@
  * compute it again at a price; everything else fuses into its one reader. A row reduction joins the
  * kernel that reads it when that kernel can compute it once per row; a contraction takes the
  * elementwise kernel that reads it as its epilogue. */
-#include "passes/lower.h"
-
-enum { CHEAP = 3 }; /* arithmetic that is made again rather than stored */
+#include "passes/plan.h"
 
 /* Elements of the result do not outnumber the source's: no source element is read twice, as far as
  * slices, splits, merges and transposes go. */
@@ -58,8 +56,7 @@ static void force(lap_lowering *l, lap_ref r)
     }
 }
 
-/* `r` is read by the kernel of `home`. */
-static void want(lap_lowering *l, lap_ref r, lap_ref home)
+void lap_plan_want(lap_lowering *l, lap_ref r, lap_ref home)
 {
     lap_plan_node *p = lap_plan_of(l, r);
     p->is_live = true;
@@ -76,7 +73,7 @@ static void pass_on(lap_lowering *l, const lap_plan_node *from, lap_ref to)
 {
     lap_plan_node *p = lap_plan_of(l, to);
     uint32_t depth = is_stored(from) ? 1 : from->depth + 1;
-    want(l, to, from->home);
+    lap_plan_want(l, to, from->home);
     p->depth = depth > p->depth ? depth : p->depth;
     if (from->n_homes > 1) {
         p->n_homes = 2;
@@ -135,7 +132,7 @@ static bool store_map(lap_lowering *l, lap_ref r)
     if (lap_node_at(l->g, p->home)->region.ix != n->region.ix && p->cost > 1) {
         return true; /* computed once outside the loop */
     }
-    return p->n_homes > 1 && !p->is_product && (p->cost > CHEAP || p->n_reads > 1);
+    return p->n_homes > 1 && !p->is_product && (p->cost > LAP_PLAN_CHEAP || p->n_reads > 1);
 }
 
 static void count_reads(lap_lowering *l, lap_ref r)
@@ -148,18 +145,17 @@ static void count_reads(lap_lowering *l, lap_ref r)
     }
 }
 
-/* Operands of a kernel root: stored unless they are views of what is stored. */
-static void want_operand(lap_lowering *l, lap_ref r, lap_ref home)
+void lap_plan_want_operand(lap_lowering *l, lap_ref r, lap_ref home)
 {
     const lap_plan_node *p = lap_plan_of(l, r);
     const lap_node *n = lap_node_at(l->g, r);
     if (p->is_affine) {
-        want(l, r, home);
-    } else if (p->is_view || (n->op == LAP_OP_AT && p->cost <= CHEAP)) {
-        want(l, r, home);
+        lap_plan_want(l, r, home);
+    } else if (p->is_view || (n->op == LAP_OP_AT && p->cost <= LAP_PLAN_CHEAP)) {
+        lap_plan_want(l, r, home);
         lap_plan_of(l, r)->n_homes = 2;
     } else if (p->cost == 0 && n->op != LAP_OP_REDUCE) {
-        want(l, r, home);
+        lap_plan_want(l, r, home);
     } else {
         force(l, r);
     }
@@ -186,12 +182,12 @@ static void want_factors(lap_lowering *l, lap_ref r, lap_ref home, lap_names ove
     const lap_node *n = lap_node_at(l->g, r);
     if (lap_is_product(l, r)) {
         lap_plan_of(l, r)->is_product = true;
-        want(l, r, home);
+        lap_plan_want(l, r, home);
         want_factors(l, n->args[0], home, over);
         want_factors(l, n->args[1], home, over);
         return;
     }
-    want_operand(l, r, home);
+    lap_plan_want_operand(l, r, home);
     want_inner(l, r, over);
 }
 
@@ -205,7 +201,7 @@ static void want_counts(lap_lowering *l, const lap_node *n, lap_ref home)
         const lap_plan_node *p = lap_plan_of(l, count);
         const lap_node *c = lap_node_at(l->g, count);
         if (p->is_affine || (p->cost == 0 && c->op != LAP_OP_REDUCE)) {
-            want(l, count, home);
+            lap_plan_want(l, count, home);
             lap_plan_of(l, count)->n_homes = 2;
         } else {
             force(l, count);
@@ -222,11 +218,21 @@ static void want_attend_operands(lap_lowering *l, lap_ref r)
         const int32_t in_place[] = {p->score, p->where, p->after};
         for (size_t k = 0; k < sizeof in_place / sizeof *in_place; k++) {
             if (in_place[k] >= 0) {
-                want(l, n->args[in_place[k]], r);
+                lap_plan_want(l, n->args[in_place[k]], r);
             }
         }
         if (p->value >= 0) {
-            want_operand(l, n->args[p->value], r);
+            lap_plan_want_operand(l, n->args[p->value], r);
+        }
+    }
+}
+
+static void force_results_of(lap_lowering *l, const lap_node *n)
+{
+    for (uint32_t i = 0; i < n->n_regions; i++) {
+        const lap_region *region = lap_region_at(l->g, n->regions[i]);
+        for (uint32_t j = 0; j < region->n_results; j++) {
+            force(l, region->results[j]);
         }
     }
 }
@@ -237,19 +243,19 @@ static void want_root_operands(lap_lowering *l, lap_ref r)
     for (uint32_t i = 0; i < n->n_args; i++) {
         switch (n->op) {
         case LAP_OP_REQUIRE:
-            want(l, n->args[i], r);
+            lap_plan_want(l, n->args[i], r);
             break;
         case LAP_OP_SCAN:
         case LAP_OP_LOOP:
         case LAP_OP_BRANCH:
             if (lap_plan_of(l, n->args[i])->is_affine) {
-                want(l, n->args[i], r);
+                lap_plan_want(l, n->args[i], r);
             } else {
                 force(l, n->args[i]);
             }
             break;
         default:
-            want_operand(l, n->args[i], r);
+            lap_plan_want_operand(l, n->args[i], r);
         }
     }
 }
@@ -273,7 +279,13 @@ static bool decide_by_op(lap_lowering *l, lap_ref r)
                n->op == LAP_OP_SCATTER) {
         p->is_live = true;
         p->kind = n->op == LAP_OP_SCATTER ? LAP_STORE_ROOT : p->kind;
-        want_root_operands(l, r);
+        p->scan = n->op == LAP_OP_SCAN ? lap_scan_form_of(l, r) : NULL;
+        if (p->scan != NULL) {
+            lap_plan_scan(l, r);
+        } else {
+            force_results_of(l, n);
+            want_root_operands(l, r);
+        }
     } else {
         return false;
     }
@@ -327,9 +339,15 @@ static void pass_on_operands(lap_lowering *l, lap_ref r)
     const lap_plan_node *p = lap_plan_of(l, r);
     for (uint32_t i = 0; i < n->n_args; i++) {
         const lap_plan_node *a = lap_plan_of(l, n->args[i]);
+        bool is_of_scan = lap_plan_of(l, p->home)->scan != NULL && !is_stored(p);
         if (n->op == LAP_OP_AT && i == 0 && a->cost > 0 && !a->is_affine && !a->is_view &&
-            (!is_injective(l, n) || a->cost > CHEAP)) {
+            (!is_injective(l, n) || a->cost > LAP_PLAN_CHEAP)) {
             force(l, n->args[i]);
+            continue;
+        }
+        if (is_of_scan && a->cost > LAP_PLAN_CHEAP && !a->is_affine && !a->is_view &&
+            lap_node_at(l->g, n->args[i])->n_axes < n->n_axes) {
+            lap_plan_want_repeated(l, n->args[i], p->home); /* by several elements of one step */
             continue;
         }
         pass_on(l, p, n->args[i]);
@@ -348,6 +366,11 @@ static void decide(lap_lowering *l, lap_ref r)
         return;
     }
     want_counts(l, n, r);
+    const lap_scan_form *scan = l->scans[n->region.ix];
+    if (scan != NULL && lap_scan_depends(scan, r)) {
+        lap_plan_in_scan(l, r, scan);
+        return;
+    }
     if (decide_by_op(l, r)) {
         return;
     }
@@ -379,18 +402,13 @@ static void force_results(lap_lowering *l)
             force(l, o->crop_counts[c]);
         }
     }
-    for (uint32_t i = 1; i < lap_graph_n_regions(l->g); i++) {
-        const lap_region *region = lap_region_at(l->g, (lap_region_id){i});
-        for (uint32_t j = 0; j < region->n_results; j++) {
-            force(l, region->results[j]);
-        }
-    }
 }
 
 bool lap_plan_make(lap_lowering *l)
 {
     uint32_t n = lap_graph_n_nodes(l->g);
     l->plan = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->plan);
+    l->scans = lap_arena_array(l->ctx->arena, lap_graph_n_regions(l->g) + 1, sizeof *l->scans);
     for (uint32_t i = 1; i <= n; i++) {
         lap_plan_learn(l, (lap_ref){i});
     }

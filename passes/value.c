@@ -5,7 +5,7 @@
  * Integer values stay coordinates in normal form, so index maps of views compose and bounds that are
  * provable need no check. A value read twice at the same coordinates is computed once: the memo
  * remembers it while the region in which it was made is open. */
-#include "passes/lower.h"
+#include "passes/scan.h"
 
 #include <string.h>
 
@@ -52,9 +52,10 @@ static const lap_memo *memo_find(lap_kctx *k, lap_ref node, uint32_t n, const la
     return NULL;
 }
 
-static void memo_add(lap_kctx *k, lap_ref node, uint32_t n, const lap_coord *env, lap_ref mask, lap_val val)
+void lap_know(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask, lap_val val)
 {
     lap_arena *arena = k->l->ctx->arena;
+    uint32_t n = lap_node_at(k->l->g, node)->n_axes;
     if (k->depth == 0) {
         return;
     }
@@ -368,8 +369,9 @@ lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
     lap_store_kind kind = lap_plan_of(k->l, node)->kind;
     lap_val v = kind == LAP_STORE_INLINE  ? lap_pull_expr(k, node, env, mask)
                 : kind == LAP_STORE_ALIAS ? pull_alias(k, node, env, mask)
+                : kind == LAP_STORE_LOCAL ? lap_scan_pull(k, node, env, mask)
                                           : pull_stored(k, node, env, mask);
-    memo_add(k, node, n->n_axes, env, mask, v);
+    lap_know(k, node, env, mask, v);
     return v;
 }
 

@@ -83,6 +83,7 @@ static lap_ref next_state(random_maker *m, random_value state)
 
 typedef struct body_maker {
     uint32_t n_states, n_inputs, n_outs;
+    random_axes shared; /* of all states, where they are to meet: recurrences per row */
     random_value start[3], input[3], state[3];
     lap_ref args[6], params[8], results[8];
     lap_type types[8];
@@ -94,7 +95,10 @@ static void make_states(random_maker *m, body_maker *b)
 {
     b->n_states = (uint32_t)random_int(m, 1, 2);
     for (uint32_t i = 0; i < b->n_states; i++) {
-        b->start[i] = make_start(m, i > 0 || random_chance(m, 75));
+        b->start[i] =
+            b->shared ? random_float_leaf(m, random_chance(m, 80) ? b->shared : random_subset(m, b->shared),
+                                          -STATE_SIZE, STATE_SIZE, false)
+                      : make_start(m, i > 0 || random_chance(m, 75));
         b->args[i] = b->start[i].ref;
         b->types[i] = type_of(m, b->args[i]);
         b->state_names[i] = random_name(m, "s");
@@ -138,6 +142,7 @@ static void make_inputs(random_maker *m, body_maker *b, uint32_t along)
     b->n_inputs = (uint32_t)random_int(m, 1, 2);
     for (uint32_t i = 0; i < b->n_inputs; i++) {
         random_axes axes = bit | (random_chance(m, 60) ? (random_axes)1 << random_any_axis(m) : 0);
+        axes = b->shared && random_chance(m, 80) ? bit | random_subset(m, b->shared) : axes;
         random_value v = random_chance(m, 80) ? random_float_leaf(m, axes, -2, 2, random_chance(m, 40))
                                               : random_int_leaf(m, axes, 0, 5);
         if (random_chance(m, 10)) {
@@ -169,10 +174,26 @@ static lap_ref emit_scan(random_maker *m, const body_maker *b, uint32_t along, l
                                            .regions = &body});
 }
 
+/* Steps that keep to the rows, and some that reduce over them or read beside. */
+static void fill_rows(random_maker *m)
+{
+    static random_rule *const rules[] = {random_make_binary, random_make_binary, random_make_unary,
+                                         random_make_select, random_make_reduce, random_make_dot,
+                                         random_make_shift};
+    int64_t n = random_int(m, 1, 6);
+    for (int64_t i = 0; i < n; i++) {
+        rules[random_int(m, 0, (int64_t)(sizeof rules / sizeof *rules) - 1)](m);
+    }
+}
+
 void random_make_scan(random_maker *m)
 {
     body_maker b = {0};
     uint32_t along = random_any_axis(m);
+    if (random_chance(m, 60)) {
+        b.shared = (random_axes)1 << random_any_axis(m) | (random_axes)1 << random_any_axis(m);
+        b.shared &= ~((random_axes)1 << along);
+    }
     make_states(m, &b);
     for (uint32_t i = 0; i < b.n_states; i++) {
         if (b.start[i].axes >> along & 1) {
@@ -193,9 +214,17 @@ void random_make_scan(random_maker *m)
         }
     }
     param(m, b.params[n], (random_value){.kind = LAP_I64, .hi = (double)(m->axis[along].size - 1)});
-    fill_body(m);
+    if (b.shared) {
+        fill_rows(m);
+    } else {
+        fill_body(m);
+    }
     for (uint32_t i = 0; i < b.n_states; i++) {
         b.results[i] = next_state(m, b.state[i]);
+    }
+    if (b.n_states == 2 && b.start[0].axes == b.start[1].axes && b.start[0].kind == LAP_F32 &&
+        b.start[1].kind == LAP_F32 && random_chance(m, 15)) {
+        b.results[random_int(m, 0, 1)] = b.params[random_int(m, 0, 1)];
     }
     make_outs(m, &b, (random_axes)1 << along);
     lap_region_end(m->g, body, b.n_states + b.n_outs, b.results);
