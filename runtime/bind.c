@@ -408,7 +408,8 @@ static bool load(lap_exec *exec, lap_fault *fault)
         return true;
     }
     exec->is_loaded = false;
-    bool done = exec->device ? exec->device->load(exec->device_self, exec, fault) : lap_exec_steps(exec, true, fault);
+    bool done =
+        exec->device ? exec->device->load(exec->device_self, exec, fault) : lap_exec_steps(exec, true, fault);
     if (!done) {
         return false;
     }

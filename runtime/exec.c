@@ -114,8 +114,8 @@ static bool make_arrays(lap_exec *exec)
 }
 
 /* Open, with neither kernels nor a device. */
-static lap_exec *open_image(const void *image, size_t n_bytes, uint32_t n_threads, const lap_exec_options *options,
-                            lap_fault *fault)
+static lap_exec *open_image(const void *image, size_t n_bytes, uint32_t n_threads,
+                            const lap_exec_options *options, lap_fault *fault)
 {
     lap_exec *exec = calloc(1, sizeof *exec);
     if (!exec) {
@@ -392,7 +392,8 @@ bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs,
     if (!place_inputs(exec, inputs, fault) || !place_outputs(exec, outputs, fault)) {
         return false;
     }
-    bool done = exec->device ? exec->device->run(exec->device_self, exec, fault) : lap_exec_steps(exec, false, fault);
+    bool done =
+        exec->device ? exec->device->run(exec->device_self, exec, fault) : lap_exec_steps(exec, false, fault);
     return done && give_outputs(exec, outputs, fault);
 }
 

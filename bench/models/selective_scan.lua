@@ -3,7 +3,8 @@
 return {
   name = "selective_scan", doc = "selective scan over n states per channel",
   dims = { B = 1, T = 1600, D = 128 },
-  inputs = { u = "b=B t=T d=D", delta = "b=B t=T d=D", A = "n=16 d=D", Bt = "b=B t=T n=16", C = "b=B t=T n=16" },
+  inputs = { u = "b=B t=T d=D", delta = "b=B t=T d=D", A = "n=16 d=D", Bt = "b=B t=T n=16",
+    C = "b=B t=T n=16" },
   build = function(g, p, x)
     local y = g:scan {
       along = "t", state = { h = g:zeros("b d n", x.u, x.A) },

@@ -19,7 +19,8 @@ function diffusers.attention(x, source, keys, pre, o)
   local y = x.g:attend { keys = keys, score = score, value = project(source, "to_v", from) }.out
   return nn.linear(y, pre .. "to_out.0", ("(%s %s) -> c"):format(h, d), sizes)
 end
--- The gated MLP: half of the hidden units gate the other half; mult: their number over the channels, 4 unless said.
+-- The gated MLP: half of the hidden units gate the other half; mult: their number over the channels,
+-- 4 unless said.
 function diffusers.geglu(x, pre, mult)
   local z, f, C = lap.axis "z", lap.axis "f", x:size "c"
   local sizes = { [z] = 2, [f] = (mult or 4) * C, c = C }

@@ -70,7 +70,8 @@ static void test_usage(void **state)
         {"build tests/cli/models/linear.lua -o @/o --name ../x", 2, "", "hint: such as 'm___x'"},
         {"build tests/cli/models/linear.lua -o @/o --name int", 2, "", "hint: such as 'int_'"},
         {"build tests/cli/models/linear.lua -o @/o --embed-weights", 2, "", "needs --weights"},
-        {"run tests/cli/models/linear.lua --target vulkan --device none-such", 3, "", "no Vulkan device 'none-such'"},
+        {"run tests/cli/models/linear.lua --target vulkan --device none-such", 3, "",
+         "no Vulkan device 'none-such'"},
         {"dump tests/cli/models/linear.lua --stage glsl --device 99", 3, "", "no Vulkan device '99'"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -29,6 +29,34 @@ for file in plugins/*.lua examples/*.lua; do
     [ "$lines" -le 150 ] || say "$file has $lines lines, more than 150"
 done
 
+# Short functions: in C up to the first brace that closes in column 1, in Lua up to the `end` below the
+# first letter of the line that opens it.
+tracked() { git ls-files "$@" 2>/dev/null; }
+found=$(tracked '*.c' '*.h' | xargs awk '
+    FNR == 1 { start = 0 }
+    /^\{/ { start = FNR }
+    /^\}/ && start { if (FNR - start > 61) print FILENAME ":" start; start = 0 }')
+[ -z "$found" ] || say "functions of more than 60 lines:
+$found"
+found=$(tracked '*.lua' | xargs awk '
+    FNR == 1 { start = 0 }
+    !start && /(^|[^a-z_])function[^a-z_]/ && !/[^a-z_]end[^a-z_]*$/ {
+        start = FNR
+        indent = match($0, /[^ ]/)
+    }
+    start && FNR > start && /^ *end([^a-z_]|$)/ && match($0, /[^ ]/) == indent {
+        if (FNR - start > 61) print FILENAME ":" start
+        start = 0
+    }')
+[ -z "$found" ] || say "functions of more than 60 lines:
+$found"
+# Narrow lines. Annotations of Lua (---@) are one line by their syntax; prose and recorded cases are no code.
+code="*.c *.h *.def *.lua *.sh *.cmake *CMakeLists.txt *CMakePresets.json *Makefile"
+found=$(set -f; tracked $code | xargs awk '
+    length($0) > 110 && !/^---@/ { print FILENAME ":" FNR ": " length($0) " columns" }')
+[ -z "$found" ] || say "lines of more than 110 columns:
+$found"
+
 # Papers are Lua: no pattern's name in C (attention and soft are everyday words).
 slugs=$(ls plugins/*.lua | sed 's|plugins/||; s|\.lua$||' | grep -vxE "attention|soft" | paste -sd'|' -)
 found=$(sources $compiler | xargs grep -nwiE "$slugs" 2>/dev/null)
@@ -47,8 +75,9 @@ found=$(sources $compiler | xargs grep -nE '\b(strcpy|strcat|sprintf|gets)\(' 2>
 $found"
 
 # Each folder says what it is.
-for folder in . ir ir/base passes codegen codegen/llvm codegen/aot runtime frontends frontends/lua frontends/compiler \
-    frontends/cli plugins examples examples/foreign examples/sentence-encoder tests bench docs; do
+for folder in . ir ir/base passes codegen codegen/llvm codegen/aot runtime frontends frontends/lua \
+    frontends/compiler frontends/cli plugins examples examples/foreign examples/sentence-encoder tests bench \
+    docs; do
     [ ! -d "$folder" ] || [ -f "$folder/README.md" ] || say "$folder has no README.md"
 done
 [ $bad = 0 ] && echo "style: good"
