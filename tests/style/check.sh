@@ -65,7 +65,7 @@ $found"
 
 # Finished work only, and nothing that belongs to one machine.
 found=$(git ls-files 2>/dev/null | grep -vE '^(tests/style/check\.sh|LICENSE)$' |
-    xargs grep -nIE 'TODO|FIXME|XXX:|/home/[a-z]|/work/|/Users/' 2>/dev/null)
+    xargs grep -nIE 'TODO|FIXME|XXX:|^(<<<<<<<|>>>>>>>) |/home/[a-z]|/work/|/Users/' 2>/dev/null)
 [ -z "$found" ] || say "unfinished work or a machine's path:
 $found"
 
