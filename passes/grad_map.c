@@ -41,10 +41,41 @@ static void d_sub(slope *s)
     s->to[1] = one(s, LAP_FN_NEG, s->d);
 }
 
+/* Whether x is zero everywhere and the factor has its axes. */
+static bool spreads_over(const slope *s, lap_ref x, lap_ref factor)
+{
+    const lap_node *zeros = lap_node_at(s->g, x), *other = lap_node_at(s->g, factor);
+    const lap_attr *value = lap_node_attr(zeros, LAP_ATTR_VALUE);
+    if (zeros->op != LAP_OP_FULL || zeros->dtype != LAP_F32 || value->scalar.f != 0.0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < zeros->n_axes; i++) {
+        const lap_axis *axis = lap_node_axis(other, zeros->axes[i].name);
+        if (axis == NULL || !lap_ref_same(axis->count, zeros->axes[i].count)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* d * factor. A gradient that was spread over axes of the factor (d + zeros, from a sum over them)
+ * is taken before: the product is then a contraction that nobody stores. */
+static lap_ref times(const slope *s, lap_ref factor)
+{
+    lap_ref d = s->d;
+    const lap_node *n = lap_node_at(s->g, d);
+    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_ADD) {
+        d = spreads_over(s, n->args[1], factor)   ? n->args[0]
+            : spreads_over(s, n->args[0], factor) ? n->args[1]
+                                                  : d;
+    }
+    return mul(s, d, factor);
+}
+
 static void d_mul(slope *s)
 {
-    s->to[0] = mul(s, s->d, s->b);
-    s->to[1] = mul(s, s->d, s->a);
+    s->to[0] = times(s, s->b);
+    s->to[1] = times(s, s->a);
 }
 
 static void d_div(slope *s)

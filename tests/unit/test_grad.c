@@ -465,11 +465,33 @@ static void test_stop(void **state)
     lap_ctx_free(ctx);
 }
 
+/* The gradients of a contraction are contractions of the seed itself, not of the seed spread. */
+static void test_products(void **state)
+{
+    (void)state;
+    lap_ctx *ctx = lap_ctx_new(0);
+    lap_graph *g = read_graph(ctx, "  %x = input f32[m=2 k=3] {name=\"x\" layout=\"m k\"}\n"
+                                   "  %w = input f32[n=4 k=3] {name=\"w\" layout=\"n k\"}\n"
+                                   "  %d = input f32[m=2 n=4] {name=\"d\" layout=\"m n\"}\n"
+                                   "  %1 = map %x %w {fn=mul}\n"
+                                   "  %2 = reduce %1 {red=sum over=\"k\"}\n"
+                                   "  output \"y\" %2 {layout=\"m n\"}\n");
+    lap_ref y = lap_graph_output(g, 0)->value, seed = leaf_named(g, "d"), d[2];
+    lap_ref wrt[] = {leaf_named(g, "x"), leaf_named(g, "w")};
+    assert_true(lap_grad(g, 1, &y, &seed, 2, wrt, d));
+    for (int i = 0; i < 2; i++) {
+        const lap_node *product = lap_node_at(g, lap_node_at(g, d[i])->args[0]);
+        assert_int_equal(product->n_axes, 3);
+        assert_true(lap_ref_same(product->args[0], seed) || lap_ref_same(product->args[1], seed));
+    }
+    lap_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),     cmocka_unit_test(test_random), cmocka_unit_test(test_unknown_rule),
-        cmocka_unit_test(test_unreached), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_unreached), cmocka_unit_test(test_stop),   cmocka_unit_test(test_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
