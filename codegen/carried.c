@@ -43,7 +43,7 @@ int lap_carried_fn(const lap_graph *g, lap_ref next, lap_ref carried)
     }
     int fn = (int)lap_attr_i(n, LAP_ATTR_FN, 0);
     bool combines = fn == LAP_FN_ADD || fn == LAP_FN_MUL || fn == LAP_FN_MIN || fn == LAP_FN_MAX ||
-                    fn == LAP_FN_AND || fn == LAP_FN_OR;
+                    fn == LAP_FN_LARGER || fn == LAP_FN_AND || fn == LAP_FN_OR;
     for (uint32_t i = 0; combines && i < n->n_args; i++) {
         int through = lap_carried_fn(g, n->args[i], carried);
         if (through != LAP_CARRIED_NONE) {

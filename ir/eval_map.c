@@ -98,6 +98,7 @@ static void apply_float(lap_fn fn, const chunk *x, int64_t n, chunk *out)
     case LAP_FN_POW: EACH(f, pow(A, B));
     case LAP_FN_MIN: EACH(f, float_min(A, B));
     case LAP_FN_MAX: EACH(f, float_max(A, B));
+    case LAP_FN_LARGER: EACH(f, B > A ? B : A);
     case LAP_FN_LT: EACH(f, A < B);
     case LAP_FN_LE: EACH(f, A <= B);
     case LAP_FN_GT: EACH(f, A > B);
@@ -108,6 +109,7 @@ static void apply_float(lap_fn fn, const chunk *x, int64_t n, chunk *out)
     case LAP_FN_ABS: EACH(f, fabs(A));
     case LAP_FN_SIGN: EACH(f, float_sign(A));
     case LAP_FN_EXP: EACH(f, exp(A));
+    case LAP_FN_EXP2: EACH(f, exp2(A));
     case LAP_FN_LOG: EACH(f, log(A));
     case LAP_FN_SQRT: EACH(f, sqrt(A));
     case LAP_FN_TANH: EACH(f, tanh(A));

@@ -122,15 +122,18 @@ static bool float_scalar(lap_fn fn, double a, double b, double *out)
 {
     typedef double function(double);
     static function *const functions[LAP_N_FNS] = {
-        [LAP_FN_EXP] = exp,         [LAP_FN_LOG] = log,     [LAP_FN_SQRT] = sqrt,       [LAP_FN_TANH] = tanh,
-        [LAP_FN_SIGMOID] = sigmoid, [LAP_FN_ERF] = erf,     [LAP_FN_SIN] = sin,         [LAP_FN_COS] = cos,
-        [LAP_FN_ABS] = fabs,        [LAP_FN_FLOOR] = floor, [LAP_FN_ROUND] = nearbyint,
+        [LAP_FN_EXP] = exp,   [LAP_FN_EXP2] = exp2,       [LAP_FN_LOG] = log,     [LAP_FN_SQRT] = sqrt,
+        [LAP_FN_TANH] = tanh, [LAP_FN_SIGMOID] = sigmoid, [LAP_FN_ERF] = erf,     [LAP_FN_SIN] = sin,
+        [LAP_FN_COS] = cos,   [LAP_FN_ABS] = fabs,        [LAP_FN_FLOOR] = floor, [LAP_FN_ROUND] = nearbyint,
     };
     if (functions[fn]) {
         *out = functions[fn](a);
         return true;
     }
     switch (fn) {
+    case LAP_FN_LARGER:
+        *out = b > a ? b : a;
+        return true;
     case LAP_FN_ADD:
         *out = a + b;
         return true;

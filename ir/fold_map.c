@@ -238,6 +238,7 @@ static lap_ref fold_same(lap_graph *g, lap_fn fn, lap_ref x, const lap_type *typ
     case LAP_FN_AND:
     case LAP_FN_OR:
     case LAP_FN_MIN:
+    case LAP_FN_LARGER:
     case LAP_FN_MAX:
         return same_if_fits(g, x, type);
     case LAP_FN_SUB:

@@ -9,7 +9,7 @@
  *   for kind=grid    the outermost loop of a kernel, exactly one: its iterations are independent and
  *                    the runtime hands out ranges of them; its extent is a `dim` node. No carried values.
  *   for kind=vector  iterations run in lanes. Each carried value must be combined as
- *                    next = fn(carried, x) with fn add, mul, min, max, and, or (x free of it), in any
+ *                    next = fn(carried, x) with fn add, mul, min, max, larger, and, or (x free of it), in any
  *                    order; stores of different iterations must not overlap and nothing that is
  *                    stored may be loaded by another iteration.
  *   for kind=serial  in order; carried values are arbitrary.

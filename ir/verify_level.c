@@ -39,7 +39,7 @@ static bool is_reduction(lap_fn fn)
 {
     static const bool reduces[LAP_N_FNS] = {
         [LAP_FN_ADD] = true, [LAP_FN_MUL] = true, [LAP_FN_MIN] = true,
-        [LAP_FN_MAX] = true, [LAP_FN_AND] = true, [LAP_FN_OR] = true,
+        [LAP_FN_MAX] = true, [LAP_FN_LARGER] = true, [LAP_FN_AND] = true, [LAP_FN_OR] = true,
     };
     return reduces[fn];
 }

@@ -13,13 +13,21 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref attend, lap_ref contraction)
 /* Windows of a grid (near.h): shifted vectors. False where the attend does not have that shape. */
 bool lap_attend_near(lap_lowering *l, lap_ref attend);
 
+/* Roles of the score's contraction with the keys on the vector side. */
+bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys, lap_roles *out);
+/* Value as the second contraction's B: batch from the score's batch, n new axes, k the keys. */
+bool lap_attend_value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
+                            lap_roles *out);
+
 /* A block of rows and keys of an attend, as its predicate sees them: `row` and `key` are the variables
  * (stand-ins) counted from the block's start, the environment of the predicate is written in them. */
 typedef struct lap_skip {
     lap_kctx *k;
     lap_coord row, key, n_rows, n_keys;
 } lap_skip;
-/* A condition that holds wherever the block has a pair that `where` admits; NONE: always. */
-lap_ref lap_attend_possible(const lap_skip *s, lap_ref where, const lap_coord *env);
+typedef enum lap_extent_of { LAP_OF_SOME, LAP_OF_ALL } lap_extent_of;
+/* SOME: a condition that holds wherever the block has a pair that `where` admits; NONE: it may always.
+ * ALL: one that holds only where `where` admits all pairs of the block; NONE: never known. */
+lap_ref lap_attend_holds(const lap_skip *s, lap_ref where, const lap_coord *env, lap_extent_of of);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attend_skip.c - whether a block of keys can hold any key that a block of rows may see: interval
- * arithmetic on the predicate, over rows m0 .. m0 + rows - 1 and keys key0 .. key0 + keys - 1.
+ * attend_skip.c - the class of a block of rows and keys, empty, full or partial: interval arithmetic on
+ * the predicate, over rows m0 .. m0 + rows - 1 and keys key0 .. key0 + keys - 1.
  *
- * What is not understood (data, floats) counts as possible, so nothing that is seen is skipped. */
+ * What is not understood (data, floats) counts as partial, so nothing that is seen is skipped. */
 #include "passes/attend.h"
 
 typedef struct range {
@@ -77,52 +77,74 @@ static range integer_range(const lap_skip *s, lap_ref r, const lap_coord *env)
     }
 }
 
-/* a REL b somewhere in the block, from the ranges of both. */
-static lap_ref relation(const lap_skip *s, lap_fn fn, range a, range b)
+typedef struct bounds {
+    lap_ref lo, hi;
+} bounds;
+
+/* a REL b for some pair of values from both ranges, or for all. */
+static lap_ref relation(lap_graph *g, lap_fn fn, bounds a, bounds b, lap_extent_of of)
 {
-    lap_coords *c = s->k->c;
-    lap_graph *g = s->k->k;
-    lap_ref alo = lap_coord_ref(c, a.lo), ahi = lap_coord_ref(c, a.hi);
-    lap_ref blo = lap_coord_ref(c, b.lo), bhi = lap_coord_ref(c, b.hi);
+    bool all = of == LAP_OF_ALL;
     switch (fn) {
     case LAP_FN_LT:
-        return lap_map2(g, LAP_FN_LT, alo, bhi);
     case LAP_FN_LE:
-        return lap_map2(g, LAP_FN_LE, alo, bhi);
+        return lap_map2(g, fn, all ? a.hi : a.lo, all ? b.lo : b.hi);
     case LAP_FN_GT:
-        return lap_map2(g, LAP_FN_GT, ahi, blo);
     case LAP_FN_GE:
-        return lap_map2(g, LAP_FN_GE, ahi, blo);
-    case LAP_FN_EQ:
-        return lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_LE, alo, bhi), lap_map2(g, LAP_FN_LE, blo, ahi));
+        return lap_map2(g, fn, all ? a.lo : a.hi, all ? b.hi : b.lo);
+    case LAP_FN_EQ: { /* all: both ranges are the same one value */
+        lap_fn order = all ? LAP_FN_GE : LAP_FN_LE;
+        return lap_map2(g, LAP_FN_AND, lap_map2(g, order, a.lo, b.hi), lap_map2(g, order, b.lo, a.hi));
+    }
     default:
         return LAP_NONE;
     }
 }
 
-lap_ref lap_attend_possible(const lap_skip *s, lap_ref where, const lap_coord *env)
+static lap_ref both(const lap_skip *s, lap_fn fn, lap_ref a, lap_ref b, lap_extent_of of)
+{
+    if (lap_ref_some(a) && lap_ref_some(b)) {
+        return lap_map2(s->k->k, fn, a, b);
+    }
+    /* unknown: holds for some, perhaps not for all */
+    bool is_and = fn == LAP_FN_AND, is_some = of == LAP_OF_SOME;
+    return is_and == is_some ? (lap_ref_some(a) ? a : b) : LAP_NONE;
+}
+
+lap_ref lap_attend_holds(const lap_skip *s, lap_ref where, const lap_coord *env, lap_extent_of of)
 {
     lap_lowering *l = s->k->l;
+    lap_graph *g = s->k->k;
     const lap_node *n = lap_node_at(l->g, where);
-    if (n->op != LAP_OP_MAP || n->n_args != 2 || lap_plan_of(l, where)->kind != LAP_STORE_INLINE) {
+    if (n->op != LAP_OP_MAP || n->n_args > 2 || lap_plan_of(l, where)->kind != LAP_STORE_INLINE) {
         return LAP_NONE;
     }
     lap_fn fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0);
-    const lap_coord *sub[2];
-    for (uint32_t i = 0; i < 2; i++) {
+    const lap_coord *sub[2] = {NULL, NULL};
+    for (uint32_t i = 0; i < n->n_args; i++) {
         sub[i] = lap_env_for(s->k, n->args[i], n->n_axes, n->axes, env);
     }
-    if (fn == LAP_FN_AND || fn == LAP_FN_OR) {
-        lap_ref a = lap_attend_possible(s, n->args[0], sub[0]),
-                b = lap_attend_possible(s, n->args[1], sub[1]);
-        if (fn == LAP_FN_AND) {
-            return lap_mask_both(s->k, a, b);
-        }
-        return lap_ref_some(a) && lap_ref_some(b) ? lap_map2(s->k->k, LAP_FN_OR, a, b) : LAP_NONE;
+    if (fn == LAP_FN_NOT) {
+        lap_extent_of other = of == LAP_OF_ALL ? LAP_OF_SOME : LAP_OF_ALL;
+        lap_ref x = lap_attend_holds(s, n->args[0], sub[0], other);
+        return lap_ref_some(x) ? lap_map1(g, LAP_FN_NOT, x) : LAP_NONE;
     }
-    if (lap_node_at(l->g, n->args[0])->dtype == LAP_F32 || lap_node_at(l->g, n->args[1])->dtype == LAP_F32) {
+    if (fn == LAP_FN_AND || fn == LAP_FN_OR) {
+        return both(s, fn, lap_attend_holds(s, n->args[0], sub[0], of),
+                    lap_attend_holds(s, n->args[1], sub[1], of), of);
+    }
+    if (n->n_args != 2 || lap_node_at(l->g, n->args[0])->dtype == LAP_F32 ||
+        lap_node_at(l->g, n->args[1])->dtype == LAP_F32) {
         return LAP_NONE;
     }
-    range a = integer_range(s, n->args[0], sub[0]), b = integer_range(s, n->args[1], sub[1]);
-    return a.is_known && b.is_known ? relation(s, fn, a, b) : LAP_NONE;
+    range r[2];
+    bounds b[2];
+    for (int i = 0; i < 2; i++) {
+        r[i] = integer_range(s, n->args[i], sub[i]);
+        if (!r[i].is_known) {
+            return LAP_NONE;
+        }
+        b[i] = (bounds){lap_coord_ref(s->k->c, r[i].lo), lap_coord_ref(s->k->c, r[i].hi)};
+    }
+    return relation(g, fn, b[0], b[1], of);
 }

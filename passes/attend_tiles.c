@@ -8,128 +8,14 @@
  *
  * Takes attends of one part whose score is elementwise around one contraction of queries and keys.
  * Milakov and Gimelshein 2018 (online normaliser), Dao et al. 2022 (tiling). */
+#include "ir/fold.h"
 #include "passes/attend.h"
 #include "passes/tiles.h"
 
-#include <string.h>
+#include <math.h>
 
-enum { TILES_PER_BLOCK = 8, PANELS_PER_BLOCK = 4 };
-
-static bool has_all(lap_axis_list axes, lap_names names)
-{
-    for (uint32_t i = 0; i < names.n; i++) {
-        if (lap_axis_find(axes.at, axes.n, names.at[i]) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Roles of the score's contraction with the keys on the vector side. */
-static bool score_roles(lap_lowering *l, lap_ref contraction, lap_names keys, lap_roles *r)
-{
-    if (!lap_contract_roles(l, contraction, r)) {
-        return false;
-    }
-    if (has_all(r->m, keys)) {
-        lap_roles_swap(r);
-    }
-    return r->n.n == keys.n && has_all(r->n, keys);
-}
-
-/* Value as the second contraction's B: batch from the score's batch, n new axes, k the keys. */
-static bool value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
-                        lap_roles *r)
-{
-    lap_ref value = op->args[part->value];
-    const lap_node *v = lap_node_at(l->g, value);
-    lap_axis *lists = lap_arena_array(l->ctx->arena, 3 * (v->n_axes + 1), sizeof *lists);
-    lap_axis *batch = lists, *n = lists + v->n_axes + 1, *k = n + v->n_axes + 1;
-    *r = (lap_roles){.b = {1, {value}}, .batch = {0, batch}, .n = {0, n}, .k = {0, k}};
-    for (uint32_t i = 0; i < score->n.n; i++) { /* keys in the order of the score's panels */
-        const lap_axis *a = lap_node_axis(v, score->n.at[i].name);
-        if (a == NULL) {
-            return false;
-        }
-        k[r->k.n++] = *a;
-        r->has_ragged_k = r->has_ragged_k || lap_ref_some(a->count);
-    }
-    for (uint32_t i = 0; i < v->n_axes; i++) {
-        lap_name name = v->axes[i].name;
-        if (lap_axis_find(score->n.at, score->n.n, name) != NULL) {
-            continue;
-        }
-        if (lap_axis_find(score->batch.at, score->batch.n, name) != NULL) {
-            batch[r->batch.n++] = v->axes[i];
-        } else if (lap_axis_find(score->m.at, score->m.n, name) != NULL) {
-            return false;
-        } else {
-            n[r->n.n++] = v->axes[i];
-        }
-    }
-    return r->n.n > 0 && v->dtype == LAP_F32 && !lap_plan_of(l, value)->may_fail;
-}
-
-static bool within_rows(const lap_node *x, const lap_roles *r)
-{
-    for (uint32_t i = 0; i < x->n_axes; i++) {
-        lap_name name = x->axes[i].name;
-        if (lap_axis_find(r->batch.at, r->batch.n, name) == NULL &&
-            lap_axis_find(r->m.at, r->m.n, name) == NULL && lap_axis_find(r->n.at, r->n.n, name) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool asks_only(lap_lowering *l, lap_ref op)
-{
-    uint32_t n;
-    const lap_ref *results = lap_results_of(l, op, &n);
-    for (uint32_t i = 0; i < n; i++) {
-        const char *which = lap_text(l->ctx, lap_attr_name(lap_node_at(l->g, results[i]), LAP_ATTR_WHICH));
-        if (strncmp(which, "weights", 7) == 0) {
-            return false;
-        }
-    }
-    return lap_ref_some(lap_result_named(l, op, "out"));
-}
-
-bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
-{
-    const lap_node *n = lap_node_at(l->g, op);
-    if (n->op != LAP_OP_ATTEND || lap_ref_some(lap_plan_of(l, op)->anchor) ||
-        lap_attr_f(n, LAP_ATTR_EMPTY, 0) != 0) {
-        return false;
-    }
-    lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
-    const lap_part *part = &parts.at[0];
-    lap_roles score, value;
-    if (parts.n != 1 || part->after >= 0 || part->value < 0 ||
-        !score_roles(l, contraction, part->keys, &score) || !value_roles(l, n, part, &score, &value) ||
-        !asks_only(l, op)) {
-        return false;
-    }
-    lap_ref score_value = n->args[part->score];
-    const lap_name *names;
-    if (lap_plan_of(l, score_value)->may_fail || !within_rows(lap_node_at(l->g, score_value), &score) ||
-        (!lap_ref_same(score_value, contraction) && lap_plan_of(l, score_value)->kind != LAP_STORE_INLINE) ||
-        !lap_plan_trace(l, contraction, score_value, &names)) {
-        return false;
-    }
-    if (part->where >= 0 && (!within_rows(lap_node_at(l->g, n->args[part->where]), &score) ||
-                             lap_plan_trace(l, contraction, n->args[part->where], &names))) {
-        return false;
-    }
-    for (uint32_t i = 0; i < lap_node_at(l->g, contraction)->n_axes; i++) {
-        lap_plan_trace(l, contraction, score_value, &names);
-        if (!lap_name_same(names[i], lap_node_at(l->g, contraction)->axes[i].name)) {
-            return false; /* renamed on the way: the rows' names would not match */
-        }
-    }
-    lap_plan_of(l, op)->anchor = contraction;
-    return true;
-}
+/* Rows of scores are a cache line apart from powers of two: they would all meet in a few sets. */
+enum { LINE = 16 };
 
 typedef struct job {
     lap_lowering *l;
@@ -139,18 +25,25 @@ typedef struct job {
     const lap_part *part;
     lap_norm norm;
     lap_ref contraction;
+    lap_ref score; /* score = factor * this, factor > 0: applied with the exponent */
+    double factor;
     lap_tiles t;
     lap_roles value;
     lap_panels kp, vp;
-    lap_ref s, acc, max, sum; /* scratch: block of scores, of results, per row */
-    uint32_t block_keys;
-    lap_dim n_keys, n_wide, wide; /* keys, value width, width padded to panels */
-    lap_coord key0, keys;         /* first key of the block, keys in it */
+    lap_ref s, acc; /* scratch: block of scores, of results */
+    lap_ref max, sum, shift,
+        shrink; /* per row; shift: taken from the exponents, shrink: factor of old results */
+    uint32_t panels, block_keys, depth; /* of a block of keys; keys of one step of P V */
+    uint32_t s_stride;                  /* of the rows of s */
+    lap_dim n_keys, n_wide, wide;       /* keys, value width, width padded to panels */
+    lap_coord first, n_live;            /* live panels of the block */
+    lap_coord key0, keys;               /* first key of them, keys in them */
 } job;
 
 static lap_ref f32(job *j, double v) { return lap_const_f(j->k->k, v); }
 static lap_coord c_int(job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 static lap_dim d_int(job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
+static int64_t block_rows(const job *j) { return (int64_t)j->t.rows * j->t.tiles_per_block; }
 
 static lap_ref row_load(job *j, lap_ref buffer, lap_coord row)
 {
@@ -164,7 +57,7 @@ static void row_store(job *j, lap_ref buffer, lap_coord row, lap_ref v)
 
 static lap_coord s_at(job *j, lap_coord row, lap_coord key)
 {
-    return lap_coord_add(j->k->c, lap_coord_mul(j->k->c, row, c_int(j, j->block_keys)), key);
+    return lap_coord_add(j->k->c, lap_coord_mul(j->k->c, row, c_int(j, j->s_stride)), key);
 }
 
 static lap_coord acc_at(job *j, lap_coord row, lap_coord e)
@@ -174,15 +67,14 @@ static lap_coord acc_at(job *j, lap_coord row, lap_coord e)
 
 static lap_k_loop rows_loop(job *j, lap_coord *row)
 {
-    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK),
-                        lap_coord_ref(j->k->c, j->t.m_rows), 0, NULL, row);
+    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, block_rows(j)), lap_coord_ref(j->k->c, j->t.m_rows),
+                        0, NULL, row);
 }
 
 static void clear(job *j)
 {
     lap_coord row, e;
-    lap_k_loop rows = lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK),
-                                   LAP_NONE, 0, NULL, &row);
+    lap_k_loop rows = lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, block_rows(j)), LAP_NONE, 0, NULL, &row);
     row_store(j, j->max, row, f32(j, -__builtin_inf()));
     row_store(j, j->sum, row, f32(j, 0));
     lap_k_loop wide = lap_kctx_for(j->k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
@@ -191,23 +83,55 @@ static void clear(job *j)
     lap_kctx_end(j->k, &rows, NULL, NULL);
 }
 
-/* S = Q K' for the block. */
-static void multiply(job *j, lap_coord block)
+/* S = Q K' for the live panels of the block. */
+static void multiply(job *j)
 {
     lap_kctx *k = j->k;
     lap_coord p, tile;
-    lap_coord first = lap_coord_mul(k->c, block, c_int(j, PANELS_PER_BLOCK));
-    lap_coord n = lap_coord_clip(k, j->kp.n_panels, first, PANELS_PER_BLOCK);
     lap_k_loop panels =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, PANELS_PER_BLOCK), lap_coord_ref(k->c, n), 0, NULL, &p);
-    lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, lap_coord_add(k->c, first, p));
-    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, TILES_PER_BLOCK),
+        lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels), lap_coord_ref(k->c, j->n_live), 0, NULL, &p);
+    lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, lap_coord_add(k->c, j->first, p));
+    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord at =
         s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
-    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->block_keys), lap_kctx_buffer(k, j->kp.buffer), b0);
+    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), lap_kctx_buffer(k, j->kp.buffer), b0);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
+}
+
+static lap_region_id begin_if(job *j, lap_ref cond)
+{
+    if (!lap_ref_some(cond)) {
+        return (lap_region_id){0};
+    }
+    lap_region_id region = lap_k_if(j->k->k, cond);
+    j->k->stack[j->k->depth++] = region;
+    return region;
+}
+
+static void end_if(job *j, lap_region_id region, lap_ref cond)
+{
+    if (lap_ref_some(cond)) {
+        lap_k_end_if(j->k->k, region, cond);
+        j->k->depth--;
+    }
+}
+
+/* Whether the predicate admits some pair, or all, of this block of rows and `n` keys from `first`. */
+static lap_ref block_holds(job *j, lap_coord first, lap_coord n, lap_extent_of of)
+{
+    lap_kctx *k = j->k;
+    lap_ref where = j->n->args[j->part->where];
+    lap_dim rows = d_int(j, block_rows(j)), keys = d_int(j, j->block_keys);
+    lap_skip s = {.k = k,
+                  .n_rows = j->t.m_rows,
+                  .n_keys = n,
+                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, rows),
+                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, keys)};
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, s.row));
+    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, first, s.key));
+    return lap_attend_holds(&s, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), of);
 }
 
 static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *key)
@@ -216,8 +140,15 @@ static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *
                         init, key);
 }
 
-/* Score edits and mask of one row, in place; the row's maximum. */
-static lap_ref edit_row(job *j, lap_coord row)
+/* score * factor * log2(e) - shift */
+static lap_ref shifted(job *j, lap_ref score, lap_ref shift)
+{
+    lap_graph *g = j->k->k;
+    return lap_map2(g, LAP_FN_SUB, lap_map2(g, LAP_FN_MUL, score, f32(j, j->factor * M_LOG2E)), shift);
+}
+
+/* Score edits, and the mask where `is_masked`, of one row, in place; its maximum goes to shift. */
+static void edit_row(job *j, lap_coord row, bool is_masked)
 {
     lap_kctx *k = j->k;
     lap_coord key;
@@ -232,72 +163,140 @@ static lap_ref edit_row(job *j, lap_coord row)
                        .buffer = j->s,
                        .index = at,
                        .env = lap_env_for(k, j->contraction, j->t.env.n, j->t.axes, j->t.coords)};
-    lap_ref score = j->n->args[j->part->score];
-    const lap_node *sn = lap_node_at(j->l->g, score);
-    const lap_coord *env = lap_env_for(k, score, j->t.env.n, j->t.axes, j->t.coords);
-    lap_ref ok = lap_present(k, sn->n_axes, sn->axes, env, &j->part->keys);
-    if (j->part->where >= 0) {
+    const lap_node *score = lap_node_at(j->l->g, j->score);
+    const lap_coord *env = lap_env_for(k, j->score, j->t.env.n, j->t.axes, j->t.coords);
+    lap_ref ok = lap_present(k, score->n_axes, score->axes, env, &j->part->keys);
+    if (is_masked) {
         lap_ref where = j->n->args[j->part->where];
         ok = lap_mask_both(
             k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
     }
-    lap_ref s = lap_pull_ref(k, score, env, LAP_NONE);
+    lap_ref s = lap_pull_ref(k, j->score, env, LAP_NONE);
     k->n_overrides = 0;
     if (lap_ref_some(ok)) {
         s = lap_map3(k->k, LAP_FN_SELECT, ok, s, f32(j, j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0));
     }
-    row_store(j, j->s, at, s);
-    lap_ref next = lap_map2(k->k, LAP_FN_MAX, keys.carried[0], s), out;
+    if (lap_ref_some(ok) || !lap_ref_same(j->score, j->contraction)) {
+        row_store(j, j->s, at, s);
+    }
+    lap_ref next = lap_map2(k->k, LAP_FN_LARGER, keys.carried[0], s), out;
     lap_kctx_end(k, &keys, &next, &out);
-    return out;
+    row_store(j, j->shift, row, out); /* a score that is NaN shows in the sum */
 }
 
-/* P and its sum; old results shrink when the maximum grew. */
-static void weigh_row(job *j, lap_coord row, lap_ref block_max)
+static void edit_rows(job *j, bool is_masked, lap_ref only_where)
+{
+    lap_coord row;
+    lap_region_id region = begin_if(j, only_where);
+    lap_k_loop rows = rows_loop(j, &row);
+    edit_row(j, row, is_masked);
+    lap_kctx_end(j->k, &rows, NULL, NULL);
+    end_if(j, region, only_where);
+}
+
+/* Full blocks need no mask. */
+static void edit(job *j)
+{
+    if (j->part->where < 0) {
+        edit_rows(j, false, LAP_NONE);
+        return;
+    }
+    lap_ref full = block_holds(j, j->key0, j->keys, LAP_OF_ALL);
+    if (!lap_ref_some(full)) {
+        edit_rows(j, true, LAP_NONE);
+        return;
+    }
+    edit_rows(j, false, full);
+    edit_rows(j, true, lap_map1(j->k->k, LAP_FN_NOT, full));
+}
+
+/* The new maximum of all rows of the block, rows in lanes. Exponents are to the base of two. */
+static void grow(job *j)
 {
     lap_kctx *k = j->k;
     lap_graph *g = k->k;
-    bool soft = j->norm == LAP_NORM_SOFTMAX;
-    lap_coord key, e;
-    lap_ref old = row_load(j, j->max, row), grown = soft ? lap_map2(g, LAP_FN_MAX, old, block_max) : old;
+    lap_coord row;
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, block_rows(j)),
+                                   lap_coord_ref(k->c, j->t.m_rows), 0, NULL, &row);
+    lap_ref old = row_load(j, j->max, row), grown = lap_map2(g, LAP_FN_MAX, old, row_load(j, j->shift, row));
     lap_ref live = lap_map2(g, LAP_FN_GT, grown, f32(j, -__builtin_inf()));
-    lap_ref base = lap_map3(g, LAP_FN_SELECT, live, grown, f32(j, 0)), start = f32(j, 0);
-    lap_k_loop keys = keys_loop(j, 1, &start, &key);
-    lap_ref p = row_load(j, j->s, s_at(j, row, key));
-    if (soft) {
-        p = lap_map1(g, LAP_FN_EXP, lap_map2(g, LAP_FN_SUB, p, base));
-        row_store(j, j->s, s_at(j, row, key), p);
-    }
-    lap_ref next = lap_map2(g, LAP_FN_ADD, keys.carried[0], p), total;
-    lap_kctx_end(k, &keys, &next, &total);
-    if (!soft) {
-        row_store(j, j->sum, row, lap_map2(g, LAP_FN_ADD, row_load(j, j->sum, row), total));
-        return;
-    }
-    lap_ref shrink = lap_map1(g, LAP_FN_EXP, lap_map2(g, LAP_FN_SUB, old, base));
-    lap_ref kept = lap_map2(g, LAP_FN_MUL, row_load(j, j->sum, row), shrink);
-    row_store(j, j->sum, row, lap_map2(g, LAP_FN_ADD, kept, total));
+    lap_ref shift = lap_map2(g, LAP_FN_MUL, lap_map3(g, LAP_FN_SELECT, live, grown, f32(j, 0)),
+                             f32(j, j->factor * M_LOG2E));
     row_store(j, j->max, row, grown);
+    row_store(j, j->shift, row, shift);
+    row_store(j, j->shrink, row, lap_map1(g, LAP_FN_EXP2, shifted(j, old, shift)));
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+/* acc of a row shrinks where its maximum grew. */
+static void shrink_row(job *j, lap_coord row, lap_ref shrink)
+{
+    lap_kctx *k = j->k;
+    lap_graph *g = k->k;
+    lap_coord e;
     lap_ref moved = lap_map2(g, LAP_FN_NE, shrink, f32(j, 1));
-    lap_region_id region = lap_k_if(g, moved);
-    k->stack[k->depth++] = region;
+    lap_region_id region = begin_if(j, moved);
     lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
     lap_coord at = acc_at(j, row, e);
     row_store(j, j->acc, at, lap_map2(g, LAP_FN_MUL, row_load(j, j->acc, at), shrink));
     lap_kctx_end(k, &wide, NULL, NULL);
-    lap_k_end_if(g, region, moved);
-    k->depth--;
+    end_if(j, region, moved);
 }
 
-/* acc += P V */
+/* P of one row in place of its scores, and their sum. */
+static void weigh_row(job *j, lap_coord row)
+{
+    lap_kctx *k = j->k;
+    lap_graph *g = k->k;
+    bool soft = j->norm == LAP_NORM_SOFTMAX;
+    lap_coord key;
+    lap_ref shift = soft ? row_load(j, j->shift, row) : LAP_NONE, start = f32(j, 0);
+    lap_k_loop keys = keys_loop(j, 1, &start, &key);
+    lap_ref p = row_load(j, j->s, s_at(j, row, key));
+    if (soft) {
+        p = lap_map1(g, LAP_FN_EXP2, shifted(j, p, shift));
+        row_store(j, j->s, s_at(j, row, key), p);
+    }
+    lap_ref next = lap_map2(g, LAP_FN_ADD, keys.carried[0], p), total;
+    lap_kctx_end(k, &keys, &next, &total);
+    lap_ref old = row_load(j, j->sum, row);
+    if (soft) {
+        lap_ref shrink = row_load(j, j->shrink, row);
+        old = lap_map2(g, LAP_FN_MUL, old, shrink);
+        shrink_row(j, row, shrink);
+    }
+    row_store(j, j->sum, row, lap_map2(g, LAP_FN_ADD, old, total));
+}
+
+/* From scores to weights, all rows of the block. */
+static void weigh(job *j)
+{
+    lap_coord row;
+    edit(j);
+    if (j->norm == LAP_NORM_SOFTMAX) {
+        grow(j);
+    }
+    lap_k_loop rows = rows_loop(j, &row);
+    weigh_row(j, row);
+    lap_kctx_end(j->k, &rows, NULL, NULL);
+}
+
+/* acc += P V, a few keys at a time: their part of V stays in the first cache for all tiles. */
 static void accumulate(job *j)
 {
     lap_kctx *k = j->k;
-    lap_coord p, tile;
+    lap_coord step, p, tile;
+    lap_coord depth = c_int(j, j->depth);
+    lap_coord n_steps = lap_coord_floordiv(k->c, lap_coord_add(k->c, j->keys, c_int(j, j->depth - 1)), depth);
+    lap_k_loop steps = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, (j->block_keys + j->depth - 1) / j->depth),
+                                    lap_coord_ref(k->c, n_steps), 0, NULL, &step);
+    lap_coord first = lap_coord_mul(k->c, step, depth);
+    lap_coord n = lap_coord_min(k->c, lap_coord_sub(k->c, j->keys, first), depth);
     lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, j->vp.n_panels, LAP_NONE, 0, NULL, &p);
-    lap_coord b0 = lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
-                                 lap_coord_mul(k->c, j->key0, c_int(j, j->vp.cols)));
-    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, TILES_PER_BLOCK),
+    lap_coord b0 =
+        lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
+                      lap_coord_mul(k->c, lap_coord_add(k->c, j->key0, first), c_int(j, j->vp.cols)));
+    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
     lap_k_mma(k->k, &(lap_k_mma_args){.acc = j->acc,
@@ -305,18 +304,19 @@ static void accumulate(job *j)
                                           k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),
                                       .ld = lap_dim_node(k->k, j->wide),
                                       .a = j->s,
-                                      .a0 = lap_coord_ref(k->c, s_at(j, row, c_int(j, 0))),
-                                      .sm = lap_const_i(k->k, j->block_keys),
+                                      .a0 = lap_coord_ref(k->c, s_at(j, row, first)),
+                                      .sm = lap_const_i(k->k, j->s_stride),
                                       .sk = lap_const_i(k->k, 1),
                                       .m = lap_coord_ref(k->c, lap_tiles_rows(&j->t, tile)),
                                       .b = lap_kctx_buffer(k, j->vp.buffer),
                                       .b0 = lap_coord_ref(k->c, b0),
-                                      .depth = lap_coord_ref(k->c, j->keys),
+                                      .depth = lap_coord_ref(k->c, n),
                                       .rows = j->t.rows,
                                       .cols = j->vp.cols,
                                       .init = false});
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
+    lap_kctx_end(k, &steps, NULL, NULL);
 }
 
 static lap_ref denominator(job *j, lap_ref sum)
@@ -351,8 +351,10 @@ static void finish_row(job *j, lap_coord row)
     lap_ref sum = row_load(j, j->sum, row), max = row_load(j, j->max, row);
     lap_ref zero = f32(j, 0), live = lap_map2(g, LAP_FN_GT, max, f32(j, -__builtin_inf()));
     lap_ref base = j->norm == LAP_NORM_SOFTMAX ? lap_map3(g, LAP_FN_SELECT, live, max, zero) : zero;
+    base = lap_map2(g, LAP_FN_MUL, base, f32(j, j->factor));
     store_statistic(j, "sum", sum);
-    store_statistic(j, "max", j->norm == LAP_NORM_SOFTMAX ? max : zero);
+    store_statistic(j, "max",
+                    j->norm == LAP_NORM_SOFTMAX ? lap_map2(g, LAP_FN_MUL, max, f32(j, j->factor)) : zero);
     if (lap_ref_some(lap_result_named(j->l, j->op, "lse"))) {
         store_statistic(j, "lse", lap_map2(g, LAP_FN_ADD, lap_map1(g, LAP_FN_LOG, sum), base));
     }
@@ -376,48 +378,88 @@ static void finish_row(job *j, lap_coord row)
     lap_kctx_end(k, &lanes, NULL, NULL);
 }
 
+static void split_factor(job *j)
+{
+    j->score = j->n->args[j->part->score];
+    j->factor = 1;
+    const lap_node *n = lap_node_at(j->l->g, j->score);
+    if (j->norm != LAP_NORM_SOFTMAX || lap_ref_same(j->score, j->contraction) || n->op != LAP_OP_MAP ||
+        lap_attr_i(n, LAP_ATTR_FN, 0) != LAP_FN_MUL) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        lap_scalar c;
+        if (lap_fold_splat(j->l->g, n->args[i], &c) && c.dtype == LAP_F32 && c.f > 1e-6 && c.f < 1e6) {
+            j->factor = c.f;
+            j->score = n->args[1 - i];
+            return;
+        }
+    }
+}
+
 static void start(job *j)
 {
     lap_lowering *l = j->l;
     j->part = &lap_node_attr(j->n, LAP_ATTR_PARTS)->parts.at[0];
-    j->t = (lap_tiles){.l = l, .rows = l->target->mma_rows, .tiles_per_block = TILES_PER_BLOCK};
-    LAP_ENSURE(score_roles(l, j->contraction, j->part->keys, &j->t.r));
-    LAP_ENSURE(value_roles(l, j->n, j->part, &j->t.r, &j->value));
+    split_factor(j);
+    j->t = (lap_tiles){.l = l,
+                       .rows = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_ROWS),
+                       .tiles_per_block = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_TILES)};
+    j->panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
+    LAP_ENSURE(lap_attend_score_roles(l, j->contraction, j->part->keys, &j->t.r));
+    LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
     j->k = j->t.k = lap_kctx_new(l, j->n->loc);
-    j->t.cols = lap_panel_cols(l, lap_axes_product(l, j->t.r.n));
-    j->block_keys = PANELS_PER_BLOCK * j->t.cols;
+    j->t.cols = lap_panel_cols(l, lap_axes_product(l, j->t.r.n), LAP_KNOB_ATTEND_COLS);
+    j->block_keys = j->panels * j->t.cols;
+    j->s_stride = j->block_keys + LINE;
+    j->depth = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
     lap_tiles_plan(&j->t);
     j->kp = lap_pack_panels(l, &j->t.r, j->t.cols, j->n->loc);
-    j->vp = lap_pack_panels(l, &j->value, lap_panel_cols(l, lap_axes_product(l, j->value.n)), j->n->loc);
+    j->vp = lap_pack_panels(
+        l, &j->value, lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS), j->n->loc);
     j->n_keys = j->kp.n_total;
     j->n_wide = j->vp.n_total;
     j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
     lap_coord one;
     lap_tiles_grid(&j->t, d_int(j, 1), &one);
-    int64_t rows = (int64_t)j->t.rows * TILES_PER_BLOCK;
-    j->s = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows * j->block_keys));
+    int64_t rows = block_rows(j);
+    j->s = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows * j->s_stride));
     j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(l->ctx, d_int(j, rows), j->wide));
     j->max = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
+    j->shift = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
+    j->shrink = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
 }
 
-/* Whether the predicate admits any pair of this block of rows and this block of keys. */
-static lap_ref possible(job *j)
+/* The live panels of the block at `block` as j->first, n_live; its keys as key0, keys. */
+static void live_range(job *j, lap_coord block)
 {
-    if (j->part->where < 0) {
-        return LAP_NONE;
-    }
     lap_kctx *k = j->k;
-    lap_ref where = j->n->args[j->part->where];
-    lap_dim rows = d_int(j, (int64_t)j->t.rows * TILES_PER_BLOCK), keys = d_int(j, j->block_keys);
-    lap_skip s = {.k = k,
-                  .n_rows = j->t.m_rows,
-                  .n_keys = j->keys,
-                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, rows),
-                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, keys)};
-    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, s.row));
-    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, j->key0, s.key));
-    return lap_attend_possible(&s, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords));
+    lap_graph *g = k->k;
+    lap_coord p, cols = c_int(j, j->t.cols);
+    j->first = lap_coord_mul(k->c, block, c_int(j, j->panels));
+    j->n_live = lap_coord_clip(k, j->kp.n_panels, j->first, j->panels);
+    lap_coord first = j->first;
+    if (j->part->where >= 0) {
+        lap_ref none[2] = {lap_const_i(g, j->panels), lap_const_i(g, 0)}, range[2];
+        lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels),
+                                         lap_coord_ref(k->c, j->n_live), 2, none, &p);
+        lap_coord key0 = lap_coord_mul(k->c, lap_coord_add(k->c, first, p), cols);
+        lap_ref live = block_holds(j, key0, lap_coord_clip(k, j->n_keys, key0, j->t.cols), LAP_OF_SOME);
+        lap_ref at = lap_coord_ref(k->c, p);
+        lap_ref next[2] = {lap_map2(g, LAP_FN_MIN, panels.carried[0], at),
+                           lap_map2(g, LAP_FN_ADD, at, lap_const_i(g, 1))};
+        for (int i = 0; i < 2 && lap_ref_some(live); i++) {
+            next[i] = lap_map3(g, LAP_FN_SELECT, live, next[i], panels.carried[i]);
+        }
+        lap_kctx_end(k, &panels, next, range);
+        lap_coord lo = lap_coord_opaque(k->c, range[0]), hi = lap_coord_opaque(k->c, range[1]);
+        j->first = lap_coord_add(k->c, first, lo);
+        j->n_live = lap_coord_sub(k->c, hi, lo);
+    }
+    j->key0 = lap_coord_mul(k->c, j->first, cols);
+    lap_coord rest = lap_coord_sub(k->c, lap_coord_dim(k->c, j->n_keys), j->key0);
+    j->keys = lap_coord_min(k->c, rest, lap_coord_mul(k->c, j->n_live, cols));
 }
 
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
@@ -434,25 +476,18 @@ bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
     lap_coord block, row;
     lap_dim n_blocks = lap_dim_ceildiv(l->ctx, j.n_keys, d_int(&j, j.block_keys));
     lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
-    j.key0 = lap_coord_mul(k->c, block, c_int(&j, j.block_keys));
-    j.keys = lap_coord_clip(k, j.n_keys, j.key0, j.block_keys);
-    lap_ref seen = possible(&j);
-    lap_region_id region = {0};
-    if (lap_ref_some(seen)) {
-        region = lap_k_if(k->k, seen);
-        k->stack[k->depth++] = region;
-    }
-    multiply(&j, block);
-    lap_k_loop rows = rows_loop(&j, &row);
-    weigh_row(&j, row, edit_row(&j, row));
-    lap_kctx_end(k, &rows, NULL, NULL);
+    lap_coord key0 = lap_coord_mul(k->c, block, c_int(&j, j.block_keys));
+    lap_ref seen = j.part->where >= 0
+                       ? block_holds(&j, key0, lap_coord_clip(k, j.n_keys, key0, j.block_keys), LAP_OF_SOME)
+                       : LAP_NONE;
+    lap_region_id region = begin_if(&j, seen);
+    live_range(&j, block);
+    multiply(&j);
+    weigh(&j);
     accumulate(&j);
-    if (lap_ref_some(seen)) {
-        lap_k_end_if(k->k, region, seen);
-        k->depth--;
-    }
+    end_if(&j, region, seen);
     lap_kctx_end(k, &blocks, NULL, NULL);
-    rows = rows_loop(&j, &row);
+    lap_k_loop rows = rows_loop(&j, &row);
     finish_row(&j, row);
     lap_kctx_end(k, &rows, NULL, NULL);
     lap_kctx_launch(k, "attend");

@@ -107,6 +107,8 @@ static void share(slope *s, lap_ref is_first)
 
 static void d_max(slope *s) { share(s, two(s, LAP_FN_GE, s->a, s->b)); }
 
+static void d_larger(slope *s) { share(s, one(s, LAP_FN_NOT, two(s, LAP_FN_GT, s->b, s->a))); }
+
 static void d_min(slope *s) { share(s, two(s, LAP_FN_LE, s->a, s->b)); }
 
 static void d_select(slope *s)
@@ -120,6 +122,8 @@ static void d_neg(slope *s) { s->to[0] = one(s, LAP_FN_NEG, s->d); }
 static void d_abs(slope *s) { s->to[0] = mul(s, s->d, one(s, LAP_FN_SIGN, s->a)); }
 
 static void d_exp(slope *s) { s->to[0] = mul(s, s->d, s->o); }
+
+static void d_exp2(slope *s) { s->to[0] = mul(s, mul(s, s->d, s->o), f(s, M_LN2)); }
 
 static void d_log(slope *s) { s->to[0] = two(s, LAP_FN_DIV, s->d, s->a); }
 
@@ -142,14 +146,14 @@ static void d_cos(slope *s) { s->to[0] = one(s, LAP_FN_NEG, mul(s, s->d, one(s, 
 /* Functions without a row are flat almost everywhere, or not on floats. Rounding to a storage type
  * passes the gradient through. */
 static void (*const rules[LAP_N_FNS])(slope *) = {
-    [LAP_FN_ADD] = d_add,         [LAP_FN_SUB] = d_sub,       [LAP_FN_MUL] = d_mul,
-    [LAP_FN_DIV] = d_div,         [LAP_FN_MOD] = d_mod,       [LAP_FN_POW] = d_pow,
-    [LAP_FN_MIN] = d_min,         [LAP_FN_MAX] = d_max,       [LAP_FN_NEG] = d_neg,
-    [LAP_FN_ABS] = d_abs,         [LAP_FN_SELECT] = d_select, [LAP_FN_EXP] = d_exp,
-    [LAP_FN_LOG] = d_log,         [LAP_FN_SQRT] = d_sqrt,     [LAP_FN_TANH] = d_tanh,
-    [LAP_FN_SIGMOID] = d_sigmoid, [LAP_FN_ERF] = d_erf,       [LAP_FN_SIN] = d_sin,
-    [LAP_FN_COS] = d_cos,         [LAP_FN_FLOAT] = d_same,    [LAP_FN_TO_F16] = d_same,
-    [LAP_FN_TO_BF16] = d_same,
+    [LAP_FN_ADD] = d_add,     [LAP_FN_SUB] = d_sub,         [LAP_FN_MUL] = d_mul,
+    [LAP_FN_DIV] = d_div,     [LAP_FN_MOD] = d_mod,         [LAP_FN_POW] = d_pow,
+    [LAP_FN_MIN] = d_min,     [LAP_FN_MAX] = d_max, [LAP_FN_LARGER] = d_larger,         [LAP_FN_NEG] = d_neg,
+    [LAP_FN_ABS] = d_abs,     [LAP_FN_SELECT] = d_select,   [LAP_FN_EXP] = d_exp,
+    [LAP_FN_EXP2] = d_exp2,   [LAP_FN_LOG] = d_log,         [LAP_FN_SQRT] = d_sqrt,
+    [LAP_FN_TANH] = d_tanh,   [LAP_FN_SIGMOID] = d_sigmoid, [LAP_FN_ERF] = d_erf,
+    [LAP_FN_SIN] = d_sin,     [LAP_FN_COS] = d_cos,         [LAP_FN_FLOAT] = d_same,
+    [LAP_FN_TO_F16] = d_same, [LAP_FN_TO_BF16] = d_same,
 };
 
 bool lap_grad_is_flat(lap_fn fn, uint32_t i) { return !rules[fn] || (fn == LAP_FN_SELECT && i == 0); }

@@ -67,6 +67,7 @@ typedef struct lap_lowering {
     lap_graph *g;
     lap_ctx *ctx;
     const lap_target *target;
+    lap_schedule schedule;
     lap_plan_node *plan;         /* by ref.ix */
     const lap_scan_form **scans; /* by region: the scan whose body it is, when that is one kernel */
     uint32_t n_inputs, n_weights;
@@ -84,6 +85,7 @@ typedef struct lap_lowering {
     FILE *dump;
 } lap_lowering;
 
+static inline int32_t lap_knob_value(const lap_lowering *l, lap_knob knob) { return l->schedule.v[knob]; }
 static inline lap_plan_node *lap_plan_of(const lap_lowering *l, lap_ref r) { return &l->plan[r.ix]; }
 
 /* Where a kernel writes: a buffer in the order of the named axes, at an offset. */
@@ -243,7 +245,7 @@ void lap_lower_nodes(lap_lowering *l, lap_region_id region); /* lower.c */
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n);
 lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which);
 
-/* The whole of lowering; `dump` gets a line per kernel. NULL: reported. */
-lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, FILE *dump);
+/* The whole of lowering; options->dump_fused gets a line per kernel. NULL: reported. */
+lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_pass_options *options);
 
 #endif

@@ -9,9 +9,6 @@
  * tiles of the block pass. */
 #include "passes/tiles.h"
 
-/* Few panels a group give threads enough to share; A packed anew for each group wants many. */
-enum { TILES_PER_BLOCK = 8, PANELS_DIRECT = 2, PANELS_PACKED = 8 };
-
 typedef struct job {
     lap_lowering *l;
     lap_ref node, reduce;
@@ -68,7 +65,7 @@ static void panels(job *j, lap_coord group)
                                           lap_coord_ref(k->c, n_panels), 0, NULL, &p);
     lap_coord panel = lap_coord_add(k->c, first, p);
     lap_coord b0 = lap_panel_offset(k, &j->b, &j->t.env, panel);
-    lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, TILES_PER_BLOCK),
+    lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->t.tiles_per_block),
                                          lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols),
                   lap_kctx_buffer(k, j->b.buffer), b0);
@@ -105,14 +102,17 @@ static void choose_sides(job *j, lap_roles *r)
 void lap_lower_contract(lap_lowering *l, lap_ref node)
 {
     job j = {.l = l, .node = node, .reduce = lap_plan_of(l, node)->anchor};
-    j.t = (lap_tiles){.l = l, .rows = l->target->mma_rows, .tiles_per_block = TILES_PER_BLOCK};
+    j.t = (lap_tiles){.l = l,
+                      .rows = (uint32_t)lap_knob_value(l, LAP_KNOB_CONTRACT_ROWS),
+                      .tiles_per_block = (uint32_t)lap_knob_value(l, LAP_KNOB_CONTRACT_TILES)};
     LAP_ENSURE(lap_contract_roles(l, j.reduce, &j.t.r));
     choose_sides(&j, &j.t.r);
     lap_loc loc = lap_node_at(l->g, j.reduce)->loc;
     j.t.k = lap_kctx_new(l, loc);
-    j.t.cols = lap_panel_cols(l, lap_axes_product(l, j.t.r.n));
+    j.t.cols = lap_panel_cols(l, lap_axes_product(l, j.t.r.n), LAP_KNOB_CONTRACT_COLS);
     lap_tiles_plan(&j.t);
-    j.panels = j.t.a_direct ? PANELS_DIRECT : PANELS_PACKED;
+    j.panels =
+        (uint32_t)lap_knob_value(l, j.t.a_direct ? LAP_KNOB_CONTRACT_DIRECT : LAP_KNOB_CONTRACT_PACKED);
     j.b = lap_pack_panels(l, &j.t.r, j.t.cols, loc);
     lap_coord group;
     lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, j.panels)), &group);

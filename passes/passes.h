@@ -4,11 +4,12 @@
 #define LAP_PASSES_PASSES_H
 
 #include "ir/kernel.h"
-#include "passes/target.h"
+#include "passes/schedule.h"
 
 typedef struct lap_pass_options {
     bool verify;      /* verify after every pass; always on in debug builds */
     FILE *dump_fused; /* the kernels with their roles and index sets, or NULL */
+    const lap_schedule *schedule; /* NULL: the target's default */
 } lap_pass_options;
 
 /* Graph passes alone: canonical, no dead code (the `graph` stage after passes). */

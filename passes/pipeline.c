@@ -36,6 +36,6 @@ bool lap_lower(lap_graph *g, const lap_target *target, const lap_pass_options *o
     if (!lap_passes_run(g, target, options, &ready)) {
         return false;
     }
-    *out = lap_lower_graph(ready, target, options != NULL ? options->dump_fused : NULL);
+    *out = lap_lower_graph(ready, target, options);
     return *out != NULL;
 }

@@ -40,10 +40,11 @@ lap_coord lap_coord_clip(lap_kctx *k, lap_dim total, lap_coord start, int64_t mo
     return lap_coord_min(k->c, rest, lap_coord_const(k->c, most));
 }
 
-uint32_t lap_panel_cols(lap_lowering *l, lap_dim n)
+uint32_t lap_panel_cols(lap_lowering *l, lap_dim n, lap_knob knob)
 {
     int64_t size;
-    uint32_t lanes = l->target->vector_f32, most = l->target->mma_cols;
+    uint32_t lanes = l->target->vector_f32;
+    uint32_t most = ((uint32_t)lap_knob_value(l, knob) + lanes - 1) / lanes * lanes;
     if (!lap_dim_is_const(l->ctx, n, &size) || size >= most) {
         return most;
     }

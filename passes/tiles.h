@@ -41,7 +41,7 @@ lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile); /* valid rows of a tile 
 lap_dim lap_axes_product(lap_lowering *l, lap_axis_list axes);
 /* min(total - start, most) */
 lap_coord lap_coord_clip(lap_kctx *k, lap_dim total, lap_coord start, int64_t most);
-/* Columns of a panel over n: the target's, or fewer when n is known to be small. */
-uint32_t lap_panel_cols(lap_lowering *l, lap_dim n);
+/* Columns of a panel over n: the knob's in whole vectors, or fewer when n is known to be small. */
+uint32_t lap_panel_cols(lap_lowering *l, lap_dim n, lap_knob knob);
 
 #endif

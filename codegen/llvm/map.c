@@ -190,6 +190,8 @@ static LLVMValueRef float_map(lap_emitter *e, lap_fn fn, LLVMValueRef a, LLVMVal
         LLVMValueRef part = lap_flags(LLVMBuildFMul(e->b, q, b, ""), LLVMFastMathAllowContract);
         return lap_flags(LLVMBuildFSub(e->b, a, part, ""), LLVMFastMathAllowContract);
     }
+    case LAP_FN_LARGER:
+        return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOGT, b, a, ""), b, a, "");
     case LAP_FN_POW:
         return lap_math_pow(e, a, b);
     case LAP_FN_MIN:

@@ -90,32 +90,60 @@ LLVMValueRef lap_math_floor(lap_emitter *e, LLVMValueRef x)
 
 #define SMALLEST_EXPONENT (-87.33654) /* of e^x that is a normal number */
 
-/* x * 2^n by the instruction for it, a register at a time: overflow and underflow come out right. */
-static LLVMValueRef scale(lap_emitter *e, LLVMValueRef x, LLVMValueRef n)
+enum { CURRENT_ROUNDING = 4, N_WIDTHS = 3 }; /* 128, 256, 512 bits */
+
+/* An AVX-512 function of x and `second` (a vector like x, or a constant of the instruction). */
+static LLVMValueRef by_instruction(lap_emitter *e, const char *const names[N_WIDTHS], LLVMValueRef x,
+                                   LLVMValueRef second)
 {
-    static const char *const names[] = {"llvm.x86.avx512.mask.scalef.ps.128",
-                                        "llvm.x86.avx512.mask.scalef.ps.256",
-                                        "llvm.x86.avx512.mask.scalef.ps.512"};
-    enum { CURRENT_ROUNDING = 4 };
     uint32_t lanes = lap_lanes_of(x);
-    if (lanes > 16) {
-        LLVMValueRef low = scale(e, lap_half(e, x, 0), lap_half(e, n, 0));
-        return lap_concat(e, low, scale(e, lap_half(e, x, 1), lap_half(e, n, 1)));
-    }
     bool is_whole = lanes == 16;
+    if (lanes > 16) {
+        bool is_vector = LLVMTypeOf(second) == LLVMTypeOf(x);
+        LLVMValueRef low = is_vector ? lap_half(e, second, 0) : second;
+        LLVMValueRef high = is_vector ? lap_half(e, second, 1) : second;
+        return lap_concat(e, by_instruction(e, names, lap_half(e, x, 0), low),
+                          by_instruction(e, names, lap_half(e, x, 1), high));
+    }
     LLVMTypeRef bits = is_whole ? e->i16 : e->i8;
-    LLVMValueRef args[5] = {x, n, LLVMConstNull(LLVMTypeOf(x)), LLVMConstAllOnes(bits),
+    LLVMValueRef args[5] = {x, second, LLVMConstNull(LLVMTypeOf(x)), LLVMConstAllOnes(bits),
                             LLVMConstInt(e->i32, CURRENT_ROUNDING, false)};
     return lap_intrinsic2(e, names[lanes / 8], NULL, 0, is_whole ? 5 : 4, args);
 }
 
-/* p * 2^n with n in the low bits of `shifted`, moved into the exponent; x decides at the borders. */
-static LLVMValueRef scale_by_bits(lap_emitter *e, LLVMValueRef p, LLVMValueRef shifted, LLVMValueRef x)
+/* x * 2^floor(n): overflow and underflow come out right. */
+static LLVMValueRef scale(lap_emitter *e, LLVMValueRef x, LLVMValueRef n)
+{
+    static const char *const names[N_WIDTHS] = {"llvm.x86.avx512.mask.scalef.ps.128",
+                                                "llvm.x86.avx512.mask.scalef.ps.256",
+                                                "llvm.x86.avx512.mask.scalef.ps.512"};
+    return by_instruction(e, names, x, n);
+}
+
+/* x - floor(x); 0 for the infinities. */
+static LLVMValueRef fraction(lap_emitter *e, LLVMValueRef x)
+{
+    static const char *const names[N_WIDTHS] = {"llvm.x86.avx512.mask.reduce.ps.128",
+                                                "llvm.x86.avx512.mask.reduce.ps.256",
+                                                "llvm.x86.avx512.mask.reduce.ps.512"};
+    enum { DOWN = 1, QUIET = 8 };
+    return by_instruction(e, names, x, LLVMConstInt(e->i32, DOWN | QUIET, false));
+}
+
+static bool can_scale(lap_emitter *e, LLVMValueRef x)
+{
+    return e->machine->can.scale && lap_lanes_of(x) >= 4;
+}
+
+/* p * 2^n with n in the low bits of `shifted`, moved into the exponent; x decides at the borders: 0
+ * below `least`, x + infinity above `most`. */
+static LLVMValueRef scale_by_bits(lap_emitter *e, LLVMValueRef p, LLVMValueRef shifted, LLVMValueRef x,
+                                  double least, double most)
 {
     LLVMValueRef power = LLVMBuildShl(e->b, bits_of(e, shifted), lap_const_of(lap_like(x, e->i32), 23), "");
     LLVMValueRef v = float_of(e, LLVMBuildAdd(e->b, bits_of(e, p), power, ""));
-    v = pick(e, is(e, LLVMRealOLT, x, SMALLEST_EXPONENT), k(x, 0), v);
-    return pick(e, is(e, LLVMRealOLE, x, 88.722839), v, LLVMBuildFAdd(e->b, x, k(x, INFINITY), ""));
+    v = pick(e, is(e, LLVMRealOLT, x, least), k(x, 0), v);
+    return pick(e, is(e, LLVMRealOLE, x, most), v, LLVMBuildFAdd(e->b, x, k(x, INFINITY), ""));
 }
 
 /* e^x = 2^n e^r with n the integer next to x / ln 2: adding 1.5 * 2^23 rounds. */
@@ -123,9 +151,8 @@ static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
 {
     static const double c[] = {
         1.384355943e-03, 8.374235593e-03, 4.166800901e-02, 1.666643023e-01, 4.999999404e-01, 1, 1};
-    bool by_instruction = e->machine->can.scale && lap_lanes_of(x) >= 4;
     LLVMValueRef is_tiny = is(e, LLVMRealOLT, x, SMALLEST_EXPONENT);
-    if (by_instruction) { /* subnormal results would take a hundred cycles each: they are 0 */
+    if (can_scale(e, x)) { /* subnormal results would take a hundred cycles each: they are 0 */
         x = pick(e, is_tiny, k(x, SMALLEST_EXPONENT), x);
         x = pick(e, is(e, LLVMRealOGT, x, 89), k(x, 89), x);
     }
@@ -134,7 +161,27 @@ static LLVMValueRef exponential(lap_emitter *e, LLVMValueRef x)
     LLVMValueRef r = madd(e, n, k(x, -0x1.62e4p-1), x);
     r = madd(e, n, k(x, -0x1.7f7d1cp-20), r);
     LLVMValueRef p = POLYNOMIAL(e, r, c);
-    return by_instruction ? pick(e, is_tiny, k(x, 0), scale(e, p, n)) : scale_by_bits(e, p, shifted, x);
+    return can_scale(e, x) ? pick(e, is_tiny, k(x, 0), scale(e, p, n))
+                           : scale_by_bits(e, p, shifted, x, SMALLEST_EXPONENT, 88.722839);
+}
+
+/* 2^x = 2^n 2^r; subnormal results are 0. p(0) is exactly 1. */
+static LLVMValueRef power_of_two(lap_emitter *e, LLVMValueRef x)
+{
+    static const double above[] = {/* 0 <= r < 1 */
+                                   1.867130166e-03, 9.017029777e-03, 5.579991266e-02,
+                                   2.401644439e-01, 6.931512952e-01, 1};
+    static const double around[] = {/* |r| <= 1/2 */
+                                    1.326472382e-03, 9.671512991e-03, 5.550733581e-02,
+                                    2.402224243e-01, 6.931470037e-01, 1};
+    if (can_scale(e, x)) {
+        LLVMValueRef p = POLYNOMIAL(e, fraction(e, x), above);
+        return pick(e, is(e, LLVMRealOLT, x, -126), k(x, 0), scale(e, p, x));
+    }
+    LLVMValueRef shifted = LLVMBuildFAdd(e->b, x, k(x, 0x1.8p23), "");
+    LLVMValueRef n = LLVMBuildFSub(e->b, shifted, k(x, 0x1.8p23), "");
+    LLVMValueRef p = POLYNOMIAL(e, LLVMBuildFSub(e->b, x, n, ""), around);
+    return scale_by_bits(e, p, shifted, x, -126, 127.99999);
 }
 
 /* x = 2^n (1 + m), 1 + m between the square roots of 1/2 and 2. */
@@ -238,6 +285,8 @@ LLVMValueRef lap_math(lap_emitter *e, lap_fn fn, LLVMValueRef x)
     switch (fn) {
     case LAP_FN_EXP:
         return exponential(e, x);
+    case LAP_FN_EXP2:
+        return power_of_two(e, x);
     case LAP_FN_LOG:
         return logarithm(e, x);
     case LAP_FN_SQRT:

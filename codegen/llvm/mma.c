@@ -15,7 +15,7 @@ typedef struct tile {
     bool init;
     lap_dtype a, b;
     LLVMValueRef args[N_ARGS];
-    LLVMValueRef *row;                  /* pointers to the rows of a */
+    LLVMValueRef *row; /* pointers to the rows of a */
 } tile;
 
 static LLVMValueRef offset(lap_emitter *e, LLVMTypeRef type, LLVMValueRef pointer, LLVMValueRef index)

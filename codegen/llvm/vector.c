@@ -58,6 +58,7 @@ static uint32_t weight(const lap_node *n)
     }
     switch ((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0)) {
     case LAP_FN_EXP:
+    case LAP_FN_EXP2:
     case LAP_FN_LOG:
     case LAP_FN_TANH:
     case LAP_FN_SIGMOID:
@@ -120,6 +121,7 @@ static LLVMValueRef neutral(lap_emitter *e, int fn, lap_dtype type)
         return lap_const_of(t, 1);
     case LAP_FN_MIN:
         return is_float ? LLVMConstReal(t, INFINITY) : lap_i64(e, INT64_MAX);
+    case LAP_FN_LARGER:
     case LAP_FN_MAX:
         return is_float ? LLVMConstReal(t, -INFINITY) : lap_i64(e, INT64_MIN);
     case LAP_FN_AND:

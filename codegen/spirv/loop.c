@@ -141,6 +141,7 @@ static const char *reduced(lap_shader *e, lap_fn fn, lap_glsl_type type, const c
         {LAP_FN_ADD, "add", LAP_PART_REDUCE_ADD, LAP_PART_REDUCE_ADD_LONG},
         {LAP_FN_MUL, "mul", LAP_PART_REDUCE_MUL, LAP_PART_REDUCE_MUL_LONG},
         {LAP_FN_MAX, "max", LAP_PART_REDUCE_MAX, LAP_PART_REDUCE_MAX_LONG},
+        {LAP_FN_LARGER, "max", LAP_PART_REDUCE_MAX, LAP_PART_REDUCE_MAX_LONG},
         {LAP_FN_MIN, "min", LAP_PART_REDUCE_MIN, LAP_PART_REDUCE_MIN_LONG},
         {LAP_FN_AND, "and", LAP_PART_REDUCE_AND, LAP_PART_REDUCE_AND},
         {LAP_FN_OR, "or", LAP_PART_REDUCE_OR, LAP_PART_REDUCE_OR},

@@ -94,6 +94,7 @@ const char *lap_glsl_neutral(lap_shader *e, lap_fn fn, lap_glsl_type type)
     case LAP_FN_MIN:
         return is_float ? lap_glsl_float(e, (double)INFINITY) : int_text(e, INT64_MAX, type);
     case LAP_FN_MAX:
+    case LAP_FN_LARGER:
         return is_float ? lap_glsl_float(e, -(double)INFINITY) : int_text(e, INT64_MIN, type);
     case LAP_FN_AND:
         return "true";
@@ -198,6 +199,8 @@ static const char *float_map(lap_shader *e, lap_fn fn, const char *a, const char
         return called2(e, LAP_PART_MIN, "lap_min", a, b);
     case LAP_FN_MAX:
         return called2(e, LAP_PART_MAX, "lap_max", a, b);
+    case LAP_FN_LARGER:
+        return called2(e, LAP_PART_LARGER, "lap_larger", a, b);
     case LAP_FN_NEG:
         return lap_glsl_print(e, "(-%s)", a);
     case LAP_FN_ABS:
@@ -206,6 +209,8 @@ static const char *float_map(lap_shader *e, lap_fn fn, const char *a, const char
         return called(e, LAP_PART_SIGN, "lap_sign", a);
     case LAP_FN_EXP:
         return called(e, LAP_PART_EXP, "lap_exp", a);
+    case LAP_FN_EXP2:
+        return called(e, LAP_PART_EXP2, "lap_exp2", a);
     case LAP_FN_LOG:
         return called(e, LAP_PART_LOG, "lap_log", a);
     case LAP_FN_SQRT:

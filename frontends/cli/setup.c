@@ -231,6 +231,7 @@ static bool read_choices(lap_setup *s)
     s->compile.n_threads = (uint32_t)threads;
     s->compile.device = lap_args_get(s->args, LAP_OPT_DEVICE, NULL);
     s->compile.cpu = lap_args_get(s->args, LAP_OPT_CPU, NULL);
+    s->compile.schedule = lap_args_get(s->args, LAP_OPT_SCHEDULE, NULL);
     s->compile.triple = lap_args_get(s->args, LAP_OPT_TRIPLE, NULL);
     return true;
 }

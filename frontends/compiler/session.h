@@ -46,6 +46,7 @@ typedef struct lap_compile_options {
     const char *triple, *cpu; /* NULL: this machine */
     const char *device;       /* for Vulkan: a number or a part of a name; NULL: the best */
     uint32_t n_threads;       /* 0: all */
+    const char *schedule;     /* knobs of passes/schedules.def, "attend.tiles=4,..."; NULL: defaults */
     FILE *dump_fused;         /* or NULL */
 } lap_compile_options;
 

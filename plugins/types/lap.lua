@@ -51,6 +51,7 @@ function Pack:sizes(v, into) end
 ---@field atmost fun(a: lap.Tensor, b: lap.Operand): lap.Tensor
 ---@field clamp fun(a: lap.Tensor, lo: lap.Operand, hi: lap.Operand): lap.Tensor
 ---@field exp fun(a: lap.Tensor): lap.Tensor
+---@field exp2 fun(a: lap.Tensor): lap.Tensor
 ---@field log fun(a: lap.Tensor): lap.Tensor
 ---@field sqrt fun(a: lap.Tensor): lap.Tensor
 ---@field tanh fun(a: lap.Tensor): lap.Tensor

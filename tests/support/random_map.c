@@ -78,6 +78,8 @@ static random_value after_map1(lap_fn fn, random_value a)
         return stepped(a, a.kind == LAP_F32 ? LAP_F32 : LAP_I64, -1, 1);
     case LAP_FN_EXP:
         return monotone(a, exp(a.lo), exp(a.hi), exp(a.hi));
+    case LAP_FN_EXP2:
+        return monotone(a, exp2(a.lo), exp2(a.hi), exp2(a.hi));
     case LAP_FN_LOG:
         return monotone(a, log(a.lo), log(a.hi), 1 / a.lo);
     case LAP_FN_SQRT:
@@ -190,6 +192,7 @@ static random_value after_map2(lap_fn fn, random_value a, random_value b)
         v.hi = fmin(a.hi, b.hi);
         break;
     case LAP_FN_MAX:
+    case LAP_FN_LARGER:
         v.lo = fmax(a.lo, b.lo);
         v.hi = fmax(a.hi, b.hi);
         break;
@@ -308,11 +311,12 @@ void random_make_unary(random_maker *m)
         bool steps;
         double lo, hi;
     } fns[] = {
-        {LAP_FN_NEG, false, -1e3, 1e3},  {LAP_FN_ABS, false, -1e3, 1e3},   {LAP_FN_SIGN, true, -1e3, 1e3},
-        {LAP_FN_EXP, false, -9, 2.5},    {LAP_FN_LOG, false, 0.125, 1e3},  {LAP_FN_SQRT, false, 0.0625, 1e3},
-        {LAP_FN_TANH, false, -1e3, 1e3}, {LAP_FN_SIGMOID, false, -40, 40}, {LAP_FN_ERF, false, -9, 9},
-        {LAP_FN_SIN, false, -30, 30},    {LAP_FN_COS, false, -30, 30},     {LAP_FN_FLOOR, true, -1e3, 1e3},
-        {LAP_FN_ROUND, true, -1e3, 1e3}, {LAP_FN_INT, true, -1e3, 1e3},    {LAP_FN_FLOAT, false, -1e3, 1e3},
+        {LAP_FN_NEG, false, -1e3, 1e3},    {LAP_FN_ABS, false, -1e3, 1e3},  {LAP_FN_SIGN, true, -1e3, 1e3},
+        {LAP_FN_EXP, false, -9, 2.5},      {LAP_FN_EXP2, false, -12, 4},    {LAP_FN_LOG, false, 0.125, 1e3},
+        {LAP_FN_SQRT, false, 0.0625, 1e3}, {LAP_FN_TANH, false, -1e3, 1e3}, {LAP_FN_SIGMOID, false, -40, 40},
+        {LAP_FN_ERF, false, -9, 9},        {LAP_FN_SIN, false, -30, 30},    {LAP_FN_COS, false, -30, 30},
+        {LAP_FN_FLOOR, true, -1e3, 1e3},   {LAP_FN_ROUND, true, -1e3, 1e3}, {LAP_FN_INT, true, -1e3, 1e3},
+        {LAP_FN_FLOAT, false, -1e3, 1e3},
     };
     int64_t i = random_int(m, 0, (int64_t)(sizeof fns / sizeof *fns) - 1);
     random_value a = fns[i].steps ? random_pick_exact(m) : random_pick(m, LAP_F32);

@@ -22,6 +22,8 @@ static double negate(double x) { return -x; }
 static const unary_case unary[] = {
     {LAP_FN_EXP, exp, -110, 95, 3e-7, 1.2e-38},
     {LAP_FN_EXP, exp, -1, 1, 2e-7, 0},
+    {LAP_FN_EXP2, exp2, -150, 130, 3e-7, 1.2e-38},
+    {LAP_FN_EXP2, exp2, -1, 1, 2e-7, 0},
     {LAP_FN_LOG, log, 1e-30f, 10, 3e-7, 0},
     {LAP_FN_LOG, log, 0.5f, 2, 3e-7, 0},
     {LAP_FN_LOG, log, 1e-44f, 1e-38f, 3e-7, 0},

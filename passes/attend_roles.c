@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attend_roles.c - which attends the streaming lowering takes, and the roles of their axes. */
+#include <string.h>
+
+#include "passes/attend.h"
+
+static bool has_all(lap_axis_list axes, lap_names names)
+{
+    for (uint32_t i = 0; i < names.n; i++) {
+        if (lap_axis_find(axes.at, axes.n, names.at[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys, lap_roles *r)
+{
+    if (!lap_contract_roles(l, contraction, r)) {
+        return false;
+    }
+    if (has_all(r->m, keys)) {
+        lap_roles_swap(r);
+    }
+    return r->n.n == keys.n && has_all(r->n, keys);
+}
+
+bool lap_attend_value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
+                            lap_roles *r)
+{
+    lap_ref value = op->args[part->value];
+    const lap_node *v = lap_node_at(l->g, value);
+    lap_axis *lists = lap_arena_array(l->ctx->arena, 3 * (v->n_axes + 1), sizeof *lists);
+    lap_axis *batch = lists, *n = lists + v->n_axes + 1, *k = n + v->n_axes + 1;
+    *r = (lap_roles){.b = {1, {value}}, .batch = {0, batch}, .n = {0, n}, .k = {0, k}};
+    for (uint32_t i = 0; i < score->n.n; i++) { /* keys in the order of the score's panels */
+        const lap_axis *a = lap_node_axis(v, score->n.at[i].name);
+        if (a == NULL) {
+            return false;
+        }
+        k[r->k.n++] = *a;
+        r->has_ragged_k = r->has_ragged_k || lap_ref_some(a->count);
+    }
+    for (uint32_t i = 0; i < v->n_axes; i++) {
+        lap_name name = v->axes[i].name;
+        if (lap_axis_find(score->n.at, score->n.n, name) != NULL) {
+            continue;
+        }
+        if (lap_axis_find(score->batch.at, score->batch.n, name) != NULL) {
+            batch[r->batch.n++] = v->axes[i];
+        } else if (lap_axis_find(score->m.at, score->m.n, name) != NULL) {
+            return false;
+        } else {
+            n[r->n.n++] = v->axes[i];
+        }
+    }
+    return r->n.n > 0 && v->dtype == LAP_F32 && !lap_plan_of(l, value)->may_fail;
+}
+
+static bool within_rows(const lap_node *x, const lap_roles *r)
+{
+    for (uint32_t i = 0; i < x->n_axes; i++) {
+        lap_name name = x->axes[i].name;
+        if (lap_axis_find(r->batch.at, r->batch.n, name) == NULL &&
+            lap_axis_find(r->m.at, r->m.n, name) == NULL && lap_axis_find(r->n.at, r->n.n, name) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool asks_only(lap_lowering *l, lap_ref op)
+{
+    uint32_t n;
+    const lap_ref *results = lap_results_of(l, op, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        const char *which = lap_text(l->ctx, lap_attr_name(lap_node_at(l->g, results[i]), LAP_ATTR_WHICH));
+        if (strncmp(which, "weights", 7) == 0) {
+            return false;
+        }
+    }
+    return lap_ref_some(lap_result_named(l, op, "out"));
+}
+
+bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
+{
+    const lap_node *n = lap_node_at(l->g, op);
+    if (n->op != LAP_OP_ATTEND || lap_ref_some(lap_plan_of(l, op)->anchor) ||
+        lap_attr_f(n, LAP_ATTR_EMPTY, 0) != 0) {
+        return false;
+    }
+    lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
+    const lap_part *part = &parts.at[0];
+    lap_roles score, value;
+    if (parts.n != 1 || part->after >= 0 || part->value < 0 ||
+        !lap_attend_score_roles(l, contraction, part->keys, &score) ||
+        !lap_attend_value_roles(l, n, part, &score, &value) || !asks_only(l, op)) {
+        return false;
+    }
+    lap_ref score_value = n->args[part->score];
+    const lap_name *names;
+    if (lap_plan_of(l, score_value)->may_fail || !within_rows(lap_node_at(l->g, score_value), &score) ||
+        (!lap_ref_same(score_value, contraction) && lap_plan_of(l, score_value)->kind != LAP_STORE_INLINE) ||
+        !lap_plan_trace(l, contraction, score_value, &names)) {
+        return false;
+    }
+    if (part->where >= 0 && (!within_rows(lap_node_at(l->g, n->args[part->where]), &score) ||
+                             lap_plan_trace(l, contraction, n->args[part->where], &names))) {
+        return false;
+    }
+    for (uint32_t i = 0; i < lap_node_at(l->g, contraction)->n_axes; i++) {
+        lap_plan_trace(l, contraction, score_value, &names);
+        if (!lap_name_same(names[i], lap_node_at(l->g, contraction)->axes[i].name)) {
+            return false; /* renamed on the way: the rows' names would not match */
+        }
+    }
+    lap_plan_of(l, op)->anchor = contraction;
+    return true;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * schedule.c - see schedule.h. */
+#include "passes/schedule.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const lap_knob_row rows[LAP_N_KNOBS] = {
+#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, doc_)                                     \
+    {#lowering_ "." #knob_, least_, most_, doc_},
+#include "passes/schedules.def"
+#undef LAP_KNOB
+};
+
+const lap_knob_row *lap_knob_of(lap_knob knob) { return &rows[knob]; }
+
+lap_schedule lap_schedule_default(const lap_target *t)
+{
+    return (lap_schedule){{
+#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, doc_) (int32_t)(default_),
+#include "passes/schedules.def"
+#undef LAP_KNOB
+    }};
+}
+
+static bool find_knob(const char *text, size_t n, lap_knob *out)
+{
+    for (int i = 0; i < LAP_N_KNOBS; i++) {
+        if (strlen(rows[i].name) == n && memcmp(rows[i].name, text, n) == 0) {
+            *out = (lap_knob)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool unknown(const char *text, size_t n, lap_fault *fault)
+{
+    char names[1024] = "";
+    for (int i = 0; i < LAP_N_KNOBS; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", rows[i].name);
+    }
+    return lap_fault_set(fault, LAP_BAD_INPUT, "there is no schedule knob '%.*s'\nhint: knobs are %s",
+                         (int)(n < 80 ? n : 80), text, names);
+}
+
+bool lap_schedule_parse(const char *text, lap_schedule *inout, lap_fault *fault)
+{
+    for (const char *at = text; *at != '\0';) {
+        size_t n = strcspn(at, "=,");
+        lap_knob knob;
+        if (!find_knob(at, n, &knob)) {
+            return unknown(at, n, fault);
+        }
+        char *end = NULL;
+        errno = 0;
+        long value = at[n] == '=' ? strtol(at + n + 1, &end, 10) : 0;
+        if (end == NULL || end == at + n + 1 || (*end != ',' && *end != '\0') || errno != 0 ||
+            value < rows[knob].least || value > rows[knob].most) {
+            return lap_fault_set(fault, LAP_BAD_INPUT,
+                                 "schedule knob '%s' takes a number from %d to %d, found '%s'",
+                                 rows[knob].name, rows[knob].least, rows[knob].most, at + n);
+        }
+        inout->v[knob] = (int32_t)value;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return true;
+}
