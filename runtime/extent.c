@@ -219,6 +219,10 @@ static int unknowns(const lap_image_dim *dim, const lap_symbols *symbols, uint32
 
 static bool no_value(const problem *p, const lap_equation *e, lap_fault *fault)
 {
+    if (e->actual >= HIGHEST) {
+        return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place, "%s has an axis of %lld, which is too long",
+                            e->leaf->name, (long long)e->actual);
+    }
     return lap_fault_at(fault, LAP_BAD_INPUT, e->leaf->place,
                         "%s has an axis of %lld, which is not %s for any %s", e->leaf->name,
                         (long long)e->actual, p->dim->text, p->image->symbols[p->unknown]);

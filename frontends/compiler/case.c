@@ -57,13 +57,6 @@ static bool read_tolerance(trial *t, const char *key, double *out)
     return true;
 }
 
-/* A slug, never a path: a case must not choose which file is run. */
-static bool is_slug(const char *text)
-{
-    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
-    return n > 0 && n <= 128 && text[n] == '\0';
-}
-
 static bool read_case(trial *t, const char *path)
 {
     lap_fault fault = {0};
@@ -76,7 +69,8 @@ static bool read_case(trial *t, const char *path)
     if (t->pattern == NULL) {
         return report(t, LAP_BAD_INPUT, "error: the case lacks the metadata 'pattern'");
     }
-    if (!is_slug(t->pattern)) {
+    /* Never a path: a case must not choose which file is run. */
+    if (!lap_model_is_slug(t->pattern, strlen(t->pattern))) {
         return report(t, LAP_BAD_INPUT, "error: the case's metadata 'pattern' is not a slug");
     }
     lap_ctx *ctx = lap_session_ctx(t->session);

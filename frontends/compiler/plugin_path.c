@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "frontends/lua/lua.h"
+
 #define MAX_PATH 4096
 
 const char *lap_executable_folder(lap_ctx *ctx)
@@ -84,11 +86,12 @@ const char *lap_runtime_folder(lap_ctx *ctx)
                             : lap_arena_printf(ctx->arena, "%s/../lib/lappet", here != NULL ? here : ".");
 }
 
-static bool is_slug(const char *file, size_t *out_length)
+/* Length of the slug of a file "SLUG.lua", 0 when it is none. */
+static size_t slug_length(const char *file)
 {
     size_t n = strlen(file);
-    *out_length = n > 4 ? n - 4 : 0;
-    return n > 4 && strcmp(file + n - 4, ".lua") == 0 && file[0] != '.';
+    bool is_script = n > 4 && strcmp(file + n - 4, ".lua") == 0;
+    return is_script && lap_model_is_slug(file, n - 4) ? n - 4 : 0;
 }
 
 static int by_text(const void *a, const void *b)
@@ -104,9 +107,9 @@ const char **lap_plugin_slugs(lap_ctx *ctx, const char *const *path, uint32_t n_
         if (folder == NULL) {
             continue;
         }
-        size_t length;
         for (struct dirent *e; (e = readdir(folder)) != NULL;) {
-            if (is_slug(e->d_name, &length)) {
+            size_t length = slug_length(e->d_name);
+            if (length > 0) {
                 add(&slugs, lap_text(ctx, lap_intern_n(ctx, e->d_name, length)));
             }
         }

@@ -35,6 +35,8 @@ typedef struct lap_lua_options {
     uint64_t max_instructions; /* 0: 500 million */
 } lap_lua_options;
 
+/* Whether the text can be the name of a pattern: a file of the plugin path without folder and ".lua". */
+bool lap_model_is_slug(const char *text, size_t n);
 /* `model` is a path ending in .lua, or a slug found on the plugin path. Reports to the context. */
 LAP_MUST_CHECK bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *options,
                                    lap_model **out);

@@ -9,6 +9,8 @@
 #include <ctype.h>
 #include <string.h>
 
+enum { MAX_SLUG = 128 };
+
 struct lap_model {
     lap_ctx *ctx;
     lap_lua *lua;
@@ -189,6 +191,15 @@ static bool load(lap_model *m, const char *path, const char *shown)
     return lap_lua_call(l, 3, 0);
 }
 
+bool lap_model_is_slug(const char *text, size_t n)
+{
+    bool good = n > 0 && n <= MAX_SLUG;
+    for (size_t i = 0; i < n && good; i++) {
+        good = (text[i] >= 'a' && text[i] <= 'z') || (text[i] >= '0' && text[i] <= '9') || text[i] == '_';
+    }
+    return good;
+}
+
 bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *options, lap_model **out)
 {
     lap_model *m = lap_arena_alloc(ctx->arena, sizeof *m);
@@ -198,8 +209,7 @@ bool lap_model_load(lap_ctx *ctx, const char *model, const lap_lua_options *opti
     }
     const char *path = model, *shown = model;
     if (!ends_in_lua(model)) {
-        bool is_slug =
-            model[0] != '\0' && strspn(model, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(model);
+        bool is_slug = lap_model_is_slug(model, strlen(model));
         path = is_slug ? lap_lua_find(m->lua, model, &shown) : NULL;
     }
     if (!path) {

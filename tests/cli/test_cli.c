@@ -318,6 +318,7 @@ static void test_list(void **state)
     const char *old = getenv("LAPPET_PLUGINS");
     char *path = old != NULL ? strdup(old) : NULL;
     setenv("LAPPET_PLUGINS", folder, 1);
+    write_text("My File.lua", "what cannot be a pattern is none");
     expect("list", 2, "", "found no patterns");
     if (path != NULL) {
         setenv("LAPPET_PLUGINS", path, 1);

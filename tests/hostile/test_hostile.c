@@ -169,6 +169,9 @@ static void test_weights(void **state)
         write_header("w.safetensors", rows[i].json, rows[i].n);
         refuse("run " LINEAR " --param out=2 --dim N=3 --weights @/w.safetensors -o @/out.npy", rows[i].said);
     }
+    write_header("w.safetensors", TENSOR("F32", "[0,4611686018427387904]", "[0,0]"), 0);
+    refuse("run " LINEAR " --weights @/w.safetensors",
+           "weight has an axis of 4611686018427387904, which is too");
     folder_write(folder, "w.safetensors", "\377\0\0\0\0\0\0\0{}", 10);
     refuse("run " LINEAR " --weights @/w.safetensors", "a header of 255 bytes, with 2 bytes in the file");
     assert_false(exists("out.npy"));
