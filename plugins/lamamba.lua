@@ -51,14 +51,6 @@ local function ss2d(g, p, x)
   return nn.linear(y, "op.out_proj", "d -> c", s, { bias = false })
 end
 
--- Whether query and key come from different zones of an axis of n places that was rolled.
-local function is_foreign(g, outer, inner, key, n, s, shift)
-  local function zone(i)
-    local place = g:index(outer, n // s) * s + g:index(i, s)
-    return place:ge(n - s):int() + place:ge(n - shift):int()
-  end
-  return zone(inner):ne(zone(key))
-end
 local function window_attention(g, p, x)
   local N, name = x:size "y", "attn.relative_position_bias_table"
   local s = lap.dim.min(N, p.window_size)          -- a small map is one window, not shifted
@@ -66,7 +58,8 @@ local function window_attention(g, p, x)
   local function bias(q)
     local table_bias = window.place_bias(q, name, "(dy dx) h", p.num_heads, s)
     if p.shift_size == 0 then return table_bias end
-    local apart = is_foreign(g, "Y", "y", "u", N, s, shift) | is_foreign(g, "X", "x", "v", N, s, shift)
+    local apart = window.is_apart(g, "Y", "y", "u", N, s, shift)
+      | window.is_apart(g, "X", "x", "v", N, s, shift)
     return table_bias - 100 * apart:int()
   end
   if p.shift_size > 0 then x = x:roll("y", -shift):roll("x", -shift) end

@@ -6,9 +6,10 @@ local lap, nn = require "lap", require "lib.nn"
 local diffusers = {}
 
 -- x asks `source`, whose key axes are `keys` and whose features `from` (c unless said), with
--- o.heads. o.bias: of queries, keys and values; o.add: to the score.
+-- o.heads. o.bias: of queries, keys and values; o.add: to the score; o.edit(score): the score in its
+-- place; o.where. o.head: name of the heads' axis. Results: out and the score.
 function diffusers.attention(x, source, keys, pre, o)
-  local h, d, from = lap.axis "h", lap.axis "d", o.from or "c"
+  local h, d, from = o.head or lap.axis "h", lap.axis "d", o.from or "c"
   local sizes = { [h] = o.heads, [d] = x:size "c" / o.heads, c = x:size "c" }
   local function project(a, name, features)
     local spec = ("%s -> (%s %s)"):format(features, h, d)
@@ -16,8 +17,10 @@ function diffusers.attention(x, source, keys, pre, o)
   end
   local score = project(x, "to_q", "c"):dot(project(source, "to_k", from), d) * x.g:number(sizes[d]) ^ -0.5
   if o.add then score = score + o.add end
-  local y = x.g:attend { keys = keys, score = score, value = project(source, "to_v", from) }.out
-  return nn.linear(y, pre .. "to_out.0", ("(%s %s) -> c"):format(h, d), sizes)
+  if o.edit then score = o.edit(score) end
+  local value = project(source, "to_v", from)
+  local y = x.g:attend { keys = keys, score = score, where = o.where, value = value }.out
+  return nn.linear(y, pre .. "to_out.0", ("(%s %s) -> c"):format(h, d), sizes), score
 end
 -- The gated MLP: half of the hidden units gate the other half; mult: their number over the channels,
 -- 4 unless said.

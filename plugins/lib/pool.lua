@@ -45,6 +45,23 @@ function pool.avg_pool(x, along, o)
   end
   return y:sum(tostring(taps)) / count
 end
+-- Spatial pyramid: maxima over 2^l bins along each axis, l < levels, padded by zeros that count; with
+-- spec "c y x -> k" all bins of all levels stand on the axis k.
+function pool.pyramid(x, along, spec, levels)
+  local grid, from, to = lap.pack(along), spec:match "^%s*(.-)%s*%->%s*(%S+)%s*$"
+  local taps, flat = grid:fresh "w", {}
+  for l = 0, levels - 1 do
+    local n, bins = 1 << l, x
+    for i, axis in ipairs(grid) do
+      local size = bins:size(axis)
+      local k = lap.dim.ceil(size, n)
+      bins = bins:window(axis .. " -> " .. axis .. " " .. taps[i],
+        { size = k, stride = k, pad = (k * n - size) // 2, count = n, fill = 0 })
+    end
+    flat[l + 1] = bins:max(tostring(taps)):merge(from .. " -> " .. to)
+  end
+  return lap.cat(to, flat)
+end
 
 -- To `sizes` = { y = 7, x = 7 } places: the i-th of o covers floor(i n / o) .. ceil((i + 1) n / o).
 local function adaptive(x, along, sizes, red)
