@@ -81,10 +81,10 @@ local function refuse(p)
   if p.num_heads % 2 ~= 0 then return "num_heads must be even" end
   if p.dim % p.num_heads ~= 0 then return "num_heads must divide dim" end
   if p.dim * p.mlp_ratio < 1 then return "mlp_ratio leaves no hidden channel" end
-  if p.part ~= "reallocate" then
-    if p.H % WINDOW ~= 0 or p.W % WINDOW ~= 0 then return "H and W must be multiples of 7" end
-    if p.H % p.sr_ratio ~= 0 or p.W % p.sr_ratio ~= 0 then return "sr_ratio must divide H and W" end
+  if p.part ~= "reallocate" and (p.H % WINDOW ~= 0 or p.W % WINDOW ~= 0) then
+    return "H and W must be multiples of 7"
   end
+  if p.H % p.sr_ratio ~= 0 or p.W % p.sr_ratio ~= 0 then return "sr_ratio must divide H and W" end
   if p.part ~= "hybrid" and p.H * p.W % whole[p.sr_ratio] ~= 0 then
     return ("H*W must be a multiple of %d, else a class is no multiple of its rate")
       :format(whole[p.sr_ratio])
