@@ -5,6 +5,7 @@
  * and becomes its failure. Steps therefore keep nothing of their own across such a jump. */
 #include "frontends/compiler/session.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ struct lap_session {
     lap_engine engine;
     lap_machine *machine;
     lap_vk *vk;
-    const lap_target *target;       /* of the machine, or of the device */
+    const lap_target *target; /* of the machine, or of the device */
     lap_program *program;
     lap_jit *jit;
     lap_exec *exec;
@@ -291,6 +292,26 @@ static void propose_dims(lap_session *s)
     }
 }
 
+/* A proposal that nothing reads would go unseen; that of an absent input may. An axis without a size in
+ * its layout has its own name in capitals as size: its plain name is the mistake to be expected. */
+static bool check_dims(lap_session *s)
+{
+    lap_model_extents dims = lap_model_dims(s->model);
+    for (uint32_t i = 0; i < dims.n; i++) {
+        char *size = lap_arena_printf(s->ctx->arena, "%s", dims.at[i].name);
+        for (char *c = size; *c != '\0'; c++) {
+            *c = (char)toupper((unsigned char)*c);
+        }
+        if (!lap_sizes_uses(s->graph, &s->leaves, lap_intern(s->ctx, dims.at[i].name)) &&
+            lap_sizes_uses(s->graph, &s->leaves, lap_intern(s->ctx, size))) {
+            return lap_session_fail(s, LAP_BAD_INPUT,
+                                    "the dims of '%s' name no size '%s'\nhint: the size of an axis is '%s'",
+                                    lap_model_name(s->model), dims.at[i].name, size);
+        }
+    }
+    return true;
+}
+
 static bool make_input(lap_session *s, const lap_spec *spec, uint64_t seed, lap_tensor *out, lap_fault *fault)
 {
     lap_model_extents made = lap_model_made(s->model);
@@ -359,6 +380,9 @@ static bool fill(lap_session *s, void *args)
         if (!lap_sizes_solve(&s->sizes, s->graph, &s->leaves, a->options->inputs, a->options->weights,
                              &fault)) {
             return lap_session_fault(s, &fault);
+        }
+        if (!check_dims(s)) {
+            return false;
         }
         propose_dims(s);
         if (!lap_sizes_choose(&s->sizes, s->graph, &s->leaves)) {

@@ -103,6 +103,22 @@ static void test_scripts(void **state)
     expect("info tests/cli", 2, "", "error: ");
 }
 
+/* Sizes that a model proposes are those of made-up inputs; the name of an axis is none. */
+static void test_proposed_sizes(void **state)
+{
+    (void)state;
+    static const char script[] = "return { name = 'm', inputs = { x = 'b n' }, dims = { %s = 3, N = 5 },"
+                                 " build = function(g, p, t) g:output('y', t.x, 'b n') end }\n";
+    char text[512];
+    snprintf(text, sizeof text, script, "B");
+    write_text("m.lua", text);
+    expect("run @/m.lua --target ref", 0, "f32[3, 5]", "");
+    snprintf(text, sizeof text, script, "b");
+    write_text("m.lua", text);
+    expect("run @/m.lua --target ref", 2, "",
+           "the dims of 'm' name no size 'b'\nhint: the size of an axis is 'B'");
+}
+
 /* ---- run ----------------------------------------------------------------------------------- */
 
 static void test_run_files(void **state)
@@ -359,6 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_usage),
         TEST(test_scripts),
+        TEST(test_proposed_sizes),
         TEST(test_run_files),
         TEST(test_run_mistakes),
         TEST(test_run_seeds),
