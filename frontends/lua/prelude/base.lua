@@ -125,8 +125,8 @@ local map = prim.map
 for _, fn in ipairs { "lt", "le", "gt", "ge", "eq", "ne" } do
   V[fn] = function(a, b) return map(fn, a, b) end
 end
-for _, fn in ipairs { "exp", "exp2", "log", "sqrt", "tanh", "erf", "abs", "floor", "round", "int", "float", "sin",
-  "cos", "sign", "sigmoid" } do
+for _, fn in ipairs { "exp", "exp2", "log", "sqrt", "tanh", "erf", "abs", "floor", "round", "int", "float",
+  "sin", "cos", "sign", "sigmoid" } do
   V[fn] = function(a) return map(fn, a) end
 end
 V.atleast = function(a, b) return map("max", a, b) end     -- elementwise; :max reduces
