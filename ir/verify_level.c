@@ -38,8 +38,8 @@ static bool is_scratch(const lap_node *n, lap_dtype elem)
 static bool is_reduction(lap_fn fn)
 {
     static const bool reduces[LAP_N_FNS] = {
-        [LAP_FN_ADD] = true, [LAP_FN_MUL] = true, [LAP_FN_MIN] = true,
-        [LAP_FN_MAX] = true, [LAP_FN_LARGER] = true, [LAP_FN_AND] = true, [LAP_FN_OR] = true,
+        [LAP_FN_ADD] = true,    [LAP_FN_MUL] = true, [LAP_FN_MIN] = true, [LAP_FN_MAX] = true,
+        [LAP_FN_LARGER] = true, [LAP_FN_AND] = true, [LAP_FN_OR] = true,
     };
     return reduces[fn];
 }
@@ -77,8 +77,8 @@ static void verify_for(lap_verifier *v)
         if (extent != LAP_OP_DIM && extent != LAP_OP_CONST) {
             lap_verify_fail(v, "is a grid loop whose extent is not a dim");
         }
-    } else if (kind == LAP_LOOP_UNROLL && extent != LAP_OP_CONST) {
-        lap_verify_fail(v, "is an unrolled loop whose extent is not a constant");
+    } else if ((kind == LAP_LOOP_UNROLL || kind == LAP_LOOP_ACROSS) && extent != LAP_OP_CONST) {
+        lap_verify_fail(v, "is an unrolled loop or one across lanes whose extent is not a constant");
     } else if (kind == LAP_LOOP_VECTOR) {
         verify_vector(v);
     }

@@ -83,23 +83,6 @@ static void clear(job *j)
     lap_kctx_end(j->k, &rows, NULL, NULL);
 }
 
-/* S = Q K' for the live panels of the block. */
-static void multiply(job *j)
-{
-    lap_kctx *k = j->k;
-    lap_coord p, tile;
-    lap_k_loop panels =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels), lap_coord_ref(k->c, j->n_live), 0, NULL, &p);
-    lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, lap_coord_add(k->c, j->first, p));
-    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
-                                    lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_coord at =
-        s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
-    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), lap_kctx_buffer(k, j->kp.buffer), b0);
-    lap_kctx_end(k, &tiles, NULL, NULL);
-    lap_kctx_end(k, &panels, NULL, NULL);
-}
-
 static lap_region_id begin_if(job *j, lap_ref cond)
 {
     if (!lap_ref_some(cond)) {
@@ -118,20 +101,63 @@ static void end_if(job *j, lap_region_id region, lap_ref cond)
     }
 }
 
-/* Whether the predicate admits some pair, or all, of this block of rows and `n` keys from `first`. */
-static lap_ref block_holds(job *j, lap_coord first, lap_coord n, lap_extent_of of)
+typedef struct span {
+    lap_coord first, n;
+} span;
+
+/* Whether the predicate admits some pair, or all, of these rows of the block and these keys. NONE: no
+ * predicate, or nothing is known. */
+static lap_ref admits(job *j, span rows, span keys, lap_extent_of of)
 {
+    if (j->part->where < 0) {
+        return LAP_NONE;
+    }
     lap_kctx *k = j->k;
     lap_ref where = j->n->args[j->part->where];
-    lap_dim rows = d_int(j, block_rows(j)), keys = d_int(j, j->block_keys);
     lap_skip s = {.k = k,
-                  .n_rows = j->t.m_rows,
-                  .n_keys = n,
-                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, rows),
-                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, keys)};
-    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, s.row));
-    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, first, s.key));
+                  .n_rows = rows.n,
+                  .n_keys = keys.n,
+                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, d_int(j, block_rows(j))),
+                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, d_int(j, j->block_keys))};
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, lap_coord_add(k->c, j->t.m0, rows.first), s.row));
+    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, keys.first, s.key));
     return lap_attend_holds(&s, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), of);
+}
+
+static span all_rows(job *j) { return (span){c_int(j, 0), j->t.m_rows}; }
+
+static span tile_rows(job *j, lap_coord tile)
+{
+    return (span){lap_coord_mul(j->k->c, tile, c_int(j, j->t.rows)), lap_tiles_rows(&j->t, tile)};
+}
+
+/* Panel p of the live ones. */
+static span panel_keys(job *j, lap_coord p)
+{
+    lap_coords *c = j->k->c;
+    lap_coord cols = c_int(j, j->t.cols), inside = lap_coord_mul(c, p, cols);
+    return (span){lap_coord_add(c, j->key0, inside),
+                  lap_coord_min(c, lap_coord_sub(c, j->keys, inside), cols)};
+}
+
+/* S = Q K' for the live panels of the block; a tile without a pair keeps what it has, to be masked. */
+static void multiply(job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coord p, tile;
+    lap_k_loop panels =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels), lap_coord_ref(k->c, j->n_live), 0, NULL, &p);
+    lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, lap_coord_add(k->c, j->first, p));
+    lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
+                                    lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
+    lap_coord at =
+        s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
+    lap_ref seen = admits(j, tile_rows(j, tile), panel_keys(j, p), LAP_OF_SOME);
+    lap_region_id region = begin_if(j, seen);
+    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), lap_kctx_buffer(k, j->kp.buffer), b0);
+    end_if(j, region, seen);
+    lap_kctx_end(k, &tiles, NULL, NULL);
+    lap_kctx_end(k, &panels, NULL, NULL);
 }
 
 static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *key)
@@ -201,7 +227,7 @@ static void edit(job *j)
         edit_rows(j, false, LAP_NONE);
         return;
     }
-    lap_ref full = block_holds(j, j->key0, j->keys, LAP_OF_ALL);
+    lap_ref full = admits(j, all_rows(j), (span){j->key0, j->keys}, LAP_OF_ALL);
     if (!lap_ref_some(full)) {
         edit_rows(j, true, LAP_NONE);
         return;
@@ -299,6 +325,9 @@ static void accumulate(job *j)
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
+    span keys = {lap_coord_add(k->c, j->key0, first), n};
+    lap_ref seen = admits(j, tile_rows(j, tile), keys, LAP_OF_SOME);
+    lap_region_id region = begin_if(j, seen);
     lap_k_mma(k->k, &(lap_k_mma_args){.acc = j->acc,
                                       .acc0 = lap_coord_ref(
                                           k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),
@@ -314,6 +343,7 @@ static void accumulate(job *j)
                                       .rows = j->t.rows,
                                       .cols = j->vp.cols,
                                       .init = false});
+    end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
     lap_kctx_end(k, &steps, NULL, NULL);
@@ -402,9 +432,10 @@ static void start(job *j)
     lap_lowering *l = j->l;
     j->part = &lap_node_attr(j->n, LAP_ATTR_PARTS)->parts.at[0];
     split_factor(j);
+    lap_knob tiles = j->part->where >= 0 ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES;
     j->t = (lap_tiles){.l = l,
                        .rows = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_ROWS),
-                       .tiles_per_block = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_TILES)};
+                       .tiles_per_block = (uint32_t)lap_knob_value(l, tiles)};
     j->panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
     LAP_ENSURE(lap_attend_score_roles(l, j->contraction, j->part->keys, &j->t.r));
     LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
@@ -412,7 +443,8 @@ static void start(job *j)
     j->t.cols = lap_panel_cols(l, lap_axes_product(l, j->t.r.n), LAP_KNOB_ATTEND_COLS);
     j->block_keys = j->panels * j->t.cols;
     j->s_stride = j->block_keys + LINE;
-    j->depth = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
+    /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
+    j->depth = j->part->where >= 0 ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
     lap_tiles_plan(&j->t);
     j->kp = lap_pack_panels(l, &j->t.r, j->t.cols, j->n->loc);
     j->vp = lap_pack_panels(
@@ -445,7 +477,8 @@ static void live_range(job *j, lap_coord block)
         lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels),
                                          lap_coord_ref(k->c, j->n_live), 2, none, &p);
         lap_coord key0 = lap_coord_mul(k->c, lap_coord_add(k->c, first, p), cols);
-        lap_ref live = block_holds(j, key0, lap_coord_clip(k, j->n_keys, key0, j->t.cols), LAP_OF_SOME);
+        lap_ref live =
+            admits(j, all_rows(j), (span){key0, lap_coord_clip(k, j->n_keys, key0, j->t.cols)}, LAP_OF_SOME);
         lap_ref at = lap_coord_ref(k->c, p);
         lap_ref next[2] = {lap_map2(g, LAP_FN_MIN, panels.carried[0], at),
                            lap_map2(g, LAP_FN_ADD, at, lap_const_i(g, 1))};
@@ -477,9 +510,8 @@ bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
     lap_dim n_blocks = lap_dim_ceildiv(l->ctx, j.n_keys, d_int(&j, j.block_keys));
     lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
     lap_coord key0 = lap_coord_mul(k->c, block, c_int(&j, j.block_keys));
-    lap_ref seen = j.part->where >= 0
-                       ? block_holds(&j, key0, lap_coord_clip(k, j.n_keys, key0, j.block_keys), LAP_OF_SOME)
-                       : LAP_NONE;
+    span keys = {key0, lap_coord_clip(k, j.n_keys, key0, j.block_keys)};
+    lap_ref seen = admits(&j, all_rows(&j), keys, LAP_OF_SOME);
     lap_region_id region = begin_if(&j, seen);
     live_range(&j, block);
     multiply(&j);

@@ -117,7 +117,7 @@ static void pack_by_runs(job *j)
     lap_coord left = lap_coord_sub(k->c, lap_coord_dim(k->c, j->p->k_total), start);
     lap_coord extent = lap_coord_min(k->c, left, lap_coord_dim(k->c, length));
     lap_k_loop columns =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->p->cols), LAP_NONE, 0, NULL, &column);
+        lap_kctx_for(k, LAP_LOOP_ACROSS, lap_dim_const(ctx, j->p->cols), LAP_NONE, 0, NULL, &column);
     lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, length, lap_coord_ref(k->c, extent), 0, NULL, &lane);
     write_element(j, lap_coord_add(k->c, start, lane), column);
     lap_kctx_end(k, &lanes, NULL, NULL);
