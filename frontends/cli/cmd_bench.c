@@ -130,6 +130,7 @@ lap_code lap_cmd_bench(const lap_args *args)
     figures f = {0};
     lap_code code = LAP_BAD_INPUT;
     if (lap_setup_init(&s, args)) {
+        s.load.for_bench = true;
         if (s.compile.engine == LAP_ENGINE_AOT) {
             lap_cli_error("'bench' compiles in memory\nhint: use --target cpu");
         } else if (measure(&s, &f)) {

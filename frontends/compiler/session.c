@@ -212,7 +212,8 @@ static bool load(lap_session *s, void *args)
                                .n_inputs = o->n_inputs,
                                .inputs = o->inputs,
                                .n_weights = o->n_weights,
-                               .weights = o->weights};
+                               .weights = o->weights,
+                               .for_bench = o->for_bench};
     if (!lap_model_build(s->model, &build, &s->graph)) {
         return fail_with_errors(s);
     }

@@ -38,6 +38,7 @@ typedef struct lap_load_options {
     uint32_t n_weights;
     const char *const *weights;       /* weights that exist; NULL: all that are asked for */
     const lap_foreign_table *foreign; /* operations of C libraries, or NULL; outlives the session */
+    bool for_bench;                   /* the model's parameters for `bench`, where it has some */
     lap_dtype dtype;                  /* BF16 or F16: store float tensors so; F32: as declared */
 } lap_load_options;
 

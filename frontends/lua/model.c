@@ -134,8 +134,6 @@ static int describe(lua_State *L)
     m->doc = text_field(L, at, "doc");
     m->family = text_field(L, at, "family");
     m->reference = text_field(L, at, "reference");
-    m->dims = read_extents(L, at, "dims", m->ctx);
-    m->made = read_extents(L, at, "made", m->ctx);
     lua_getfield(L, at, "params");
     m->n_params = (uint32_t)lua_rawlen(L, -1);
     m->params = lap_arena_array(m->ctx->arena, m->n_params + 1, sizeof *m->params);
@@ -261,7 +259,11 @@ static int build(lua_State *L)
     }
     push_strings(L, o ? o->n_inputs : 0, o ? o->inputs : NULL);
     push_strings(L, o ? o->n_weights : 0, o ? o->weights : NULL);
-    int at = call_prim(L, "run", 4);
+    lua_pushboolean(L, o != NULL && o->for_bench);
+    int at = call_prim(L, "run", 5);
+    m->dims = read_extents(L, at, "dims", m->ctx);
+    m->made = read_extents(L, at, "made", m->ctx);
+    lua_getfield(L, at++, "inputs");
     m->n_inputs = (uint32_t)lua_rawlen(L, at);
     m->inputs = lap_arena_array(m->ctx->arena, m->n_inputs + 1, sizeof *m->inputs);
     for (uint32_t i = 0; i < m->n_inputs; i++) {

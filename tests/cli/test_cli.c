@@ -358,6 +358,24 @@ static void test_dump(void **state)
     expect("dump tests/cli/models/linear.lua --stage asm --triple vax-dec-ultrix", 3, "", "vax");
 }
 
+/* `bench` takes the parameters that the model proposes for it, and sizes made of them. */
+static void test_bench(void **state)
+{
+    (void)state;
+    write_text("timed.lua",
+               "return { params = { k = { 'int', 2 }, m = { 'int', 1 } }, inputs = { x = 'b n' },\n"
+               "dims = { B = 1, N = '5*k + m' }, bench = { k = 30, m = 7 },\n"
+               "build = function(g, p, t) g:output('y', t.x * 2, 'b n') end }\n");
+    write_text("wrong.lua",
+               "return { params = { dim = { 'int', 2 } }, inputs = { x = 'b n' }, bench = { dims = 1 },\n"
+               "build = function(g, p, t) g:output('y', t.x * 2, 'b n') end }\n");
+    expect("bench @/timed.lua --seconds 0 --target ref --json", 0, "\"N\":\t157", "");
+    expect("bench @/timed.lua --seconds 0 --target ref --json --param k=3", 0, "\"N\":\t22", "");
+    expect("run @/timed.lua --seed 1 --target ref", 0, "[1, 11]", "");
+    expect("run @/wrong.lua --seed 1 --target ref", 0, "", "");
+    expect("bench @/wrong.lua --target ref", 2, "", "no parameter 'dims'");
+}
+
 static void test_full_disk(void **state)
 {
     (void)state;
@@ -385,6 +403,7 @@ int main(void)
         TEST(test_info),
         TEST(test_list),
         TEST(test_dump),
+        TEST(test_bench),
         TEST(test_full_disk),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);

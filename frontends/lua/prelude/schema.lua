@@ -7,7 +7,7 @@ local sorted = prim.sorted
 local module_keys = {
   name = "string", paper = "string", doc = "string", family = "string", reference = "string",
   params = "table", inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
-  outputs = "any", dims = "table", made = "table" }
+  outputs = "any", dims = "table", made = "table", bench = "table" }
 local scalars = {
   int = function(v) return type(v) == "number" and math.tointeger(v) or nil end,
   float = function(v) return type(v) == "number" and v + 0.0 or nil end,
@@ -93,15 +93,16 @@ local function rows_of(model)
   return rows
 end
 
--- Sizes and values of made-up inputs: integers, or text in the words of extents.
-local function extents(t, what)
+-- Sizes and values of made-up inputs: integers, or text in the words of extents and of parameters p.
+local function extents(t, what, p)
   local out = {}
+  local function number(word) return math.type(p[word]) == "integer" and "(" .. p[word] .. ")" or nil end
   for i, k in ipairs(sorted(t or {})) do
     local v = t[k]
     if math.type(v) ~= "integer" and type(v) ~= "string" then
       fail(what .. " must be an integer or the text of an extent, found %s", k, prim.kind(v))
     end
-    out[i] = { name = k, extent = tostring(v) }
+    out[i] = { name = k, extent = tostring(v):gsub("[%a_][%w_]*", number) }
   end
   return out
 end
@@ -123,20 +124,21 @@ function prim.describe(model, stem)
     if r.default ~= nil and type(r.default) ~= "function" then check_value(r, r.default) end
     if type(r.default) == "function" then r.default = nil end
   end
-  local dims = extents(model.dims, "the size of '%s' in dims")
-  local made = extents(model.made, "the value of '%s' in made")
-  return { name = model.name or stem, dims = dims, made = made, paper = model.paper, doc = model.doc,
-    family = model.family, reference = model.reference, params = rows }
+  return { name = model.name or stem, paper = model.paper, doc = model.doc, family = model.family,
+    reference = model.reference, params = rows }
 end
 
-local function resolve(model, given)
+local function resolve(model, given, proposed)
   local p, rows, names = {}, rows_of(model), {}
   for i, r in ipairs(rows) do names[i] = r.name end
-  for _, k in ipairs(sorted(given)) do
-    if not prim.has(names, k) then fail("no parameter '%s'%s", k, prim.hint(k, names)) end
+  for _, t in ipairs { given, proposed } do
+    for _, k in ipairs(sorted(t)) do
+      if not prim.has(names, k) then fail("no parameter '%s'%s", k, prim.hint(k, names)) end
+    end
   end
   for _, r in ipairs(rows) do                      -- first what is given or constant
     local v = given[r.name]
+    if v == nil then v = proposed[r.name] end
     if v == nil and type(r.default) ~= "function" then v = r.default end
     if v ~= nil then p[r.name] = check_value(r, v) end
     if v == nil and r.required then fail("parameter '%s' must be given (%s)", r.name, r.type) end
@@ -185,7 +187,8 @@ local function present(rows, names, inputs)        -- which of the declared inpu
   return have
 end
 
-function prim.run(model, given, inputs, weights)
+-- for_bench: parameters that are not given are those that the model proposes to be timed with.
+function prim.run(model, given, inputs, weights, for_bench)
   prim.fresh_reset()
   local g = setmetatable({ weights = {} }, G)
   local have
@@ -195,9 +198,11 @@ function prim.run(model, given, inputs, weights)
   end
   prim.build = { g = g, weights = have, weight_names = weights or {}, seen = {}, unsized = {} }
   prim.setup(g, {})
-  local p = resolve(model, given)
+  local p = resolve(model, given, for_bench and model.bench or {})
   g.p = p
   prim.setup(g, p)
+  local dims = extents(model.dims, "the size of '%s' in dims", p)
+  local made = extents(model.made, "the value of '%s' in made", p)
   local rows, names = read_inputs(model, p)
   local have_inputs = present(rows, names, inputs)
   if model.refuse then
@@ -217,7 +222,7 @@ function prim.run(model, given, inputs, weights)
     end
   end }))
   if prim.n_outputs() == 0 then fail("the model gives no output\nhint: g:output(\"y\", y, \"b n c\")") end
-  return rows
+  return { inputs = rows, dims = dims, made = made }
 end
 
 -- Methods become C functions: a C function that is called in tail position keeps its caller's frame, so
