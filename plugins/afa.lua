@@ -99,6 +99,7 @@ return {
     time_dim = { "int", 8, "chain: size of the sinusoid, even", min = 2 },
   },
   dims = { B = 1, H = 64, W = 64, L = 77 },
+  bench = { channels = 320 },
   refuse = function(p)
     if p.hidden % p.heads ~= 0 then return "hidden must be a multiple of heads" end
     if p.hidden % p.norm_groups ~= 0 then return "hidden must be a multiple of norm_groups" end

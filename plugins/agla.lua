@@ -23,7 +23,8 @@ end
 local function encode(g, p, ids, mask, image)
   local pre, map = "text_encoder.embeddings.", nil
   local words = nn.embedding(ids, pre .. "word_embeddings", "w c", { w = p.t_vocab, c = p.t_dim })
-  local places = nn.embedding(ids:index "t", pre .. "position_embeddings", "m c", { c = p.t_dim })
+  local table_size = { m = lap.dim.symbol "M", c = p.t_dim }
+  local places = nn.embedding(ids:index "t", pre .. "position_embeddings", "m c", table_size)
   local x = nn.layernorm(words + places, pre .. "LayerNorm", "c", p.ln_eps)
   local bias = (1 - mask:as "t -> j") * -10000.0
   for i = 0, p.t_layers - 1 do
@@ -96,7 +97,10 @@ return {
     alpha = { "float", 2.0, "weight of the masked view" },
     beta = { "float", 0.5, "share of the best probability that is plausible", max = 1 },
   },
-  dims = { B = 1, R = 4, T = 16, PRE = 4, POST = 8 },
+  dims = { B = 1, R = "grid", T = 16, M = 512, PRE = 35, POST = 32 },
+  made = { itm_mask = 1 },
+  bench = decoder.bench { t_dim = 768, t_heads = 12, t_layers = 12, t_ffn = 3072, t_vocab = 30524,
+    v_dim = 1024, embed_dim = 256, cam_block = 6, grid = 24, patch_size = 16 },
   refuse = function(p)
     if p.cam_block >= p.t_layers - 1 then return "cam_block must lie in 0..t_layers-2" end
     if p.t_dim % p.t_heads ~= 0 then return "t_dim must be a multiple of t_heads" end

@@ -25,7 +25,8 @@ return {
     router_dim = { "int", 12, "hidden width of a gate", min = 1 },
     decode_steps = decoder.decode_steps,
   },
-  dims = { B = 1, N = 64 },
+  dims = { B = 1, N = "n_sys + n_visual + 64" },
+  bench = decoder.bench { n_sys = 35, n_visual = 576, router_dim = 2048 },
   refuse = decoder.refuse,
   inputs = decoder.inputs(),
   build = function(g, p, t)

@@ -61,7 +61,9 @@ return {
     grid_w = { "int", 1, "anyres: columns of tiles", min = 1 },
     image_token_id = { "int", -200, "the id that the image replaces" },
   },
-  dims = { B = 1, S = 24, M = 64 },
+  dims = { B = 1, S = 24, M = 64, D = 1024 },
+  made = { input_ids = "1 + (image_token_id - 1) * max(0, 1 - m)" },      -- the image first
+  bench = { dim = 1024, mlp_dim = 4096, n_layers = 8, n_heads = 16, patch_size = 14, visual_token_num = 58 },
   refuse = function(p)
     if p.dim % p.n_heads ~= 0 then return "dim must be a multiple of n_heads" end
     if p.select_layer < -p.n_layers then return "select_layer must lie in -n_layers..-1" end

@@ -87,7 +87,8 @@ return {
     protected_layers = { "int", 2, "calibrate: first layers, where all heads are active" },
     votes = { "int", 1, "calibrate: a head is active with more votes" },
   },
-  dims = { B = 1, N = 64 },
+  dims = { B = 1, N = "n_sys + grid_h*grid_w + 64" },
+  bench = decoder.bench { n_kv_heads = 16, n_sys = 35, grid_h = 24, grid_w = 24, window = 7, layer_cut = 3 },
   refuse = function(p)
     if p.part == "forward" and p.decode_steps > 0 and p.n_sys < 1 then
       return "decode_steps needs n_sys >= 1"

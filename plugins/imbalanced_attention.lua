@@ -44,7 +44,8 @@ return {
       "heads alike, or by the mass that they give the image" },
     decode_steps = decoder.decode_steps,
   },
-  dims = { B = 1, N = 64, H = 4 },
+  dims = { B = 1, N = "n_sys + n_visual + 64", H = 16 },
+  bench = decoder.bench { n_sys = 35, n_visual = 576 },
   refuse = function(p)
     if p.start_layer > p.end_layer then return "start_layer must not exceed end_layer" end
     if p.end_layer > p.n_layers then return "end_layer must not exceed n_layers" end

@@ -35,7 +35,8 @@ return {
     num_workers = { "int", 16, "workers", min = 1 },
     scale = { "float", 0, "factor of the scores; 0 = 1/sqrt(head_dim)" },
   },
-  dims = { B = 1, N = 16384 },
+  dims = { B = 4, N = 16384 },
+  made = { context_lens = "N // B + N % B * max(0, 1 - b)" },
   refuse = function(p)
     if p.num_heads % p.num_kv_heads ~= 0 then return "num_kv_heads must divide num_heads" end
   end,

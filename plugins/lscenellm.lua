@@ -32,7 +32,8 @@ return {
     threshold = { "float", 96.0, "of the choice, on a scale up to 255" },
     blend = { "float", 1.0, "share of the fused result", min = 0, max = 1 },
   },
-  dims = { B = 1, PRE = 5, T = 12, POST = 15, E = 16 },
+  dims = { B = 1, PRE = 5, T = "text_start - PRE", POST = 64, E = 256 },
+  bench = decoder.bench { dense_per_token = 4, start_layer = 1, text_start = 133 },
   refuse = function(p)
     if p.start_layer >= p.n_layers then return "start_layer must be less than n_layers" end
     return decoder.refuse(p)

@@ -33,9 +33,9 @@ local function embed(g, p, t)
   end
   local queries = normed(lap.cat("n", groups))
   if not p.text_input then return queries end
-  local width = { c = p.dim }
-  local words = nn.embedding(t.text_ids, pre .. "word_embeddings", "w c", width)
-  local places = nn.embedding(t.text_ids:index "n", pre .. "position_embeddings", "m c", width)
+  local sizes = { w = lap.dim.symbol "W", m = lap.dim.symbol "M", c = p.dim }
+  local words = nn.embedding(t.text_ids, pre .. "word_embeddings", "w c", sizes)
+  local places = nn.embedding(t.text_ids:index "n", pre .. "position_embeddings", "m c", sizes)
   return queries, normed(words + places), (1 - t.text_mask:as "n -> m") * -10000.0
 end
 
@@ -56,7 +56,9 @@ return {
     ln_eps = { "float", 1e-12, "of the norms" },
     vision_ln_eps = { "float", 1e-12, "of the video's norm" },
   },
-  dims = { B = 1, F = 16, L = 196, CV = 1024, N = 32 },
+  dims = { B = 1, F = 16, L = 196, CV = 1024, N = 32, W = 30522, M = 512 },
+  made = { text_mask = 1 },
+  bench = { dim = 768, n_heads = 12, n_layers = 12, ffn_dim = 3072, n_query = 32, n_extra = 64 },
   refuse = function(p)
     if p.dim % p.n_heads ~= 0 then return "dim must be a multiple of n_heads" end
     if p.n_query + p.n_extra < 1 then return "n_query and n_extra leave no query" end

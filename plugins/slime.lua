@@ -72,6 +72,8 @@ return {
     temp = { "float", 1.0, "temperature, above 0" },
   },
   dims = { S = 24, G = 12, DV = 1024, D = 1024, V = 5, U = 32 },
+  made = { text_mask = 1 },
+  bench = { heads_v = 8, heads_t = 8 },
   refuse = function(p)
     if p.temp <= 0 then return "temp must be above 0" end
   end,

@@ -36,7 +36,8 @@ return {
     reinforce_text_branch = { "bool", true, "the branch without the image is scaled too" },
     decode_steps = decoder.decode_steps,
   },
-  dims = { B = 1, N = 64 },
+  dims = { B = 1, N = "n_sys + n_visual + 64" },
+  bench = decoder.bench { n_kv_heads = 16, n_sys = 35, n_visual = 576 },
   refuse = function(p)
     local seen = {}
     for _, i in ipairs(p.layers) do

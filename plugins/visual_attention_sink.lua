@@ -57,7 +57,8 @@ return {
     probe_layer = { "int", 3, "layer whose attention is an output", min = 0 },
     decode_steps = decoder.decode_steps,
   },
-  dims = { B = 1, N = 64 },
+  dims = { B = 1, N = "n_sys + n_visual + 64" },
+  bench = decoder.bench { n_kv_heads = 16, n_sys = 35, n_visual = 576 },
   refuse = refuse,
   inputs = decoder.inputs(),
   build = function(g, p, t)

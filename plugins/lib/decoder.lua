@@ -18,6 +18,13 @@ function decoder.params(more)
   for name, row in pairs(more) do all[name] = row end
   return all
 end
+-- What `lappet bench` runs: a few layers, of the widths of a small language model, on an image of 24 x 24
+-- patches. more: the pattern's own.
+function decoder.bench(more)
+  local all = { dim = 1024, n_heads = 16, ffn_dim = 2816, n_layers = 4 }
+  for name, value in pairs(more) do all[name] = value end
+  return all
+end
 decoder.n_kv_heads = { "int", 4, "key heads", min = 1 }
 decoder.decode_steps = { "int", 0, "cached steps after the prompt", min = 0, max = 64 }
 function decoder.n_sys(n) return { "int", n, "tokens before the image", min = 0 } end
