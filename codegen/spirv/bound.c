@@ -110,6 +110,8 @@ static lap_glsl_bound map_bound(lap_shader *e, const lap_node *n)
 static lap_glsl_bound load_bound(lap_shader *e, const lap_node *n)
 {
     switch (lap_glsl_buffer_elem(e, n->args[0])) {
+    case LAP_I32: /* fits as it is; what is made of it may not */
+        return (lap_glsl_bound){true, false, lap_dim_const(e->ctx, INT64_C(1) << 31)};
     case LAP_I8:
     case LAP_I4:
         return of_const(e, -128);

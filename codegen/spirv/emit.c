@@ -216,6 +216,7 @@ static const char head[] =
     "#extension GL_KHR_shader_subgroup_basic : require\n"
     "#extension GL_KHR_shader_subgroup_vote : require\n"
     "#extension GL_KHR_shader_subgroup_arithmetic : require\n"
+    "#extension GL_KHR_shader_subgroup_shuffle : require\n"
     "#pragma use_vulkan_memory_model\n"
     "layout(local_size_x_id = 0) in;\n"
     /* infinities, NaN and the sign of zero are to be kept: masks use them */

@@ -24,8 +24,8 @@ lap_glsl_type lap_glsl_stored_as(lap_dtype elem)
 {
     switch (elem) {
     case LAP_I64:
-    case LAP_I32:
         return LAP_GLSL_LONG;
+    case LAP_I32:
     case LAP_I8:
     case LAP_I4:
         return LAP_GLSL_INT;
@@ -92,9 +92,6 @@ const char *lap_glsl_element(lap_shader *e, lap_ref buffer, const char *index)
     case LAP_BF16:
         lap_glsl_use(e, LAP_PART_FROM_BF16);
         return lap_glsl_print(e, "lap_from_bf16(uint(%s))", at);
-    case LAP_I32:
-        e->needs |= 1u << LAP_VK_NEED_INT64;
-        return lap_glsl_print(e, "int64_t(%s)", at);
     case LAP_I8:
         return lap_glsl_print(e, "int(%s)", at);
     case LAP_I4:

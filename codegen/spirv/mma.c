@@ -41,21 +41,55 @@ static void start(lap_shader *e, const tile *t)
     }
 }
 
-static void step(lap_shader *e, const tile *t)
+static void step_a(lap_shader *e, const tile *t)
 {
     for (uint32_t i = 0; i < t->own_rows; i++) {
         lap_glsl_line(e, "float a%u = %s;", i,
                       lap_glsl_element(e, t->n->args[A], lap_glsl_print(e, "ia%u", i)));
         lap_glsl_line(e, "ia%u += sk;", i);
     }
-    for (uint32_t j = 0; j < t->own_cols; j++) {
-        lap_glsl_line(e, "float b%u = %s;", j,
-                      lap_glsl_element(e, t->n->args[B], lap_glsl_print(e, "(ib + %u)", j)));
-        for (uint32_t i = 0; i < t->own_rows; i++) {
-            lap_glsl_line(e, "c%u_%u += a%u * b%u;", i, j, i, j);
-        }
+}
+
+static void step_column(lap_shader *e, const tile *t, uint32_t j, const char *b)
+{
+    lap_glsl_line(e, "float b%u = %s;", j, b);
+    for (uint32_t i = 0; i < t->own_rows; i++) {
+        lap_glsl_line(e, "c%u_%u += a%u * b%u;", i, j, i, j);
     }
+}
+
+static void step(lap_shader *e, const tile *t)
+{
+    step_a(e, t);
+    for (uint32_t j = 0; j < t->own_cols; j++) {
+        step_column(e, t, j, lap_glsl_element(e, t->n->args[B], lap_glsl_print(e, "(ib + %u)", j)));
+    }
+}
+
+/* Every invocation needs the whole row of b: the subgroup loads it once and hands it round. */
+static void step_together(lap_shader *e, const tile *t)
+{
+    uint32_t width = e->target->group_size;
+    step_a(e, t);
+    for (uint32_t j = 0; j < t->own_cols; j++) {
+        if (j % width == 0) {
+            const char *index = lap_glsl_print(e, "(ib + int(gl_SubgroupInvocationID) + %u)", j);
+            lap_glsl_line(e, "float d%u = %s;", j / width, lap_glsl_element(e, t->n->args[B], index));
+        }
+        step_column(e, t, j, lap_glsl_print(e, "subgroupShuffle(d%u, %uu)", j / width, j % width));
+    }
+}
+
+typedef void step_fn(lap_shader *e, const tile *t);
+
+static void sum(lap_shader *e, const tile *t, step_fn *one)
+{
+    const char *depth = index_of(e, t, DEPTH);
+    lap_glsl_line(e, "int k = 0;");
+    lap_glsl_open(e, "if (k < %s) do ", depth);
+    one(e, t);
     lap_glsl_line(e, "ib += %u;", t->cols);
+    lap_glsl_close(e, lap_glsl_print(e, " while (++k < %s);", depth));
 }
 
 static void finish(lap_shader *e, const tile *t)
@@ -78,10 +112,17 @@ static void emit_block(lap_shader *e, const tile *t, uint32_t n_col_blocks)
                       index_of(e, t, M), index_of(e, t, SM));
     }
     start(e, t);
-    lap_glsl_line(e, "int k = 0;");
-    lap_glsl_open(e, "if (k < %s) do ", index_of(e, t, DEPTH));
-    step(e, t);
-    lap_glsl_close(e, lap_glsl_print(e, " while (++k < %s);", index_of(e, t, DEPTH)));
+    uint32_t width = e->target->group_size;
+    if (n_col_blocks == 1 && t->own_cols % width == 0 && t->rows == t->own_rows * width) {
+        lap_glsl_open(e, "if (SUBGROUP == %u && GROUP == %u) ", width, width);
+        sum(e, t, step_together);
+        lap_glsl_close(e, " else {");
+        e->depth++;
+        sum(e, t, step);
+        lap_glsl_close(e, "");
+    } else {
+        sum(e, t, step);
+    }
     finish(e, t);
 }
 

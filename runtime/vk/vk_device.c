@@ -84,7 +84,8 @@ static lap_vk_kind kind_of(VkPhysicalDeviceType type)
 static const char *lacking(const facts *f)
 {
     const VkSubgroupFeatureFlags groups =
-        VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
+        VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT |
+                                           VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     if (f->properties.properties.apiVersion < VK_API_VERSION_1_2) {
         return "Vulkan 1.2";
     }
@@ -96,7 +97,7 @@ static const char *lacking(const facts *f)
     }
     if ((f->properties11.subgroupSupportedOperations & groups) != groups ||
         (f->properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0) {
-        return "subgroup arithmetic in compute shaders";
+        return "subgroup arithmetic and shuffles in compute shaders";
     }
     return f->features.features.robustBufferAccess ? NULL : "checked buffer accesses (robustBufferAccess)";
 }
