@@ -83,9 +83,9 @@ static lap_vk_kind kind_of(VkPhysicalDeviceType type)
 /* What every module takes for granted; NULL: all of it is there. */
 static const char *lacking(const facts *f)
 {
-    const VkSubgroupFeatureFlags groups =
-        VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT |
-                                           VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+    const VkSubgroupFeatureFlags groups = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT |
+                                          VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
+                                          VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     if (f->properties.properties.apiVersion < VK_API_VERSION_1_2) {
         return "Vulkan 1.2";
     }
