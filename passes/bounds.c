@@ -3,21 +3,19 @@
  * coordinates in normal form, each coordinate within its axis. */
 #include "passes/lower.h"
 
-static lap_qx expression(lap_lowering *l, lap_quasi *q, lap_ref r);
-
 static lap_qx map_expression(lap_lowering *l, lap_quasi *q, lap_ref r, const lap_node *n)
 {
     lap_fn fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0);
     lap_quasi_op op;
     if (lap_quasi_op_of(fn, &op)) {
-        return lap_quasi_binary(q, op, expression(l, q, n->args[0]), expression(l, q, n->args[1]));
+        return lap_quasi_binary(q, op, lap_index_expression(l, q, n->args[0]),
+                                lap_index_expression(l, q, n->args[1]));
     }
-    return fn == LAP_FN_NEG ? lap_quasi_neg(q, expression(l, q, n->args[0]))
+    return fn == LAP_FN_NEG ? lap_quasi_neg(q, lap_index_expression(l, q, n->args[0]))
                             : lap_quasi_opaque(q, UINT32_MAX - r.ix);
 }
 
-/* Leaves: a coordinate by its axis name; any other value by its node, from the other end. */
-static lap_qx expression(lap_lowering *l, lap_quasi *q, lap_ref r)
+lap_qx lap_index_expression(lap_lowering *l, lap_quasi *q, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
     if (!lap_plan_of(l, r)->is_affine) {
@@ -53,7 +51,7 @@ bool lap_reads_inside(lap_lowering *l, lap_ref at)
         if (index->dtype == LAP_F32 || !lap_plan_of(l, n->args[1 + i])->is_affine) {
             return false;
         }
-        lap_qx e = expression(l, q, n->args[1 + i]);
+        lap_qx e = lap_index_expression(l, q, n->args[1 + i]);
         const lap_axis *axis = lap_node_axis(x, src.at[i]);
         if (lap_quasi_compare(q, e, LAP_REL_GE, lap_quasi_const(q, 0)) != LAP_YES ||
             lap_quasi_compare(q, e, LAP_REL_LT, lap_quasi_dim(q, axis->size)) != LAP_YES) {

@@ -8,6 +8,7 @@
 #define LAP_PASSES_LOWER_H
 
 #include "ir/kernel.h"
+#include "ir/quasi.h"
 #include "passes/coord.h"
 #include "passes/passes.h"
 
@@ -159,6 +160,7 @@ typedef struct lap_kctx {
     const char *roles; /* for dumps: what the kernel's axes do */
     lap_k_loop grid;
     struct lap_scan_frame *scan; /* the scan that this kernel is */
+    struct lap_window_frame *window; /* the windows that this kernel reads */
 } lap_kctx;
 
 lap_kctx *lap_kctx_new(lap_lowering *l, lap_loc loc);
@@ -229,6 +231,9 @@ lap_dest lap_dest_of(lap_lowering *l, lap_ref node);
 lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t n, const lap_name *order);
 /* Computes `node` (its expression when it is not stored yet or `dest` is its own place) into dest. */
 void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool is_own); /* lower_map.c */
+/* An integer value over coordinates: their leaves are the names of the axes, those of any other value are its
+ * node counted from the other end (bounds.c). */
+lap_qx lap_index_expression(lap_lowering *l, lap_quasi *q, lap_ref r);
 /* Whether every index of an `at` is provably inside its axis (bounds.c). */
 bool lap_reads_inside(lap_lowering *l, lap_ref at);
 /* A product to multiply out: neither factor only scales the other. */

@@ -3,7 +3,7 @@
  *
  * The grid runs over rows where reductions join in, else over all but the fastest axes; the fastest
  * axes of the destination run in lanes. Reductions are computed when their row is entered. */
-#include "passes/lower.h"
+#include "passes/window.h"
 
 #include <string.h>
 
@@ -136,6 +136,9 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
 void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own)
 {
     const lap_node *n = lap_node_at(l->g, node);
+    if (own && lap_lower_window(l, node, dest)) {
+        return;
+    }
     map_shape s = choose_shape(l, node, dest, own);
     lap_kctx *k = lap_kctx_new(l, n->loc);
     k->roles = lap_arena_printf(l->ctx->arena, "(%s)%s", lap_axes_text(l, n->n_axes, n->axes),

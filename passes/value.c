@@ -6,6 +6,7 @@
  * provable need no check. A value read twice at the same coordinates is computed once: the memo
  * remembers it while the region in which it was made is open. */
 #include "passes/scan.h"
+#include "passes/window.h"
 
 #include <string.h>
 
@@ -361,6 +362,10 @@ lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
             LAP_ENSURE(n->n_axes == 0 || memcmp(o->env, env, n->n_axes * sizeof *env) == 0);
             return lap_val_of(k, lap_k_load(k->k, o->buffer, lap_coord_ref(k->c, o->index), LAP_NONE));
         }
+    }
+    lap_ref slid;
+    if (k->window != NULL && lap_window_pull(k, node, env, &slid)) {
+        return (lap_val){.ref = slid};
     }
     const lap_memo *found = memo_find(k, node, n->n_axes, env, mask);
     if (found != NULL) {

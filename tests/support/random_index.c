@@ -91,19 +91,18 @@ void random_make_at(random_maker *m)
     }
 }
 
-/* i * stride + w * dilation - pad: windows over an axis, whose extents follow from it. */
-void random_make_shift(random_maker *m)
+/* i * stride + w * dilation - pad over axis `src`: windows, whose extents follow from it. The value is the
+ * last one added; false where nothing was. */
+static bool slide(random_maker *m, random_value x, random_axes src, int64_t width, int64_t stride)
 {
-    random_value x = pick_any(m);
-    random_axes src = one_of(m, free_axes(m, x));
     if (src == 0 || m->n_axes + 2 >= RANDOM_MOST_AXES) {
-        return;
+        return false;
     }
     const random_axis a = m->axis[number_of(src)];
-    int64_t width = random_int(m, 1, 3), stride = random_int(m, 1, 2), dilation = random_int(m, 1, 2);
+    int64_t dilation = random_int(m, 1, 2);
     int64_t pad = random_int(m, 0, 2), reach = (width - 1) * dilation + 1, whole = a.size + 2 * pad - reach;
     if (whole < 0 || random_count(m, x.axes) * width * 2 > RANDOM_MOST_ELEMENTS) {
-        return;
+        return false;
     }
     lap_dim dim = lap_dim_add(m->ctx, a.dim, lap_dim_const(m->ctx, 2 * pad - reach));
     dim = lap_dim_floordiv(m->ctx, dim, lap_dim_const(m->ctx, stride));
@@ -117,6 +116,47 @@ void random_make_shift(random_maker *m)
     place = lap_map2(m->g, LAP_FN_ADD, place, inside);
     place = lap_map2(m->g, LAP_FN_SUB, place, lap_const_i(m->g, pad));
     read_at(m, x, src, &(random_value){.ref = place, .kind = LAP_I64}, pad > 0);
+    return true;
+}
+
+void random_make_shift(random_maker *m)
+{
+    random_value x = pick_any(m);
+    (void)slide(m, x, one_of(m, free_axes(m, x)), random_int(m, 1, 3), random_int(m, 1, 2));
+}
+
+/* A stencil or a pool: one or two windows that slide, most by one, and what they hold reduced. */
+void random_make_window(random_maker *m)
+{
+    random_axes axes = (random_axes)1 << random_any_axis(m) | (random_axes)1 << random_any_axis(m);
+    if (random_chance(m, 60)) { /* an axis for lanes */
+        int64_t size = random_int(m, 8, 14);
+        axes |= (random_axes)1 << random_new_axis(m, "c", lap_dim_const(m->ctx, size), size);
+    }
+    random_value x = random_float_leaf(m, axes, -2, 2, random_chance(m, 50));
+    uint32_t made = m->n_values;
+    random_axes taps = 0;
+    for (random_axes rest = axes; rest; rest &= rest - 1) {
+        if (random_chance(m, taps != 0 ? 40 : 20)) {
+            continue;
+        }
+        uint32_t before = m->n_axes;
+        if (slide(m, x, rest & (~rest + 1), random_int(m, 2, 4), random_chance(m, 80) ? 1 : 2)) {
+            x = m->value[m->n_values - 1];
+            taps |= (random_axes)1 << (before + 1);
+        }
+    }
+    m->n_values = made; /* the windows have no other reader */
+    if (taps == 0) {
+        return;
+    }
+    bool is_pool = random_chance(m, 25);
+    if (!is_pool) {
+        random_axes of = taps | (random_chance(m, 30) ? x.axes & axes : 0);
+        x = random_map2(m, LAP_FN_MUL, x, random_float_leaf(m, of, -1, 1, random_chance(m, 50)));
+        m->n_values--;
+    }
+    random_fold(m, is_pool ? LAP_RED_MAX : LAP_RED_SUM, x, taps);
 }
 
 /* x[i + 1] where there is one, without a fill: the read outside is never chosen. */

@@ -86,14 +86,18 @@ double random_size(random_value v); /* greatest magnitude */
 /* What f32 arithmetic does to a value computed exactly up to now. */
 random_value random_rounded(random_value v);
 
+/* ---- random_reduce.c */
+random_value random_fold(random_maker *m, lap_red red, random_value v, random_axes over);
+
 /* ---- productions: each adds a value or gives up */
 typedef void random_rule(random_maker *m);
 random_rule random_make_unary, random_make_binary, random_make_compare, random_make_logic, random_make_select,
     random_make_cast, random_make_integer;                        /* random_map.c */
 random_rule random_make_reduce, random_make_dot, random_make_arg; /* random_reduce.c */
-random_rule random_make_at, random_make_shift, random_make_masked_read, random_make_scatter, random_make_topk,
-    random_make_rename, random_make_ragged, random_make_routed; /* random_index.c */
-random_rule random_make_attend;                                 /* random_attend.c */
+random_rule random_make_at, random_make_shift, random_make_window, random_make_masked_read,
+    random_make_scatter, random_make_topk, random_make_rename, random_make_ragged,
+    random_make_routed;         /* random_index.c */
+random_rule random_make_attend; /* random_attend.c */
 random_rule random_make_scan, random_make_loop, random_make_branch, random_make_call, random_make_custom,
     random_make_require; /* random_region.c */
 /* One production, chosen at random; without regions where depth is spent. */

@@ -22,7 +22,7 @@ static bool may_be_empty(const random_maker *m, random_axes over)
     return false;
 }
 
-static random_value fold(random_maker *m, lap_red red, random_value v, random_axes over)
+random_value random_fold(random_maker *m, lap_red red, random_value v, random_axes over)
 {
     double n = (double)random_count(m, over);
     random_value r = v;
@@ -56,7 +56,7 @@ void random_make_reduce(random_maker *m)
         (red == LAP_RED_PROD && (random_count(m, over) > 4 || random_size(v) > 4))) {
         return;
     }
-    fold(m, red, v, over);
+    random_fold(m, red, v, over);
 }
 
 /* Two or three factors, often with an axis in common. */
@@ -86,7 +86,7 @@ void random_make_dot(random_maker *m)
         }
     }
     m->n_values = made; /* the product has no other reader */
-    fold(m, LAP_RED_SUM, p, over);
+    random_fold(m, LAP_RED_SUM, p, over);
 }
 
 void random_make_arg(random_maker *m)
