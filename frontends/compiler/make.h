@@ -10,7 +10,7 @@
  * depend on the seed and the name alone. */
 LAP_MUST_CHECK bool lap_make_input(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed,
                                    lap_tensor *out, lap_fault *fault);
-/* An input whose elements are `value` over the coordinates of its axes and the sizes. */
+/* An input or weight whose elements are `value` over the coordinates of its axes and the sizes. */
 LAP_MUST_CHECK bool lap_make_by_place(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, lap_dim value,
                                       lap_tensor *out, lap_fault *fault);
 LAP_MUST_CHECK bool lap_make_weight(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed,

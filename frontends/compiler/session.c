@@ -313,7 +313,12 @@ static bool check_dims(lap_session *s)
     return true;
 }
 
-static bool make_input(lap_session *s, const lap_spec *spec, uint64_t seed, lap_tensor *out, lap_fault *fault)
+typedef bool maker(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, lap_tensor *out,
+                   lap_fault *fault);
+
+/* As the model says, else by `make`. */
+static bool make_up(lap_session *s, const lap_spec *spec, maker *make, uint64_t seed, lap_tensor *out,
+                    lap_fault *fault)
 {
     lap_model_extents made = lap_model_made(s->model);
     for (uint32_t i = 0; i < made.n; i++) {
@@ -321,7 +326,7 @@ static bool make_input(lap_session *s, const lap_spec *spec, uint64_t seed, lap_
             return lap_make_by_place(s->graph, &s->sizes, spec, made.at[i].extent, out, fault);
         }
     }
-    return lap_make_input(s->graph, &s->sizes, spec, seed, out, fault);
+    return make(s->graph, &s->sizes, spec, seed, out, fault);
 }
 
 static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
@@ -336,7 +341,7 @@ static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
                 return false;
             }
         } else if (o->make_inputs) {
-            if (!make_input(s, spec, o->seed, &t, fault)) {
+            if (!make_up(s, spec, lap_make_input, o->seed, &t, fault)) {
                 return false;
             }
         } else if (spec->is_optional) {
@@ -362,7 +367,7 @@ static bool fill_weights(lap_session *s, const fill_args *a, lap_fault *fault)
         if (!found && !o->make_weights) {
             return lap_fault_set(fault, LAP_BAD_INPUT, "weight '%s' is missing", spec->name);
         }
-        if (!found && !lap_make_weight(s->graph, &s->sizes, spec, o->seed, &t, fault)) {
+        if (!found && !make_up(s, spec, lap_make_weight, o->seed, &t, fault)) {
             return false;
         }
         lap_tensors_add(s->ctx, a->weights, spec->name, &t);

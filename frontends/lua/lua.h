@@ -49,7 +49,7 @@ const char *lap_model_family(const lap_model *m);    /* or NULL */
 const char *lap_model_reference(const lap_model *m); /* where its reference cases come from, or NULL */
 uint32_t lap_model_n_params(const lap_model *m);
 const lap_model_param *lap_model_param_at(const lap_model *m, uint32_t i);
-/* For made-up inputs, once built: sizes of symbols, and values of elements, where an axis's name is a
+/* For made-up tensors, once built: sizes of symbols, and values of elements, where an axis's name is a
  * coordinate. */
 lap_model_extents lap_model_dims(const lap_model *m);
 lap_model_extents lap_model_made(const lap_model *m);
