@@ -34,7 +34,6 @@ local function x_to_z(g, p, z, x, s)
   return cross(g, p, z, cells, ("cross_att%d_x2z"):format(s), "u v", z:size "c")
 end
 local function z_to_x(g, p, x, z, name) return cross(g, p, x, z, name, "n", x:size "c" // 8) end
-
 local function self_stack(g, p, z, s)
   for i = 0, p.sa_depths[s] - 1 do
     local name = ("self_att%d.%d"):format(s, i)
@@ -61,8 +60,8 @@ end
 local function backbone(g, p, image)
   local classes, out = { o = p.num_classes }, {}
   local function classify(v, name) out[#out + 1] = nn.linear(v, name, "c -> o", classes) end
-  local x = conv_bn(p, image, "cnn_stem.0", "cnn_stem.1", "r -> c",
-    { k = 7, stride = 2, sizes = { c = p.stem_channels } })
+  local stem = { k = 7, stride = 2, sizes = { c = p.stem_channels } }
+  local x = conv_bn(p, image, "cnn_stem.0", "cnn_stem.1", "r -> c", stem)
   x = nn.max_pool(nn.relu(x), "y x", { size = 3, stride = 2, pad = 1 })
   local z = g:weight("latent", "n c", { n = p.num_latents, c = p.stem_channels })
   z = self_stack(g, p, x_to_z(g, p, z, x, 1), 1)
@@ -112,13 +111,13 @@ return {
   doc = "a CNN and latent tokens with cross-attention both ways and four exits",
   reference = "LeapLabTHU/Dynamic_Perceiver, models/ (MIT)",
   params = {
-    stem_channels = { "int", 64, "channels of the stem", min = 1 },
-    channels = { "list of int", { 64, 128, 256, 512 }, "channels of the stages", min = 1 },
-    cnn_depths = { "list of int", { 2, 2, 2, 2 }, "blocks of the stages", min = 0, max = 64 },
-    num_latents = { "int", 128, "latent tokens, halved from stage to stage", min = 8 },
-    sa_heads = { "list of int", { 1, 2, 4, 8 }, "heads of the latent stages", min = 1 },
-    sa_depths = { "list of int", { 3, 3, 9, 3 }, "self-attention layers", min = 0, max = 64 },
-    sa_widening = { "int", 4, "hidden width over width of the latent layers", min = 1 },
+    stem_channels = { "int", 8, "channels of the stem", min = 1 },
+    channels = { "list of int", { 8, 8, 12, 12 }, "channels of the stages", min = 1 },
+    cnn_depths = { "list of int", { 1, 1, 1, 1 }, "blocks of the stages", min = 0, max = 64 },
+    num_latents = { "int", 16, "latent tokens, halved from stage to stage", min = 8 },
+    sa_heads = { "list of int", { 1, 2, 4, 3 }, "heads of the latent stages", min = 1 },
+    sa_depths = { "list of int", { 1, 1, 1, 1 }, "self-attention layers", min = 0, max = 64 },
+    sa_widening = { "int", 2, "hidden over width", min = 1 }, num_classes = { "int", 5, "classes", min = 1 },
     with_x2z = { "bool", true, "latents read features in stages 2 to 4" },
     with_z2x = { "bool", true, "features read latents" },
     with_dwc = { "bool", true, "a depthwise convolution before latents read" },
@@ -126,10 +125,11 @@ return {
     with_isc = { "bool", true, "later classifiers see earlier logits" },
     pool_size = { "int", 7, "side of the features that latents read", min = 1 },
     thresholds = { "list of float", { 0.9, 0.9, 0.9, 0.0 }, "least confidence of the exits" },
-    num_classes = { "int", 1000, "classes", min = 1 },
     bn_eps = { "float", 1e-5, "of batch norms", min = 0 }, ln_eps = { "float", 1e-5, "of layer norms" },
   },
   dims = { B = 1, H = 224, W = 224, ISC3 = 256, ISC4 = 512 },
+  bench = { stem_channels = 64, channels = { 64, 128, 256, 512 }, cnn_depths = { 2, 2, 2, 2 },
+    num_latents = 128, sa_heads = { 1, 2, 4, 8 }, sa_depths = { 3, 3, 9, 3 }, num_classes = 1000 },
   refuse = refuse,
   inputs = { x = "b=B r=3 y=H x=W" },
   build = function(g, p, t)

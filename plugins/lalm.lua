@@ -109,11 +109,12 @@ return {
     fetch_k = { "int", 0, "only so many most relevant examples are candidates, 0 = all", min = 0 },
     best_last = { "bool", true, "the best example stands next to the query" },
     layers = { "int", 2, "layers of the language model", min = 0, max = 64 },
-    heads = { "int", 8, "its heads", min = 1 },
-    horizon = { "int", 20, "actions to predict", min = 1 },
+    heads = { "int", 2, "its heads", min = 1 },
+    horizon = { "int", 5, "actions to predict", min = 1 },
     ln_eps = { "float", 1e-5, "of the layer norms", min = 0 },
   },
   dims = { Q = 1, N = 1024, D = 768, LI = 32, E = 64, LQ = 64, V = 8192, C = 512, P = 1024 },
+  bench = { fetch_k = 20, heads = 8, horizon = 20 },
   refuse = function(p)
     if p.fetch_k > 0 and p.fetch_k < p.num_examples then
       return "fetch_k must be 0 or at least num_examples"

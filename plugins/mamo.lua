@@ -75,8 +75,8 @@ return {
   doc = "video depth with a memory of visual and displacement tokens",
   reference = "equations of the paper",
   params = {
-    dim = { "int", 128, "width of the tokens, even", min = 2 },
-    heads = { "int", 4, "heads", min = 1 },
+    dim = { "int", 16, "width of the tokens, even", min = 2 },
+    heads = { "int", 2, "heads", min = 1 },
     capacity = { "int", 3, "frames that are kept", min = 1, max = 64 },
     self_layers = { "int", 1, "layers of attention inside the memory", min = 0, max = 32 },
     update = { "bool", true, "tokens are kept as far as they fit; false: as they are" },
@@ -84,6 +84,7 @@ return {
     ln_eps = { "float", 1e-5, "of the layer norms", min = 0 },
   },
   dims = { T = 4, B = 1, C = 512, H = 12, W = 40 },
+  bench = { dim = 128, heads = 4 },
   refuse = function(p)
     if p.dim % p.heads ~= 0 then return "heads must divide dim" end
     if p.dim % 2 ~= 0 then return "dim must be even" end

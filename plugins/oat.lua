@@ -129,7 +129,7 @@ return {
     ln_eps = { "float", 1e-5, "of the layer norms", min = 0 },
     max_len = { "int", 16, "decode: longest path", min = 1 },
   },
-  dims = { B = 1, T = 12, IH = 64, IW = 32, PE = 16, PW = 86 },
+  dims = { B = 1, T = 12, IH = 64, IW = 32, PE = 16, PW = "(emb + 5) // 6" },
   refuse = refuse,
   inputs = function(p)
     local b = p.mode == "decode" and "1" or "b=B"
