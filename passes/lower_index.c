@@ -25,7 +25,7 @@ static void topk_write(lap_kctx *k, lap_ref node, lap_ref result, lap_ref keys, 
     bool wants_index = strcmp(lap_text(l->ctx, lap_attr_name(out, LAP_ATTR_WHICH)), "index") == 0;
     const lap_axis *into = lap_node_axis(out, lap_attr_name(n, LAP_ATTR_INTO));
     lap_coord r;
-    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_SERIAL, into->size, LAP_NONE, 0, NULL, &r);
+    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_VECTOR, into->size, LAP_NONE, 0, NULL, &r);
     lap_coord *env = lap_arena_array(l->ctx->arena, out->n_axes + 1, sizeof *env);
     for (uint32_t i = 0; i < out->n_axes; i++) {
         const lap_axis *a = lap_axis_find(rows, n_rows, out->axes[i].name);

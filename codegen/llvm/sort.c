@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sort.c - the first k of n keys in order, as a heap of the k best so far in the output itself.
  *
- * The root is the worst of the chosen; each further key that comes before it takes its place. Then
- * the worst moves to the end, again and again. O(n log k), no memory but the output. */
+ * The root is the worst of the chosen; each further key that comes before it takes its place: vectors of
+ * keys are compared with it, and most have none. Then the worst moves to the end, again and again.
+ * O(n log k), no memory but the output. */
 #include "codegen/llvm/emitter.h"
 
 typedef struct sorting {
@@ -26,13 +27,19 @@ static void put(lap_emitter *e, const sorting *s, LLVMValueRef position, LLVMVal
     LLVMBuildStore(e->b, lap_to_stored(e, index, s->out.elem), lap_element(e, s->out, position));
 }
 
+/* Of what is in memory, one or a vector. */
+static LLVMValueRef as_key(lap_emitter *e, const sorting *s, LLVMValueRef v)
+{
+    v = lap_from_stored(e, v, s->keys.elem);
+    return lap_dtype_compute(s->keys.elem) == LAP_BOOL ? lap_convert(e, v, LAP_BOOL, LAP_I64) : v;
+}
+
 static LLVMValueRef key(lap_emitter *e, const sorting *s, LLVMValueRef index)
 {
     LLVMValueRef v =
         LLVMBuildLoad2(e->b, lap_stored_type(e, s->keys.elem), lap_element(e, s->keys, index), "");
     LLVMSetAlignment(v, lap_dtype_bits(s->keys.elem) / 8);
-    v = lap_from_stored(e, v, s->keys.elem);
-    return lap_dtype_compute(s->keys.elem) == LAP_BOOL ? lap_convert(e, v, LAP_BOOL, LAP_I64) : v;
+    return as_key(e, s, v);
 }
 
 /* Whether the key at index a comes before the one at index b. */
@@ -157,6 +164,48 @@ static void emit_choice(lap_emitter *e, const sorting *s, LLVMValueRef sift, LLV
     LLVMPositionBuilderAtEnd(e->b, next);
 }
 
+/* Lanes of `keys` that may come before the root's key; a later index never wins a tie. */
+static LLVMValueRef may_precede(lap_emitter *e, const sorting *s, LLVMValueRef keys, LLVMValueRef root)
+{
+    if (lap_dtype_compute(s->keys.elem) != LAP_F32) {
+        return LLVMBuildICmp(e->b, s->smallest ? LLVMIntSLT : LLVMIntSGT, keys, root, "");
+    }
+    LLVMValueRef wins = LLVMBuildFCmp(e->b, s->smallest ? LLVMRealULT : LLVMRealUGT, keys, root, "");
+    return LLVMBuildAnd(e->b, wins, LLVMBuildFCmp(e->b, LLVMRealORD, keys, keys, ""), "");
+}
+
+/* The further keys from `from` while below `to`, `lanes` at a time. */
+static void emit_choices(lap_emitter *e, const sorting *s, LLVMValueRef sift, LLVMValueRef from,
+                         LLVMValueRef to, uint32_t lanes)
+{
+    LLVMBuilderRef b = e->b;
+    LLVMTypeRef bits_type = LLVMIntTypeInContext(e->llvm, lanes);
+    lap_counted loop = lap_counted_begin(e, from, to, lap_i64(e, lanes), 0, NULL);
+    LLVMTypeRef type = LLVMVectorType(lap_stored_type(e, s->keys.elem), lanes);
+    LLVMValueRef keys = LLVMBuildLoad2(b, type, lap_element(e, s->keys, loop.index), "");
+    LLVMSetAlignment(keys, lap_dtype_bits(s->keys.elem) / 8);
+    LLVMValueRef root = lap_splat(e, key(e, s, get(e, s, lap_i64(e, 0))), lanes);
+    keys = as_key(e, s, keys);
+    LLVMValueRef mask = may_precede(e, s, keys, root);
+    LLVMValueRef all = LLVMBuildBitCast(b, mask, bits_type, ""), none = LLVMConstNull(bits_type);
+    LLVMBasicBlockRef before_loop = LLVMGetInsertBlock(b), some = lap_block(e, "some"),
+                      next = lap_block(e, "next");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntNE, all, none, ""), some, next);
+    LLVMPositionBuilderAtEnd(b, some);
+    LLVMValueRef left = LLVMBuildPhi(b, bits_type, "");
+    LLVMValueRef args[2] = {left, LLVMConstInt(e->i1, 1, false)};
+    LLVMValueRef lane = LLVMBuildZExt(b, lap_intrinsic(e, "llvm.cttz", bits_type, 2, args), e->i64, "");
+    emit_choice(e, s, sift, LLVMBuildAdd(b, loop.index, lane, ""));
+    LLVMValueRef fewer = LLVMBuildSub(b, left, LLVMConstInt(bits_type, 1, false), "");
+    fewer = LLVMBuildAnd(b, left, fewer, "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(b);
+    LLVMAddIncoming(left, &all, &before_loop, 1);
+    LLVMAddIncoming(left, &fewer, &latch, 1);
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntNE, fewer, none, ""), some, next);
+    LLVMPositionBuilderAtEnd(b, next);
+    lap_counted_end(e, &loop, NULL, NULL);
+}
+
 static void emit_sorting(lap_emitter *e, const sorting *s, LLVMValueRef sift)
 {
     LLVMBuilderRef b = e->b;
@@ -171,7 +220,11 @@ static void emit_sorting(lap_emitter *e, const sorting *s, LLVMValueRef sift)
     lap_counted_end(e, &loop, NULL, NULL);
     LLVMValueRef is_some = LLVMBuildICmp(b, LLVMIntSGT, s->count, zero, "");
     LLVMValueRef end = LLVMBuildSelect(b, is_some, s->n, s->count, "");
-    loop = lap_counted_begin(e, s->count, end, one, 0, NULL);
+    uint32_t lanes = e->machine->target.vector_f32;
+    LLVMValueRef whole = LLVMBuildAnd(b, LLVMBuildSub(b, end, s->count, ""), lap_i64(e, -(int64_t)lanes), "");
+    LLVMValueRef rest = LLVMBuildAdd(b, s->count, whole, "");
+    emit_choices(e, s, sift, s->count, rest, lanes);
+    loop = lap_counted_begin(e, rest, end, one, 0, NULL);
     emit_choice(e, s, sift, loop.index);
     lap_counted_end(e, &loop, NULL, NULL);
     loop = lap_counted_begin(e, one, s->count, one, 0, NULL);
