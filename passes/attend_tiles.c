@@ -34,6 +34,7 @@ typedef struct job {
     lap_ref max, sum, shift,
         shrink; /* per row; shift: taken from the exponents, shrink: factor of old results */
     uint32_t panels, block_keys, depth; /* of a block of keys; keys of one step of P V */
+    bool is_single;                     /* one block holds all keys: nothing runs from block to block */
     uint32_t s_stride;                  /* of the rows of s */
     lap_dim n_keys, n_wide, wide;       /* keys, value width, width padded to panels */
     lap_coord first, n_live;            /* live panels of the block */
@@ -154,7 +155,7 @@ static void multiply(job *j)
         s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
     lap_ref seen = admits(j, tile_rows(j, tile), panel_keys(j, p), LAP_OF_SOME);
     lap_region_id region = begin_if(j, seen);
-    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), lap_kctx_buffer(k, j->kp.buffer), b0);
+    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), lap_panels_buffer(k, &j->kp), b0);
     end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
@@ -244,13 +245,18 @@ static void grow(job *j)
     lap_coord row;
     lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, block_rows(j)),
                                    lap_coord_ref(k->c, j->t.m_rows), 0, NULL, &row);
-    lap_ref old = row_load(j, j->max, row), grown = lap_map2(g, LAP_FN_MAX, old, row_load(j, j->shift, row));
+    lap_ref old = j->is_single ? LAP_NONE : row_load(j, j->max, row), grown = row_load(j, j->shift, row);
+    if (!j->is_single) {
+        grown = lap_map2(g, LAP_FN_MAX, old, grown);
+    }
     lap_ref live = lap_map2(g, LAP_FN_GT, grown, f32(j, -__builtin_inf()));
     lap_ref shift = lap_map2(g, LAP_FN_MUL, lap_map3(g, LAP_FN_SELECT, live, grown, f32(j, 0)),
                              f32(j, j->factor * M_LOG2E));
     row_store(j, j->max, row, grown);
     row_store(j, j->shift, row, shift);
-    row_store(j, j->shrink, row, lap_map1(g, LAP_FN_EXP2, shifted(j, old, shift)));
+    if (!j->is_single) {
+        row_store(j, j->shrink, row, lap_map1(g, LAP_FN_EXP2, shifted(j, old, shift)));
+    }
     lap_kctx_end(k, &rows, NULL, NULL);
 }
 
@@ -285,6 +291,10 @@ static void weigh_row(job *j, lap_coord row)
     }
     lap_ref next = lap_map2(g, LAP_FN_ADD, keys.carried[0], p), total;
     lap_kctx_end(k, &keys, &next, &total);
+    if (j->is_single) {
+        row_store(j, j->sum, row, total);
+        return;
+    }
     lap_ref old = row_load(j, j->sum, row);
     if (soft) {
         lap_ref shrink = row_load(j, j->shrink, row);
@@ -337,12 +347,12 @@ static void accumulate(job *j)
                                       .sm = lap_const_i(k->k, j->s_stride),
                                       .sk = lap_const_i(k->k, 1),
                                       .m = lap_coord_ref(k->c, lap_tiles_rows(&j->t, tile)),
-                                      .b = lap_kctx_buffer(k, j->vp.buffer),
+                                      .b = lap_panels_buffer(k, &j->vp),
                                       .b0 = lap_coord_ref(k->c, b0),
                                       .depth = lap_coord_ref(k->c, n),
                                       .rows = j->t.rows,
                                       .cols = j->vp.cols,
-                                      .init = false});
+                                      .init = j->is_single});
     end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
@@ -427,31 +437,74 @@ static void split_factor(job *j)
     }
 }
 
+static uint32_t at_most(lap_lowering *l, uint32_t n, lap_dim total, uint32_t unit)
+{
+    int64_t size;
+    if (!lap_dim_is_const(l->ctx, total, &size) || size < 1) {
+        return n;
+    }
+    int64_t units = (size + unit - 1) / unit;
+    return units < n ? (uint32_t)units : n;
+}
+
+/* Sizes of tiles and blocks: the schedule's, no larger than what is known to be there. */
+static void choose_sizes(job *j)
+{
+    lap_lowering *l = j->l;
+    bool is_masked = j->part->where >= 0;
+    lap_dim m = lap_axes_product(l, j->t.r.m), n = lap_axes_product(l, j->t.r.n);
+    uint32_t tiles = (uint32_t)lap_knob_value(l, is_masked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
+    uint32_t panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
+    j->t.cols = lap_panel_cols(l, n, LAP_KNOB_ATTEND_COLS);
+    j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
+    j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
+    j->panels = at_most(l, panels, n, j->t.cols);
+    j->block_keys = j->panels * j->t.cols;
+    j->s_stride = j->block_keys + LINE;
+    /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
+    j->depth = is_masked ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
+    j->is_single = !is_masked && lap_dim_compare(l->ctx, n, LAP_REL_LE, d_int(j, j->block_keys)) == LAP_YES;
+    if (j->is_single) {
+        j->depth = j->block_keys;
+    }
+}
+
+/* Small keys and values that one block of queries reads are packed by its kernel, and stay in cache. */
+static bool packs_inside(job *j)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim bytes = lap_dim_mul(ctx, j->t.k_total, d_int(j, (int64_t)4 * j->block_keys));
+    return j->is_single && !lap_factors_static(j->l, &j->t.r.b) && !lap_factors_static(j->l, &j->value.b) &&
+           lap_dim_compare(ctx, j->t.m_total, LAP_REL_LE, d_int(j, block_rows(j))) == LAP_YES &&
+           lap_dim_compare(ctx, bytes, LAP_REL_LE, d_int(j, j->l->target->l2_bytes / 4)) == LAP_YES;
+}
+
+static void make_panels(job *j, bool inside)
+{
+    lap_lowering *l = j->l;
+    uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
+    j->kp = inside ? lap_panels_inside(j->k, &j->t.r, j->t.cols)
+                   : lap_pack_panels(l, &j->t.r, j->t.cols, j->n->loc);
+    j->vp = inside ? lap_panels_inside(j->k, &j->value, v_cols)
+                   : lap_pack_panels(l, &j->value, v_cols, j->n->loc);
+    j->n_keys = j->kp.n_total;
+    j->n_wide = j->vp.n_total;
+    j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
+}
+
 static void start(job *j)
 {
     lap_lowering *l = j->l;
     j->part = &lap_node_attr(j->n, LAP_ATTR_PARTS)->parts.at[0];
     split_factor(j);
-    lap_knob tiles = j->part->where >= 0 ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES;
-    j->t = (lap_tiles){.l = l,
-                       .rows = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_ROWS),
-                       .tiles_per_block = (uint32_t)lap_knob_value(l, tiles)};
-    j->panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
+    j->t = (lap_tiles){.l = l};
     LAP_ENSURE(lap_attend_score_roles(l, j->contraction, j->part->keys, &j->t.r));
     LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
     j->k = j->t.k = lap_kctx_new(l, j->n->loc);
-    j->t.cols = lap_panel_cols(l, lap_axes_product(l, j->t.r.n), LAP_KNOB_ATTEND_COLS);
-    j->block_keys = j->panels * j->t.cols;
-    j->s_stride = j->block_keys + LINE;
-    /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
-    j->depth = j->part->where >= 0 ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
+    choose_sizes(j);
     lap_tiles_plan(&j->t);
-    j->kp = lap_pack_panels(l, &j->t.r, j->t.cols, j->n->loc);
-    j->vp = lap_pack_panels(
-        l, &j->value, lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS), j->n->loc);
-    j->n_keys = j->kp.n_total;
-    j->n_wide = j->vp.n_total;
-    j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
+    bool inside = packs_inside(j);
+    make_panels(j, inside);
     lap_coord one;
     lap_tiles_grid(&j->t, d_int(j, 1), &one);
     int64_t rows = block_rows(j);
@@ -461,6 +514,10 @@ static void start(job *j)
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shift = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shrink = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
+    if (inside) {
+        lap_pack_inside(j->k, &j->t.r, &j->kp, &j->t.env);
+        lap_pack_inside(j->k, &j->value, &j->vp, &j->t.env);
+    }
 }
 
 /* The live panels of the block at `block` as j->first, n_live; its keys as key0, keys. */
@@ -495,6 +552,20 @@ static void live_range(job *j, lap_coord block)
     j->keys = lap_coord_min(k->c, rest, lap_coord_mul(k->c, j->n_live, cols));
 }
 
+static void attend_block(job *j, lap_coord block)
+{
+    lap_kctx *k = j->k;
+    lap_coord key0 = lap_coord_mul(k->c, block, c_int(j, j->block_keys));
+    span keys = {key0, lap_coord_clip(k, j->n_keys, key0, j->block_keys)};
+    lap_ref seen = admits(j, all_rows(j), keys, LAP_OF_SOME);
+    lap_region_id region = begin_if(j, seen);
+    live_range(j, block);
+    multiply(j);
+    weigh(j);
+    accumulate(j);
+    end_if(j, region, seen);
+}
+
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
 {
     const lap_plan_node *plan = lap_plan_of(l, attend);
@@ -504,21 +575,18 @@ bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
     job j = {.l = l, .op = attend, .n = lap_node_at(l->g, attend), .contraction = plan->anchor};
     j.norm = (lap_norm)lap_attr_i(j.n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
     start(&j);
-    clear(&j);
     lap_kctx *k = j.k;
-    lap_coord block, row;
-    lap_dim n_blocks = lap_dim_ceildiv(l->ctx, j.n_keys, d_int(&j, j.block_keys));
-    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
-    lap_coord key0 = lap_coord_mul(k->c, block, c_int(&j, j.block_keys));
-    span keys = {key0, lap_coord_clip(k, j.n_keys, key0, j.block_keys)};
-    lap_ref seen = admits(&j, all_rows(&j), keys, LAP_OF_SOME);
-    lap_region_id region = begin_if(&j, seen);
-    live_range(&j, block);
-    multiply(&j);
-    weigh(&j);
-    accumulate(&j);
-    end_if(&j, region, seen);
-    lap_kctx_end(k, &blocks, NULL, NULL);
+    if (j.is_single) {
+        attend_block(&j, lap_coord_const(k->c, 0));
+    } else {
+        clear(&j);
+        lap_coord block;
+        lap_dim n_blocks = lap_dim_ceildiv(l->ctx, j.n_keys, d_int(&j, j.block_keys));
+        lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
+        attend_block(&j, block);
+        lap_kctx_end(k, &blocks, NULL, NULL);
+    }
+    lap_coord row;
     lap_k_loop rows = rows_loop(&j, &row);
     finish_row(&j, row);
     lap_kctx_end(k, &rows, NULL, NULL);

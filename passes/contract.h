@@ -46,14 +46,20 @@ typedef struct lap_env_list {
 lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list *env, lap_ref mask,
                           bool zero_absent);
 
-/* Writes B's panels (pack.c): [batch that B has][panel of n][k][cols], zero beyond n. Returns the buffer. */
+/* B's panels (pack.c): [batch that B has][panel of n][k][cols]; columns beyond n mean nothing. */
 typedef struct lap_panels {
     uint32_t buffer;
+    lap_ref scratch; /* instead of a buffer: the panels of one batch, made inside the kernel that reads them */
     lap_axis_list batch;
     lap_dim n_total, k_total, n_panels;
     uint32_t cols;
 } lap_panels;
+/* A kernel of their own writes them. */
 lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc);
+/* Scratch for them in kernel k, and the loops that write it at the batch coordinates of env. */
+lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols);
+void lap_pack_inside(lap_kctx *k, const lap_roles *r, const lap_panels *p, const lap_env_list *env);
+lap_ref lap_panels_buffer(lap_kctx *k, const lap_panels *p);
 /* Element offset of panel p for the batch coordinates in env. */
 lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel);
 

@@ -102,14 +102,13 @@ static void choose_sides(job *j, lap_roles *r)
 void lap_lower_contract(lap_lowering *l, lap_ref node)
 {
     job j = {.l = l, .node = node, .reduce = lap_plan_of(l, node)->anchor};
-    j.t = (lap_tiles){.l = l,
-                      .rows = (uint32_t)lap_knob_value(l, LAP_KNOB_CONTRACT_ROWS),
-                      .tiles_per_block = (uint32_t)lap_knob_value(l, LAP_KNOB_CONTRACT_TILES)};
+    j.t = (lap_tiles){.l = l, .tiles_per_block = (uint32_t)lap_knob_value(l, LAP_KNOB_CONTRACT_TILES)};
     LAP_ENSURE(lap_contract_roles(l, j.reduce, &j.t.r));
     choose_sides(&j, &j.t.r);
     lap_loc loc = lap_node_at(l->g, j.reduce)->loc;
     j.t.k = lap_kctx_new(l, loc);
     j.t.cols = lap_panel_cols(l, lap_axes_product(l, j.t.r.n), LAP_KNOB_CONTRACT_COLS);
+    j.t.rows = lap_tile_rows(l, lap_axes_product(l, j.t.r.m), j.t.cols, LAP_KNOB_CONTRACT_ROWS);
     lap_tiles_plan(&j.t);
     j.panels =
         (uint32_t)lap_knob_value(l, j.t.a_direct ? LAP_KNOB_CONTRACT_DIRECT : LAP_KNOB_CONTRACT_PACKED);

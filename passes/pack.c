@@ -30,7 +30,7 @@ static const lap_dim *list_sizes(lap_lowering *l, lap_axis_list axes)
 lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel)
 {
     lap_coord flat = lap_coord_const(k->c, 0);
-    for (uint32_t i = 0; i < p->batch.n; i++) {
+    for (uint32_t i = 0; i < p->batch.n && !lap_ref_some(p->scratch); i++) {
         const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
         LAP_ENSURE(a != NULL);
         flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)),
@@ -49,6 +49,7 @@ typedef struct job {
     lap_env_list env; /* batch, n, k */
     lap_coord *coords;
     lap_coord base, panel;
+    bool by_runs;
 } job;
 
 static lap_coord *n_coords(const job *j) { return j->coords + j->p->batch.n; }
@@ -74,7 +75,8 @@ static bool runs_along_k(job *j)
            lap_dim_same(stride, lap_dim_const(j->l->ctx, 1));
 }
 
-/* B at (depth, column of the panel) to its place; zero beyond n. */
+/* B at (depth, column of the panel) to its place. Columns beyond n hold anything finite or not: nobody reads
+ * what comes of them. Runs along k repeat the last column, lanes over columns are masked. */
 static void write_element(job *j, lap_coord depth, lap_coord column)
 {
     lap_kctx *k = j->k;
@@ -84,13 +86,18 @@ static void write_element(job *j, lap_coord depth, lap_coord column)
     lap_coord n = lap_coord_add(k->c, lap_coord_mul(k->c, j->panel, lap_coord_dim(k->c, cols)), column);
     lap_ref mask = LAP_NONE;
     if (lap_dim_compare(ctx, lap_dim_mul(ctx, j->p->n_panels, cols), LAP_REL_EQ, j->p->n_total) != LAP_YES) {
-        mask = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, n), lap_dim_node(k->k, j->p->n_total));
+        lap_coord last = lap_coord_sub(k->c, lap_coord_dim(k->c, j->p->n_total), lap_coord_const(k->c, 1));
+        if (j->by_runs) {
+            n = lap_coord_min(k->c, n, last);
+        } else {
+            mask = lap_map2(k->k, LAP_FN_LE, lap_coord_ref(k->c, n), lap_coord_ref(k->c, last));
+        }
     }
     lap_coord_split(k, n, j->r->n.n, list_sizes(j->l, j->r->n), n_coords(j));
     lap_ref v = lap_factors_value(k, &j->r->b, &j->env, mask, j->r->has_ragged_k);
     lap_coord row = lap_coord_add(k->c, j->base, lap_coord_mul(k->c, depth, lap_coord_dim(k->c, cols)));
     lap_ref at = lap_coord_ref(k->c, lap_coord_add(k->c, row, column));
-    lap_k_store(k->k, lap_kctx_buffer(k, j->p->buffer), at, v, LAP_NONE);
+    lap_k_store(k->k, lap_panels_buffer(k, j->p), at, v, LAP_NONE);
 }
 
 static void pack_by_columns(job *j)
@@ -125,36 +132,48 @@ static void pack_by_runs(job *j)
     lap_kctx_end(k, &runs, NULL, NULL);
 }
 
+/* Where elements are read: batch, n and k axes, at coordinates that the loops fill in. */
+static void set_axes(job *j)
+{
+    uint32_t nb = j->p->batch.n, total = nb + j->r->n.n + j->r->k.n;
+    lap_axis *axes = lap_arena_array(j->l->ctx->arena, total + 1, sizeof *axes);
+    memcpy(axes, j->p->batch.at, nb * sizeof *axes);
+    memcpy(axes + nb, j->r->n.at, j->r->n.n * sizeof *axes);
+    memcpy(axes + nb + j->r->n.n, j->r->k.at, j->r->k.n * sizeof *axes);
+    j->coords = lap_arena_array(j->l->ctx->arena, total + 2, sizeof *j->coords);
+    j->env = (lap_env_list){total, axes, j->coords};
+}
+
+static void pack_panel(job *j)
+{
+    j->base = lap_panel_offset(j->k, j->p, &j->env, j->panel);
+    if (j->by_runs) {
+        pack_by_runs(j);
+    } else {
+        pack_by_columns(j);
+    }
+}
+
 /* Grid over the batch and the panels. */
 static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p, lap_loc loc)
 {
-    uint32_t nb = p->batch.n, total = nb + r->n.n + r->k.n;
-    lap_axis *axes = lap_arena_array(l->ctx->arena, total + 1, sizeof *axes);
+    uint32_t nb = p->batch.n;
     lap_dim *sizes = lap_arena_array(l->ctx->arena, nb + 2, sizeof *sizes);
-    memcpy(axes, p->batch.at, nb * sizeof *axes);
-    memcpy(axes + nb, r->n.at, r->n.n * sizeof *axes);
-    memcpy(axes + nb + r->n.n, r->k.at, r->k.n * sizeof *axes);
     memcpy(sizes, list_sizes(l, p->batch), nb * sizeof *sizes);
     sizes[nb] = p->n_panels;
     job j = {.l = l, .r = r, .p = p, .k = lap_kctx_new(l, loc)};
-    j.coords = lap_arena_array(l->ctx->arena, total + 2, sizeof *j.coords);
-    j.env = (lap_env_list){total, axes, j.coords};
-    bool by_runs = runs_along_k(&j);
+    set_axes(&j);
+    j.by_runs = runs_along_k(&j);
     lap_coord flat = lap_kctx_grid(j.k, lap_dims_product(l->ctx, nb + 1, sizes));
     lap_coord *outer = lap_arena_array(l->ctx->arena, nb + 2, sizeof *outer);
     lap_coord_split(j.k, flat, nb + 1, sizes, outer);
     memcpy(j.coords, outer, nb * sizeof *outer);
     j.panel = outer[nb];
-    j.base = lap_panel_offset(j.k, p, &j.env, j.panel);
-    if (by_runs) {
-        pack_by_runs(&j);
-    } else {
-        pack_by_columns(&j);
-    }
+    pack_panel(&j);
     lap_kctx_launch(j.k, "pack");
 }
 
-lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc)
+static lap_panels describe(lap_lowering *l, const lap_roles *r, uint32_t cols)
 {
     lap_axis *batch = lap_arena_array(l->ctx->arena, r->batch.n + 1, sizeof *batch);
     uint32_t nb = 0;
@@ -168,8 +187,19 @@ lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, l
                     .k_total = list_product(l, r->k),
                     .cols = cols};
     p.n_panels = lap_dim_ceildiv(l->ctx, p.n_total, lap_dim_const(l->ctx, cols));
-    lap_dim count = lap_dim_mul(l->ctx, lap_dim_mul(l->ctx, list_product(l, p.batch), p.n_panels),
-                                lap_dim_mul(l->ctx, p.k_total, lap_dim_const(l->ctx, cols)));
+    return p;
+}
+
+/* Elements of the panels of one batch. */
+static lap_dim batch_size(lap_lowering *l, const lap_panels *p)
+{
+    return lap_dim_mul(l->ctx, p->n_panels, lap_dim_mul(l->ctx, p->k_total, lap_dim_const(l->ctx, p->cols)));
+}
+
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc)
+{
+    lap_panels p = describe(l, r, cols);
+    lap_dim count = lap_dim_mul(l->ctx, list_product(l, p.batch), batch_size(l, &p));
     bool once = lap_factors_static(l, &r->b);
     p.buffer = lap_program_buffer(
         l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});
@@ -178,4 +208,31 @@ lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, l
     pack_kernel(l, r, &p, loc);
     l->is_static = was;
     return p;
+}
+
+lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols)
+{
+    lap_panels p = describe(k->l, r, cols);
+    p.scratch = lap_kctx_scratch(k, LAP_F32, batch_size(k->l, &p));
+    return p;
+}
+
+void lap_pack_inside(lap_kctx *k, const lap_roles *r, const lap_panels *p, const lap_env_list *env)
+{
+    job j = {.l = k->l, .r = r, .p = p, .k = k};
+    set_axes(&j);
+    j.by_runs = runs_along_k(&j);
+    for (uint32_t i = 0; i < p->batch.n; i++) {
+        const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
+        LAP_ENSURE(a != NULL);
+        j.coords[i] = env->coords[a - env->axes];
+    }
+    lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, p->n_panels, LAP_NONE, 0, NULL, &j.panel);
+    pack_panel(&j);
+    lap_kctx_end(k, &panels, NULL, NULL);
+}
+
+lap_ref lap_panels_buffer(lap_kctx *k, const lap_panels *p)
+{
+    return lap_ref_some(p->scratch) ? p->scratch : lap_kctx_buffer(k, p->buffer);
 }

@@ -52,6 +52,34 @@ uint32_t lap_panel_cols(lap_lowering *l, lap_dim n, lap_knob knob)
     return cols == 0 ? lanes : cols;
 }
 
+uint32_t lap_tile_rows(lap_lowering *l, lap_dim m, uint32_t cols, lap_knob knob)
+{
+    enum { MOST = 14, LEAST = 4 };
+    uint32_t lanes = l->target->vector_f32, n_vectors = (cols + lanes - 1) / lanes;
+    uint32_t most = (uint32_t)lap_knob_value(l, knob);
+    uint32_t fit =
+        l->target->n_registers > n_vectors + 1 ? (l->target->n_registers - 1 - n_vectors) / n_vectors : 1;
+    if (cols < l->target->mma_cols && l->target->group_size == 0) {
+        fit = fit < MOST ? fit : MOST;
+        most = most > fit ? most : fit;
+    }
+    int64_t size;
+    if (!lap_dim_is_const(l->ctx, m, &size) || size < 1) {
+        return most;
+    }
+    uint32_t best = most;
+    int64_t least = (size + most - 1) / most * most;
+    uint32_t low = size < LEAST ? (uint32_t)size : LEAST;
+    for (uint32_t rows = most; rows >= low; rows--) {
+        int64_t padded = (size + rows - 1) / rows * rows;
+        if (padded < least) {
+            least = padded;
+            best = rows;
+        }
+    }
+    return best;
+}
+
 /* Is A one affine view over merged m and merged k? Tried with stand-in variables. */
 static bool a_is_affine(lap_tiles *t)
 {
