@@ -49,7 +49,7 @@ lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list 
 /* B's panels (pack.c): [batch that B has][panel of n][k][cols]; columns beyond n mean nothing. */
 typedef struct lap_panels {
     uint32_t buffer;
-    lap_ref scratch; /* instead of a buffer: the panels of one batch, made inside the kernel that reads them */
+    lap_ref scratch; /* instead: the panels of one batch, made inside the kernel that reads them */
     lap_axis_list batch;
     lap_dim n_total, k_total, n_panels;
     uint32_t cols;
