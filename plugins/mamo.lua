@@ -10,11 +10,11 @@ local function warp(X, f)
 end
 local function length(a) return (a * a):sum "c":sqrt():atleast(1e-8) end
 
-local function attention(g, p, x, m, keys, pre)
+local function attention(g, p, x, m, pre)          -- x asks the tokens k of m
   local s = { h = p.heads, d = p.dim // p.heads, e = p.dim }
   local function heads(a, name) return nn.linear(a, pre .. name, "e -> (h d)", s) end
   local score = heads(x, "q"):dot(heads(m, "k"), "d") * s.d ^ -0.5
-  local o = g:attend { keys = keys, score = score, value = heads(m, "v") }.out
+  local o = g:attend { keys = "k", score = score, value = heads(m, "v") }.out
   return nn.linear(o, pre .. "o", "(h d) -> e", s)
 end
 local function mlp(p, x, pre)
@@ -22,7 +22,8 @@ local function mlp(p, x, pre)
   return nn.linear(u, pre .. "fc2", "f -> e", { e = p.dim })
 end
 
--- One frame: memory V, F with an axis a = age, of which the first n entries exist; m = kind of token.
+-- One frame: memory V, F with an axis a = age, of which the first n entries exist; their tokens, of both
+-- kinds m, stand on one axis.
 local function frame(g, p, x, V, F, n)
   local function ln(a, name) return nn.layernorm(a, name, "e", p.ln_eps) end
   local s = { e = p.dim, a = p.capacity, y = x:size "y", x = x:size "x" }
@@ -30,16 +31,16 @@ local function frame(g, p, x, V, F, n)
   local code = g:weight("age", "a e", s) + position
   local moved = nn.gelu(nn.linear(F, "displace.fc1", "z -> e", s))
   local tokens = { nn.linear(V, "visual", "c -> e", s), nn.linear(moved, "displace.fc2", "e -> e") }
-  local M, keys = (lap.stack("m", tokens) + code):ragged("a", n), "mk ak yk xk"
+  local M = (lap.stack("m", tokens) + code):merge "a m y x -> t":ragged("t", n * (2 * s.y * s.x))
   for i = 0, p.self_layers - 1 do
     local pre = ("self.%d."):format(i)
-    local q, k = ln(M, pre .. "norm1"):queries("m a y x -> " .. keys)
-    M = M + attention(g, p, q, k, keys, pre .. "attn.")
+    local q, k = ln(M, pre .. "norm1"):queries "t -> k"
+    M = M + attention(g, p, q, k, pre .. "attn.")
     M = M + mlp(p, ln(M, pre .. "norm2"), pre .. "mlp.")
   end
   local q = nn.linear(x, "query", "c -> e", s) + position
-  local k = ln(M, "cross.norm_kv"):as("m a y x -> " .. keys)
-  q = q + attention(g, p, ln(q, "cross.norm_q"), k, keys, "cross.attn.")
+  local k = ln(M, "cross.norm_kv"):as "t -> k"
+  q = q + attention(g, p, ln(q, "cross.norm_q"), k, "cross.attn.")
   return q + mlp(p, ln(q, "cross.norm2"), "cross.mlp.")
 end
 
