@@ -174,7 +174,7 @@ static lap_dim for_cost(const coster *c, const lap_node *n, int64_t unit)
 
 static lap_dim node_cost(const coster *c, const lap_node *n, int64_t unit)
 {
-    enum { DEPTH = 10, KEYS = 2, SORT_KEY = 160 };
+    enum { DEPTH = 10, KEYS = 2, ROWS = 6, SORT_KEY = 160 };
     switch (n->op) {
     case LAP_OP_MAP:
         return lap_dim_const(c->ctx, map_cost(n, unit));
@@ -188,6 +188,8 @@ static lap_dim node_cost(const coster *c, const lap_node *n, int64_t unit)
     case LAP_OP_MMA:
         return times(c, extent_of(c, n->args[DEPTH]),
                      lap_attr_i(n, LAP_ATTR_ROWS, 1) * lap_attr_i(n, LAP_ATTR_COLS, 1));
+    case LAP_OP_TURN:
+        return lap_dim_mul(c->ctx, extent_of(c, n->args[ROWS]), extent_of(c, n->args[ROWS + 1]));
     case LAP_OP_SORT:
         return times(c, extent_of(c, n->args[KEYS]), SORT_KEY);
     default:

@@ -64,7 +64,7 @@ static bool check_args(lap_graph *g, const lap_emit_args *e)
         }
         const lap_node *a = lap_node_at(g, e->args[i]);
         if (a->op == LAP_OP_BUFFER && e->op != LAP_OP_LOAD && e->op != LAP_OP_STORE && e->op != LAP_OP_MMA &&
-            e->op != LAP_OP_SORT) {
+            e->op != LAP_OP_TURN && e->op != LAP_OP_SORT) {
             return lap_error(g->ctx, g->loc, "a buffer has no value: load from it");
         }
         bool multi = lap_op_traits(a->op) & LAP_TRAIT_MULTI;

@@ -131,6 +131,19 @@ bool lap_infer_mma(lap_graph *g, const lap_emit_args *e, lap_type *out)
     return operands_are(g, e, "biibiiiibii");
 }
 
+bool lap_infer_turn(lap_graph *g, const lap_emit_args *e, lap_type *out)
+{
+    *out = scalar(LAP_F32);
+    for (uint32_t i = 0; i < 4; i += 3) {
+        lap_dtype elem = lap_node_at(g, e->args[i])->dtype;
+        if (elem == LAP_I4 || lap_dtype_compute(elem) != LAP_F32) {
+            return lap_error(lap_graph_ctx(g), lap_get_loc(g), "turn moves floats, found %s",
+                             lap_dtype_text(elem));
+        }
+    }
+    return operands_are(g, e, "biibiiii");
+}
+
 bool lap_infer_sort(lap_graph *g, const lap_emit_args *e, lap_type *out)
 {
     *out = scalar(LAP_I64);

@@ -128,6 +128,12 @@ void lap_k_mma(lap_graph *k, const lap_k_mma_args *m)
     emit_op(k, LAP_OP_MMA, 11, args, 3, attrs);
 }
 
+void lap_k_turn(lap_graph *k, const lap_k_turn_args *t)
+{
+    const lap_ref args[] = {t->to, t->to0, t->ld, t->from, t->from0, t->stride, t->rows, t->cols};
+    emit_op(k, LAP_OP_TURN, 8, args, 0, NULL);
+}
+
 void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref out, lap_ref out0,
                 lap_ref count, bool smallest)
 {

@@ -21,6 +21,8 @@
  *        for i < rows, j < cols:  acc[acc0 + i*ld + j] = (init ? 0 : same) +
  *            sum over k < K of a[a0 + min(i, m-1)*sm + k*sk] * b[b0 + k*cols + j]
  *        acc is f32 scratch with room for rows x cols; m >= 1 rows of `a` exist, others repeat the last.
+ *   turn: operands to, to0, ld, from, from0, stride, rows, cols, all but the buffers i64:
+ *        for i < rows, j < cols:  to[to0 + j*ld + i] = from[from0 + i*stride + j], both of floats.
  *   sort: operands keys, keys0, n, out, out0, k: out[out0 + r] = index (i64, 0..n-1) of the r-th key,
  *        r < k <= n, falling (or rising when smallest), ties to the lower index, NaN last. */
 #ifndef LAP_IR_KERNEL_H
@@ -59,6 +61,10 @@ typedef struct lap_k_mma_args {
     bool init;
 } lap_k_mma_args;
 void lap_k_mma(lap_graph *k, const lap_k_mma_args *m);
+typedef struct lap_k_turn_args {
+    lap_ref to, to0, ld, from, from0, stride, rows, cols;
+} lap_k_turn_args;
+void lap_k_turn(lap_graph *k, const lap_k_turn_args *t);
 void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref out, lap_ref out0,
                 lap_ref count, bool smallest);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * verify_level.c - invariants of the kernel level (contract: ir/kernel.h).
  *
- *   values    have no axes; a buffer is read by load, store, mma and sort alone
+ *   values    have no axes; a buffer is read by load, store, mma, turn and sort alone
  *   buffers   global slots are distinct and dense from 0; scratch numbers are distinct; the
  *             accumulator of mma is f32 scratch; sort writes i64
  *   loops     exactly one grid loop, outermost, over a dim or a constant, carrying nothing; all other
@@ -20,6 +20,7 @@ static void verify_buffers_read(lap_verifier *v)
         [LAP_OP_LOAD] = true,
         [LAP_OP_STORE] = true,
         [LAP_OP_MMA] = true,
+        [LAP_OP_TURN] = true,
         [LAP_OP_SORT] = true,
     };
     for (uint32_t i = 0; i < v->n->n_args; i++) {

@@ -14,8 +14,15 @@
 #include <string.h>
 
 /* The schedule: vectors across a strip, rows of a run with and without an outer axis, outer rows of a
- * run, terms of the sum at once. */
-enum { STRIP_TILES = 2, RUN_ROWS = 64, RUN_ROWS_OUTER = 16, RUN_OUTER = 8, DEPTH_AT_ONCE = 32 };
+ * run, terms of the sum at once; rows of a grid for the choice of blocks. */
+enum {
+    USUAL_ROWS = 32,
+    STRIP_TILES = 2,
+    RUN_ROWS = 24,
+    RUN_ROWS_OUTER = 16,
+    RUN_OUTER = 8,
+    DEPTH_AT_ONCE = 32
+};
 
 lap_coord lap_near_i(lap_near_job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 lap_dim lap_near_d(lap_near_job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
@@ -82,6 +89,17 @@ lap_coord lap_near_row(lap_near_job *j, lap_coord t, lap_coord lane)
     return j->is_folded ? lap_near_sum(j, p, lap_near_times(j, lane, lap_coord_dim(j->k->c, j->segment))) : p;
 }
 
+void lap_near_set_row(lap_near_job *j, lap_coord t, lap_coord lane)
+{
+    if (j->z >= 0) {
+        lap_near_set_query(j, j->z, j->start[j->z]);
+    }
+    lap_near_set_query(j, j->t, lap_near_row(j, t, lane));
+    if (j->x >= 0) {
+        lap_near_set_query(j, j->x, lap_near_lane(j, lane));
+    }
+}
+
 lap_coord lap_near_lane(lap_near_job *j, lap_coord lane)
 {
     lap_coord first = lap_near_times(j, j->tile, lap_near_i(j, j->lanes));
@@ -123,7 +141,7 @@ static void choose_block(lap_near_job *j)
         for (int64_t cols = 1; cols <= j->kt && rows * cols + rows + 2 <= registers; cols++) {
             int64_t rest = j->kt % cols, cost = j->kt / cols * block_cost(rows, cols, j->is_folded);
             cost += rest > 0 ? block_cost(rows, rest, j->is_folded) : 0;
-            cost = cost * 840 / rows; /* 840: divisible by all rows */
+            cost *= (USUAL_ROWS + rows - 1) / rows;
             if (cost < best) {
                 best = cost;
                 j->rows = rows;
@@ -152,12 +170,12 @@ static void choose(lap_near_job *j)
     choose_block(j);
     j->tiles = j->is_folded ? 1 : STRIP_TILES;
     j->run = j->z >= 0 ? RUN_ROWS_OUTER : RUN_ROWS;
-    j->run = j->run < 4 * j->kt ? 4 * j->kt : j->run;
+    j->run = j->run < 1 * j->kt ? 1 * j->kt : j->run;
     j->run = (j->run + j->rows - 1) / j->rows * j->rows;
     j->z_run = j->z >= 0 ? RUN_OUTER : 1;
     j->depth = DEPTH_AT_ONCE;
     int64_t columns = j->tiles * j->lanes + j->kx - 1;
-    j->strip = (columns + 7) / 8 * 8;
+    j->strip = (columns + 15) / 16 * 16;
     j->strip_rows = j->run + j->kt - 1;
 }
 
@@ -263,118 +281,28 @@ static void end_if(lap_near_job *j, lap_region_id region, lap_ref cond)
     j->k->depth--;
 }
 
-static lap_ref as_float(lap_near_job *j, lap_ref v)
+/* What only scales all scores of a batch leaves the side; it is multiplied to the finished sums. */
+static lap_ref take_factor(lap_near_job *j, lap_ref side)
 {
-    return lap_node_at(j->k->k, v)->dtype == LAP_F32 ? v : lap_map1(j->k->k, LAP_FN_FLOAT, v);
-}
-
-/* Opens lanes over the merged axes; sets them. */
-static lap_k_loop open_merged(lap_near_job *j, lap_axis_list axes, lap_dim total, lap_coord *flat)
-{
-    lap_dim sizes[64];
-    lap_coord at[64];
-    LAP_ENSURE(axes.n <= 64);
-    lap_k_loop loop = lap_kctx_for(j->k, LAP_LOOP_VECTOR, total, LAP_NONE, 0, NULL, flat);
-    for (uint32_t i = 0; i < axes.n; i++) {
-        sizes[i] = axes.at[i].size;
+    lap_lowering *l = j->l;
+    const lap_node *n = lap_node_at(l->g, side);
+    if (lap_plan_of(l, side)->kind != LAP_STORE_INLINE || n->op != LAP_OP_MAP || n->dtype != LAP_F32 ||
+        lap_attr_i(n, LAP_ATTR_FN, 0) != LAP_FN_MUL) {
+        return side;
     }
-    lap_coord_split(j->k, *flat, axes.n, sizes, at);
-    for (uint32_t i = 0; i < axes.n; i++) {
-        lap_near_set(j, axes.at[i].name, at[i]);
+    for (uint32_t i = 0; i < 2; i++) {
+        const lap_node *f = lap_node_at(l->g, n->args[i]);
+        bool scales = f->dtype == LAP_F32;
+        for (uint32_t a = 0; a < f->n_axes; a++) {
+            scales = scales && lap_axis_find(j->near.batch.at, j->near.batch.n, f->axes[a].name) != NULL;
+        }
+        if (scales) {
+            lap_ref v = lap_pull_ref(j->k, n->args[i], lap_near_env(j, n->args[i]), LAP_NONE);
+            j->factor = lap_ref_some(j->factor) ? lap_map2(j->k->k, LAP_FN_MUL, j->factor, v) : v;
+            return take_factor(j, n->args[1 - i]);
+        }
     }
-    return loop;
-}
-
-/* The last place that some query's unclamped window has. */
-static lap_coord last_place(lap_near_job *j, int axis)
-{
-    const lap_near_axis *a = &j->near.axis[axis];
-    return lap_near_sum(j, j->limit[axis], lap_near_i(j, a->count - a->back - 2));
-}
-
-/* The key axis such that the key is at place u, seen from the first query of the run. */
-static void set_key_place(lap_near_job *j, int axis, lap_coord u)
-{
-    const lap_near_axis *a = &j->near.axis[axis];
-    lap_coord place = lap_near_pad(j, axis, lap_coord_min(j->k->c, u, last_place(j, axis)));
-    lap_near_set_query(j, axis, j->start[axis]);
-    lap_near_set(j, a->key,
-                 lap_coord_sub(j->k->c, place, lap_near_first(j->k, a, j->start[axis], j->r[axis])));
-}
-
-/* K or V to scratch: [outer row][plane][row][column]. */
-static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_dim planes, lap_dim total,
-                       lap_ref strip)
-{
-    lap_kctx *k = j->k;
-    lap_coords *c = k->c;
-    lap_coord slot, u, column, plane;
-    lap_coord outer = lap_near_i(j, 1);
-    if (j->z >= 0) { /* windows of neighbours start at most one apart */
-        const lap_near_axis *a = &j->near.axis[j->z];
-        lap_coord last = lap_near_sum(j, j->start[j->z], lap_near_sum(j, j->n_outer, lap_near_i(j, -1)));
-        outer = lap_coord_sub(c, lap_near_first(k, a, last, j->r[j->z]), j->z_first);
-        outer = lap_near_sum(j, outer, lap_near_i(j, a->count));
-    }
-    lap_k_loop slots = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run + j->kz - 1),
-                                    lap_coord_ref(c, outer), 0, NULL, &slot);
-    if (j->z >= 0) {
-        lap_near_set_query(j, j->z, j->start[j->z]);
-        lap_near_set(j, j->near.axis[j->z].key, slot);
-    }
-    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->kt - 1));
-    lap_k_loop rows =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->strip_rows), lap_coord_ref(c, n), 0, NULL, &u);
-    lap_coord first = lap_near_sum(j, j->start[j->t], lap_near_i(j, -j->near.axis[j->t].back));
-    lap_coord row = lap_near_sum(j, first, u);
-    if (!j->is_folded) {
-        set_key_place(j, j->t, row);
-    }
-    lap_k_loop columns = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles * j->lanes + j->kx - 1),
-                                      LAP_NONE, 0, NULL, &column);
-    if (j->is_folded) {
-        set_key_place(j, j->t, lap_near_sum(j, row, lap_near_times(j, column, lap_coord_dim(c, j->segment))));
-    } else {
-        lap_coord left = lap_near_sum(j, j->start[j->x], lap_near_i(j, -j->near.axis[j->x].back));
-        set_key_place(j, j->x, lap_near_sum(j, left, column));
-    }
-    lap_k_loop lanes = open_merged(j, axes, total, &plane);
-    lap_ref v = as_float(j, lap_pull_ref(k, side, lap_near_env(j, side), LAP_NONE));
-    lap_coord at = lap_near_sum(j, lap_near_times(j, slot, lap_coord_dim(c, planes)), plane);
-    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip_rows)), u);
-    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip)), column);
-    lap_k_store(k->k, strip, lap_coord_ref(c, at), v, LAP_NONE);
-    lap_kctx_end(k, &lanes, NULL, NULL);
-    lap_kctx_end(k, &columns, NULL, NULL);
-    lap_kctx_end(k, &rows, NULL, NULL);
-    lap_kctx_end(k, &slots, NULL, NULL);
-}
-
-/* Q of the block: [depth][row][lane]; places beyond the last query repeat it. */
-static void pack_queries(lap_near_job *j)
-{
-    lap_kctx *k = j->k;
-    lap_coords *c = k->c;
-    lap_coord t, lane, d, one = lap_near_i(j, 1);
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows), LAP_NONE, 0, NULL, &t);
-    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), LAP_NONE, 0, NULL, &lane);
-    if (j->z >= 0) {
-        lap_near_set_query(j, j->z, j->start[j->z]);
-    }
-    lap_coord last = lap_coord_sub(c, j->limit[j->t], one);
-    lap_near_set_query(j, j->t, lap_coord_min(c, lap_near_row(j, t, lane), last));
-    if (j->x >= 0) {
-        last = lap_coord_sub(c, j->limit[j->x], one);
-        lap_near_set_query(j, j->x, lap_coord_min(c, lap_near_lane(j, lane), last));
-    }
-    lap_k_loop depth = open_merged(j, j->near.depth, j->n_depth, &d);
-    lap_ref v = as_float(j, lap_pull_ref(k, j->near.q, lap_near_env(j, j->near.q), LAP_NONE));
-    lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows)), t);
-    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->lanes)), lane);
-    lap_k_store(k->k, j->qs, lap_coord_ref(c, at), v, LAP_NONE);
-    lap_kctx_end(k, &depth, NULL, NULL);
-    lap_kctx_end(k, &lanes, NULL, NULL);
-    lap_kctx_end(k, &rows, NULL, NULL);
+    return side;
 }
 
 static void make_scratch(lap_near_job *j)
@@ -413,7 +341,7 @@ static void run_blocks(lap_near_job *j)
     }
     lap_k_loop across =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), lap_coord_ref(c, tiles), 0, NULL, &j->tile);
-    pack_queries(j);
+    lap_near_pack_queries(j);
     lap_near_scores(j);
     lap_near_normalise(j);
     lap_near_weigh(j);
@@ -438,8 +366,9 @@ static void run(lap_near_job *j)
         j->n_outer = lap_coord_min(c, left, lap_near_i(j, j->z_run));
         j->z_first = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);
     }
-    pack_strip(j, j->near.k, j->near.depth, j->n_depth, j->n_depth, j->ks);
-    pack_strip(j, j->near.v, j->near.wide, j->planes, j->n_wide, j->vs);
+    j->keys = take_factor(j, j->near.k);
+    j->queries = take_factor(j, j->near.q);
+    lap_near_pack_keys(j);
     lap_coord first = j->z >= 0 ? j->start[j->z] : z;
     lap_k_loop outer =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run), lap_coord_ref(c, j->n_outer), 0, NULL, &z);

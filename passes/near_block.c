@@ -84,9 +84,7 @@ static void score_block(lap_near_job *j, const place *p)
     lap_ref zero = lap_const_f(k->k, 0);
     lap_ref is_first = lap_map2(k->k, LAP_FN_EQ, lap_coord_ref(k->c, p->chunk), lap_const_i(k->k, 0));
     for (int64_t i = 0; i < n; i++) {
-        lap_coord at = lap_near_s(j, lap_near_i(j, i / p->n), p->wz, p->wx,
-                                  lap_near_sum(j, p->key, lap_near_i(j, i % p->n)), lane);
-        acc[i] = is_whole ? zero : lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, at));
+        acc[i] = zero;
     }
     lap_coord d0 = lap_near_times(j, p->chunk, lap_near_i(j, j->depth));
     lap_coord left = lap_coord_min(k->c, lap_coord_sub(k->c, lap_coord_dim(k->c, j->n_depth), d0),
@@ -99,7 +97,12 @@ static void score_block(lap_near_job *j, const place *p)
     for (int64_t i = 0; i < n; i++) {
         lap_coord at = lap_near_s(j, lap_near_i(j, i / p->n), p->wz, p->wx,
                                   lap_near_sum(j, p->key, lap_near_i(j, i % p->n)), lane);
-        store(j, j->s, at, out[i]);
+        lap_ref v = lap_ref_some(j->factor) ? lap_map2(k->k, LAP_FN_MUL, out[i], j->factor) : out[i];
+        if (!is_whole) {
+            lap_ref before = lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, at));
+            v = lap_map2(k->k, LAP_FN_ADD, before, v);
+        }
+        store(j, j->s, at, v);
     }
     lap_kctx_end(k, &vector, NULL, NULL);
 }

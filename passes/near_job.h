@@ -30,6 +30,7 @@ typedef struct lap_near_job {
     lap_coord_window window[LAP_NEAR_AXES];
     lap_coord n_rows, n_outer, z_first;     /* of this run; the first outer row of keys in scratch */
     lap_coord row, tile, z_slot;            /* the block at work, and its outer row of keys */
+    lap_ref keys, queries, factor;          /* the sides without what only scales them, and that */
     lap_ref ks, vs, qs, s, acc, top, scale; /* scratch */
 } lap_near_job;
 
@@ -40,8 +41,12 @@ lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wx, l
 void lap_near_scores(lap_near_job *j);
 void lap_near_weigh(lap_near_job *j);
 
-/* near_rows.c: score edits, weights and results of the block's rows. */
+/* near_rows.c: score edits and weights of the block's rows. */
 void lap_near_normalise(lap_near_job *j);
+
+/* near_pack.c: K and V of the run and Q of the block into scratch; the block's results out of it. */
+void lap_near_pack_keys(lap_near_job *j);
+void lap_near_pack_queries(lap_near_job *j);
 void lap_near_finish(lap_near_job *j);
 
 /* lower_near.c: arithmetic on coordinates, and what several files ask. */
@@ -56,6 +61,8 @@ const lap_coord *lap_near_env(lap_near_job *j, lap_ref node);
 /* The key that stands at place u of the padded axis: places outside the clamped windows hold what the
  * windows there lack, so that every window is a run of places. */
 lap_coord lap_near_pad(lap_near_job *j, int axis, lap_coord u);
+/* Sets the query of row t of the block and this lane. */
+void lap_near_set_row(lap_near_job *j, lap_coord t, lap_coord lane);
 /* Position along the axes of rows and lanes of row t of the block. */
 lap_coord lap_near_row(lap_near_job *j, lap_coord t, lap_coord lane);
 lap_coord lap_near_lane(lap_near_job *j, lap_coord lane);

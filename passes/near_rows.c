@@ -124,13 +124,7 @@ static void edit_lanes(lap_near_job *j, lap_coord t, bool is_plain)
     row_work w = {.j = j, .t = t, .is_plain = is_plain};
     lap_k_loop vector = lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes),
                                      lap_coord_ref(k->c, lap_near_lanes(j, t)), 0, NULL, &w.lane);
-    if (j->z >= 0) {
-        lap_near_set_query(j, j->z, j->start[j->z]);
-    }
-    lap_near_set_query(j, j->t, lap_near_row(j, t, w.lane));
-    if (j->x >= 0) {
-        lap_near_set_query(j, j->x, lap_near_lane(j, w.lane));
-    }
+    lap_near_set_row(j, t, w.lane);
     lap_ref most = fold_keys(&w, LAP_FN_MAX, lap_const_f(k->k, -__builtin_inf()), edited);
     lap_k_store(k->k, j->top, lap_coord_ref(k->c, top_at(j, t, w.lane)), most, LAP_NONE);
     lap_kctx_end(k, &vector, NULL, NULL);
@@ -229,13 +223,7 @@ static void weigh_lanes(lap_near_job *j, lap_coord t)
     w.base = lap_map3(g, LAP_FN_SELECT, is_finite, most, zero);
     lap_ref sum = fold_keys(&w, LAP_FN_ADD, zero, weight);
     lap_k_store(g, j->scale, at, factor_of(j, sum), LAP_NONE);
-    if (j->z >= 0) {
-        lap_near_set_query(j, j->z, j->start[j->z]);
-    }
-    lap_near_set_query(j, j->t, lap_near_row(j, t, w.lane));
-    if (j->x >= 0) {
-        lap_near_set_query(j, j->x, lap_near_lane(j, w.lane));
-    }
+    lap_near_set_row(j, t, w.lane);
     store_row(j, "max", t, w.lane, soft ? most : zero);
     store_row(j, "sum", t, w.lane, sum);
     if (lap_ref_some(lap_result_named(j->l, j->op, "lse"))) {
@@ -253,40 +241,4 @@ void lap_near_normalise(lap_near_job *j)
     edit_either(j, t);
     weigh_lanes(j, t);
     lap_kctx_end(j->k, &rows, NULL, NULL);
-}
-
-void lap_near_finish(lap_near_job *j)
-{
-    lap_kctx *k = j->k;
-    lap_ref out = lap_result_named(j->l, j->op, "out");
-    lap_coord t, e, lane, split[64];
-    lap_dim sizes[64];
-    LAP_ENSURE(j->near.wide.n <= 64);
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
-                                   lap_coord_ref(k->c, lap_near_rows(j)), 0, NULL, &t);
-    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes),
-                                    lap_coord_ref(k->c, lap_near_lanes(j, t)), 0, NULL, &lane);
-    lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_VECTOR, j->n_wide, LAP_NONE, 0, NULL, &e);
-    for (uint32_t i = 0; i < j->near.wide.n; i++) {
-        sizes[i] = j->near.wide.at[i].size;
-    }
-    lap_coord_split(k, e, j->near.wide.n, sizes, split);
-    for (uint32_t i = 0; i < j->near.wide.n; i++) {
-        lap_near_set(j, j->near.wide.at[i].name, split[i]);
-    }
-    if (j->z >= 0) {
-        lap_near_set_query(j, j->z, j->start[j->z]);
-    }
-    lap_near_set_query(j, j->t, lap_near_row(j, t, lane));
-    if (j->x >= 0) {
-        lap_near_set_query(j, j->x, lap_near_lane(j, lane));
-    }
-    lap_coord flat = lap_near_sum(j, lap_near_times(j, t, lap_coord_dim(k->c, j->planes)), e);
-    lap_coord at = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->lanes)), lane);
-    lap_ref v = lap_k_load(k->k, j->acc, lap_coord_ref(k->c, at), LAP_NONE);
-    lap_ref to = lap_coord_ref(k->c, lap_address(k, out, lap_near_env(j, out)));
-    lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, out)->buffer), to, v, LAP_NONE);
-    lap_kctx_end(k, &wide, NULL, NULL);
-    lap_kctx_end(k, &lanes, NULL, NULL);
-    lap_kctx_end(k, &rows, NULL, NULL);
 }

@@ -122,6 +122,9 @@ void lap_emit_node(lap_emitter *e, lap_ref ref)
     case LAP_OP_MMA:
         lap_emit_mma(e, n);
         break;
+    case LAP_OP_TURN:
+        lap_emit_turn(e, n);
+        break;
     case LAP_OP_SORT:
         lap_emit_sort(e, n);
         break;

@@ -146,6 +146,7 @@ LLVMValueRef lap_math_round(lap_emitter *e, LLVMValueRef x);
 
 /* ---- mma.c, sort.c: operations in functions of their own */
 void lap_emit_mma(lap_emitter *e, const lap_node *n);
+void lap_emit_turn(lap_emitter *e, const lap_node *n);
 void lap_emit_sort(lap_emitter *e, const lap_node *n);
 
 #endif

@@ -88,7 +88,7 @@ static bool mark_region(lap_emitter *e, lap_region_id id, uint32_t *size)
             varies = varies || e->varying[n->args[j].ix];
         }
         *size += weight(n);
-        if (n->op == LAP_OP_MMA || n->op == LAP_OP_SORT) {
+        if (n->op == LAP_OP_MMA || n->op == LAP_OP_TURN || n->op == LAP_OP_SORT) {
             return false;
         }
         if (n->op == LAP_OP_FOR && !mark_for(e, n, size)) {

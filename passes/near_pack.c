@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * near_pack.c - the operands of attends over windows of a grid, brought into strips: queries in lanes,
+ * channels apart.
+ *
+ * Where an operand is a view of memory and the columns of a strip are plain places of it, a whole row of the
+ * strip is one transposing copy. What remains, places beside the grid and any other expression, is read
+ * element by element. */
+#include "passes/near_job.h"
+
+enum { STAND_IN = 96 };
+
+/* A view of floats in memory: its flat address, and the extents of the axes that places index. */
+typedef struct view {
+    uint32_t buffer;
+    lap_coord address, base;
+    lap_dim column, plane;       /* strides */
+    lap_dim size[LAP_NEAR_AXES]; /* of the source along each key axis */
+} view;
+
+static bool is_float(lap_near_job *j, uint32_t buffer)
+{
+    lap_dtype elem = j->l->buffers[buffer].elem;
+    return elem == LAP_F32 || elem == LAP_F16 || elem == LAP_BF16;
+}
+
+static int axis_of_place(lap_near_job *j, lap_ref index)
+{
+    for (uint32_t i = 0; i < j->near.n; i++) {
+        if (lap_ref_same(j->near.axis[i].place, index)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static bool is_within(lap_near_job *j, lap_coord at, lap_dim size)
+{
+    lap_coords *c = j->k->c;
+    return lap_coord_compare(c, at, LAP_REL_GE, lap_near_i(j, 0)) == LAP_YES &&
+           lap_coord_compare(c, at, LAP_REL_LT, lap_coord_dim(c, size)) == LAP_YES;
+}
+
+/* Places are taken to be inside: who reads there makes sure. */
+static bool find_view(lap_near_job *j, lap_ref r, const lap_coord *env, view *v)
+{
+    lap_lowering *l = j->l;
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_plan_node *p = lap_plan_of(l, r);
+    if (p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_ALIAS) {
+        v->buffer = p->buffer;
+        v->address = lap_address(j->k, r, env);
+        return is_float(j, p->buffer);
+    }
+    if (p->kind != LAP_STORE_INLINE || n->op != LAP_OP_AT) {
+        return false;
+    }
+    const lap_node *x = lap_node_at(l->g, n->args[0]);
+    lap_names src = lap_attr_names(n, LAP_ATTR_SRC);
+    lap_coord *sub = lap_arena_array(l->ctx->arena, x->n_axes + 1, sizeof *sub);
+    for (uint32_t i = 0; i < x->n_axes; i++) {
+        uint32_t s = 0;
+        while (s < src.n && !lap_name_same(src.at[s], x->axes[i].name)) {
+            s++;
+        }
+        if (s == src.n) {
+            sub[i] = env[lap_node_axis(n, x->axes[i].name) - n->axes];
+            continue;
+        }
+        lap_ref index = n->args[1 + s];
+        int axis = axis_of_place(j, index);
+        if (!lap_plan_of(l, index)->is_plain) {
+            return false;
+        }
+        sub[i] = lap_pull(j->k, index, lap_env_for(j->k, index, n->n_axes, n->axes, env), LAP_NONE).coord;
+        if (axis < 0 && !is_within(j, sub[i], x->axes[i].size)) {
+            return false;
+        }
+        if (axis >= 0) {
+            v->size[axis] = x->axes[i].size;
+        }
+    }
+    return find_view(j, n->args[0], sub, v);
+}
+
+/* Sets merged axes from a flat coordinate. */
+static void set_merged(lap_near_job *j, lap_axis_list axes, lap_coord flat)
+{
+    lap_dim sizes[64] = {{0}};
+    lap_coord at[64];
+    LAP_ENSURE(axes.n <= 64);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        sizes[i] = axes.at[i].size;
+    }
+    lap_coord_split(j->k, flat, axes.n, sizes, at);
+    for (uint32_t i = 0; i < axes.n; i++) {
+        lap_near_set(j, axes.at[i].name, at[i]);
+    }
+}
+
+/* A view whose address is affine in both stand-ins, along one of them by ones. */
+static bool is_turnable(lap_near_job *j, lap_ref side, lap_coord column, lap_coord plane, view *v)
+{
+    lap_dim one = lap_near_d(j, 1);
+    lap_coord rest;
+    return find_view(j, side, lap_near_env(j, side), v) &&
+           lap_coord_affine(j->k->c, v->address, column, &v->column, &rest) &&
+           lap_coord_affine(j->k->c, rest, plane, &v->plane, &v->base) &&
+           (lap_dim_same(v->plane, one) || lap_dim_same(v->column, one));
+}
+
+/* `n` columns of all planes from memory to `strip`, planes `ld` apart there. */
+static void copy_columns(lap_near_job *j, const view *v, lap_ref strip, lap_coord to, int64_t ld, lap_coord n,
+                         int64_t most, lap_dim planes)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_ref from = lap_kctx_buffer(k, v->buffer);
+    if (lap_dim_same(v->plane, lap_near_d(j, 1))) {
+        lap_k_turn(k->k, &(lap_k_turn_args){.to = strip,
+                                            .to0 = lap_coord_ref(c, to),
+                                            .ld = lap_const_i(k->k, ld),
+                                            .from = from,
+                                            .from0 = lap_coord_ref(c, v->base),
+                                            .stride = lap_dim_node(k->k, v->column),
+                                            .rows = lap_coord_ref(c, n),
+                                            .cols = lap_dim_node(k->k, planes)});
+        return;
+    }
+    lap_coord plane, column;
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, planes, LAP_NONE, 0, NULL, &plane);
+    lap_k_loop lanes =
+        lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, most), lap_coord_ref(c, n), 0, NULL, &column);
+    lap_coord at = lap_near_sum(j, lap_near_sum(j, v->base, column),
+                                lap_near_times(j, plane, lap_coord_dim(c, v->plane)));
+    lap_coord in = lap_near_sum(j, lap_near_sum(j, to, column), lap_near_times(j, plane, lap_near_i(j, ld)));
+    lap_k_store(k->k, strip, lap_coord_ref(c, in), lap_k_load(k->k, from, lap_coord_ref(c, at), LAP_NONE),
+                LAP_NONE);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+/* ---- keys and values ---- */
+
+typedef struct strip_work {
+    lap_near_job *j;
+    lap_ref side, strip;
+    lap_axis_list axes;
+    lap_dim planes, total; /* kept, and those that exist */
+    lap_coord slot, u;     /* outer row and row of the strip */
+    lap_coord row;         /* place of the row; folded: of its first lane */
+} strip_work;
+
+/* The last place that some query's unclamped window has. */
+static lap_coord last_place(lap_near_job *j, int axis)
+{
+    const lap_near_axis *a = &j->near.axis[axis];
+    return lap_near_sum(j, j->limit[axis], lap_near_i(j, a->count - a->back - 2));
+}
+
+/* The key axis such that the key is at this place, seen from the first query of the run. */
+static void set_place(lap_near_job *j, int axis, lap_coord place)
+{
+    const lap_near_axis *a = &j->near.axis[axis];
+    lap_near_set_query(j, axis, j->start[axis]);
+    lap_near_set(j, a->key,
+                 lap_coord_sub(j->k->c, place, lap_near_first(j->k, a, j->start[axis], j->r[axis])));
+}
+
+static lap_coord padded(lap_near_job *j, int axis, lap_coord u)
+{
+    return lap_near_pad(j, axis, lap_coord_min(j->k->c, u, last_place(j, axis)));
+}
+
+static int lane_axis(const lap_near_job *j) { return j->is_folded ? j->t : j->x; }
+
+/* Place of a column before padding. */
+static lap_coord column_place(strip_work *w, lap_coord column)
+{
+    lap_near_job *j = w->j;
+    if (j->is_folded) {
+        return lap_near_sum(j, w->row, lap_near_times(j, column, lap_coord_dim(j->k->c, j->segment)));
+    }
+    return lap_near_sum(j, lap_near_sum(j, j->start[j->x], lap_near_i(j, -j->near.axis[j->x].back)), column);
+}
+
+static int64_t n_columns(const lap_near_job *j) { return j->tiles * j->lanes + j->kx - 1; }
+
+/* Columns that some query of the run sees. */
+static lap_coord columns_seen(lap_near_job *j)
+{
+    lap_coords *c = j->k->c;
+    if (j->is_folded) {
+        return lap_near_i(j, j->lanes);
+    }
+    lap_coord queries = lap_coord_min(c, lap_coord_sub(c, j->limit[j->x], j->start[j->x]),
+                                      lap_near_i(j, j->tiles * j->lanes));
+    return lap_near_sum(j, queries, lap_near_i(j, j->kx - 1));
+}
+
+static lap_coord strip_address(strip_work *w, lap_coord plane, lap_coord column)
+{
+    lap_near_job *j = w->j;
+    lap_coord at = lap_near_sum(j, lap_near_times(j, w->slot, lap_coord_dim(j->k->c, w->planes)), plane);
+    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip_rows)), w->u);
+    return lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip)), column);
+}
+
+/* Places of a source axis with `size` elements: 0 .. this - 1. */
+static lap_coord places(lap_near_job *j, int axis, lap_dim size)
+{
+    int64_t step = j->near.axis[axis].step;
+    lap_coord up = lap_coord_dim(j->k->c, lap_dim_add(j->l->ctx, size, lap_near_d(j, step - 1)));
+    return lap_coord_floordiv(j->k->c, lap_coord_sub(j->k->c, up, j->r[axis]), lap_near_i(j, step));
+}
+
+static lap_ref is_place(lap_near_job *j, int axis, lap_coord place, lap_dim size)
+{
+    lap_coords *c = j->k->c;
+    lap_ref low = lap_map2(j->k->k, LAP_FN_GE, lap_coord_ref(c, place), lap_const_i(j->k->k, 0));
+    return lap_map2(
+        j->k->k, LAP_FN_AND, low,
+        lap_map2(j->k->k, LAP_FN_LT, lap_coord_ref(c, place), lap_coord_ref(c, places(j, axis, size))));
+}
+
+/* First column at or after this place. */
+static lap_coord column_of(strip_work *w, lap_coord place)
+{
+    lap_near_job *j = w->j;
+    lap_coords *c = j->k->c;
+    lap_coord away = lap_coord_sub(c, place, column_place(w, lap_near_i(j, 0)));
+    if (j->is_folded) {
+        lap_dim up = lap_dim_sub(j->l->ctx, j->segment, lap_near_d(j, 1));
+        away =
+            lap_coord_floordiv(c, lap_near_sum(j, away, lap_coord_dim(c, up)), lap_coord_dim(c, j->segment));
+    }
+    return lap_coord_min(c, lap_coord_max(c, away, lap_near_i(j, 0)), columns_seen(j));
+}
+
+/* The columns lo .. hi - 1 of the row are plain places of the view; copies them. */
+static void copy_plain(strip_work *w, view *v, lap_ref rows_ok, lap_coord *lo, lap_coord *hi)
+{
+    lap_near_job *j = w->j;
+    lap_coords *c = j->k->c;
+    int axis = lane_axis(j);
+    const lap_coord_window *window = &j->window[axis];
+    lap_coord first = lap_near_i(j, 0), end = places(j, axis, v->size[axis]);
+    end = lap_coord_min(c, end, lap_near_sum(j, last_place(j, axis), lap_near_i(j, 1)));
+    if (window->has_lo) {
+        first =
+            lap_coord_max(c, first, window->has_hi ? lap_coord_min(c, window->lo, window->hi) : window->lo);
+    }
+    if (window->has_hi) {
+        end = lap_coord_min(c, end, lap_near_sum(j, window->hi, lap_near_i(j, j->near.axis[axis].count)));
+    }
+    *lo = column_of(w, first);
+    *hi = lap_coord_max(c, column_of(w, end), *lo);
+    if (lap_ref_some(rows_ok)) {
+        lap_ref some =
+            lap_map3(j->k->k, LAP_FN_SELECT, rows_ok, lap_coord_ref(c, *hi), lap_coord_ref(c, *lo));
+        *hi = lap_coord_opaque(c, some);
+    }
+    v->base = lap_near_sum(j, v->base, lap_near_times(j, *lo, lap_coord_dim(c, v->column)));
+    copy_columns(j, v, w->strip, strip_address(w, lap_near_i(j, 0), *lo), j->strip_rows * j->strip,
+                 lap_coord_sub(c, *hi, *lo), n_columns(j), w->total);
+}
+
+/* The other columns, any value. */
+static void copy_rest(strip_work *w, lap_coord lo, lap_coord hi)
+{
+    lap_near_job *j = w->j;
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_coord i, plane, skipped = lap_coord_sub(c, hi, lo);
+    lap_coord left = lap_coord_sub(c, columns_seen(j), skipped);
+    lap_k_loop columns =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, n_columns(j)), lap_coord_ref(c, left), 0, NULL, &i);
+    lap_ref beyond = lap_map2(k->k, LAP_FN_GE, lap_coord_ref(c, i), lap_coord_ref(c, lo));
+    lap_ref jump = lap_map3(k->k, LAP_FN_SELECT, beyond, lap_coord_ref(c, skipped), lap_const_i(k->k, 0));
+    lap_coord column = lap_near_sum(j, i, lap_coord_opaque(c, jump));
+    set_place(j, lane_axis(j), padded(j, lane_axis(j), column_place(w, column)));
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, w->total, LAP_NONE, 0, NULL, &plane);
+    set_merged(j, w->axes, plane);
+    lap_ref v = lap_pull_ref(k, w->side, lap_near_env(j, w->side), LAP_NONE);
+    v = lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v);
+    lap_k_store(k->k, w->strip, lap_coord_ref(c, strip_address(w, plane, column)), v, LAP_NONE);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &columns, NULL, NULL);
+}
+
+static void copy_row(strip_work *w)
+{
+    lap_near_job *j = w->j;
+    lap_coords *c = j->k->c;
+    lap_coord column = lap_coord_var(c, (lap_ref){UINT32_MAX - STAND_IN}, lap_near_d(j, n_columns(j))),
+              plane = lap_coord_var(c, (lap_ref){UINT32_MAX - STAND_IN - 1}, w->total), lo = lap_near_i(j, 0),
+              hi = lo, row = w->row;
+    if (!j->is_folded) {
+        row = padded(j, j->t, w->row);
+        set_place(j, j->t, row);
+    }
+    set_place(j, lane_axis(j), column_place(w, column));
+    set_merged(j, w->axes, plane);
+    view v = {0};
+    if (is_turnable(j, w->side, column, plane, &v)) {
+        lap_ref ok = j->is_folded ? LAP_NONE : is_place(j, j->t, row, v.size[j->t]);
+        if (j->z >= 0) {
+            ok = lap_mask_both(j->k, ok,
+                               is_place(j, j->z, lap_near_sum(j, j->z_first, w->slot), v.size[j->z]));
+        }
+        copy_plain(w, &v, ok, &lo, &hi);
+    }
+    copy_rest(w, lo, hi);
+}
+
+/* K or V to scratch: [outer row][plane][row][column]. */
+static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_dim planes, lap_dim total,
+                       lap_ref strip)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    strip_work w = {.j = j, .side = side, .strip = strip, .axes = axes, .planes = planes, .total = total};
+    lap_coord outer = lap_near_i(j, 1);
+    if (j->z >= 0) { /* windows of neighbours start at most one apart */
+        const lap_near_axis *a = &j->near.axis[j->z];
+        lap_coord last = lap_near_sum(j, j->start[j->z], lap_near_sum(j, j->n_outer, lap_near_i(j, -1)));
+        outer = lap_coord_sub(c, lap_near_first(k, a, last, j->r[j->z]), j->z_first);
+        outer = lap_near_sum(j, outer, lap_near_i(j, a->count));
+    }
+    lap_k_loop slots = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run + j->kz - 1),
+                                    lap_coord_ref(c, outer), 0, NULL, &w.slot);
+    if (j->z >= 0) {
+        lap_near_set_query(j, j->z, j->start[j->z]);
+        lap_near_set(j, j->near.axis[j->z].key, w.slot);
+    }
+    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->kt - 1));
+    lap_k_loop rows =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->strip_rows), lap_coord_ref(c, n), 0, NULL, &w.u);
+    lap_coord first = lap_near_sum(j, j->start[j->t], lap_near_i(j, -j->near.axis[j->t].back));
+    w.row = lap_near_sum(j, first, w.u);
+    copy_row(&w);
+    lap_kctx_end(k, &rows, NULL, NULL);
+    lap_kctx_end(k, &slots, NULL, NULL);
+}
+
+void lap_near_pack_keys(lap_near_job *j)
+{
+    pack_strip(j, j->keys, j->near.depth, j->n_depth, j->n_depth, j->ks);
+    pack_strip(j, j->near.v, j->near.wide, j->planes, j->n_wide, j->vs);
+}
+
+/* ---- queries and results ---- */
+
+/* Q of the block: [depth][row][lane]. Lanes that are no query keep what was there. */
+void lap_near_pack_queries(lap_near_job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_coord t, lane, d;
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
+                                   lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &t);
+    lap_coord n = lap_near_lanes(j, t), to = lap_near_times(j, t, lap_near_i(j, j->lanes));
+    lap_coord some = lap_coord_var(c, (lap_ref){UINT32_MAX - STAND_IN - 2}, lap_near_d(j, j->lanes)),
+              plane = lap_coord_var(c, (lap_ref){UINT32_MAX - STAND_IN - 3}, j->n_depth);
+    lap_near_set_row(j, t, some);
+    set_merged(j, j->near.depth, plane);
+    view v = {0};
+    if (is_turnable(j, j->queries, some, plane, &v)) {
+        copy_columns(j, &v, j->qs, to, j->rows * j->lanes, n, j->lanes, j->n_depth);
+        lap_kctx_end(k, &rows, NULL, NULL);
+        return;
+    }
+    lap_k_loop lanes =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), lap_coord_ref(c, n), 0, NULL, &lane);
+    lap_near_set_row(j, t, lane);
+    lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_VECTOR, j->n_depth, LAP_NONE, 0, NULL, &d);
+    set_merged(j, j->near.depth, d);
+    lap_ref q = lap_pull_ref(k, j->queries, lap_near_env(j, j->queries), LAP_NONE);
+    q = lap_node_at(k->k, q)->dtype == LAP_F32 ? q : lap_map1(k->k, LAP_FN_FLOAT, q);
+    lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows * j->lanes)), to);
+    lap_k_store(k->k, j->qs, lap_coord_ref(c, lap_near_sum(j, at, lane)), q, LAP_NONE);
+    lap_kctx_end(k, &depth, NULL, NULL);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+/* The block's results to memory. */
+void lap_near_finish(lap_near_job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coords *c = k->c;
+    lap_ref out = lap_result_named(j->l, j->op, "out");
+    uint32_t buffer = lap_plan_of(j->l, out)->buffer;
+    lap_coord t, e, lane, base, rest;
+    lap_dim lane_stride, wide_stride;
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
+                                   lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &t);
+    lap_coord n = lap_near_lanes(j, t),
+              from = lap_near_times(
+                  j, t, lap_coord_dim(c, lap_dim_mul(j->l->ctx, j->planes, lap_near_d(j, j->lanes))));
+    lap_coord some = lap_coord_var(c, (lap_ref){UINT32_MAX - STAND_IN - 4}, lap_near_d(j, j->lanes)),
+              plane = lap_coord_var(c, (lap_ref){UINT32_MAX - STAND_IN - 5}, j->n_wide);
+    lap_near_set_row(j, t, some);
+    set_merged(j, j->near.wide, plane);
+    if (is_float(j, buffer) &&
+        lap_coord_affine(c, lap_address(k, out, lap_near_env(j, out)), some, &lane_stride, &rest) &&
+        lap_coord_affine(c, rest, plane, &wide_stride, &base) &&
+        lap_dim_same(wide_stride, lap_near_d(j, 1))) {
+        lap_k_turn(k->k, &(lap_k_turn_args){.to = lap_kctx_buffer(k, buffer),
+                                            .to0 = lap_coord_ref(c, base),
+                                            .ld = lap_dim_node(k->k, lane_stride),
+                                            .from = j->acc,
+                                            .from0 = lap_coord_ref(c, from),
+                                            .stride = lap_const_i(k->k, j->lanes),
+                                            .rows = lap_dim_node(k->k, j->n_wide),
+                                            .cols = lap_coord_ref(c, n)});
+        lap_kctx_end(k, &rows, NULL, NULL);
+        return;
+    }
+    lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_SERIAL, j->n_wide, LAP_NONE, 0, NULL, &e);
+    lap_k_loop lanes =
+        lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes), lap_coord_ref(c, n), 0, NULL, &lane);
+    set_merged(j, j->near.wide, e);
+    lap_near_set_row(j, t, lane);
+    lap_coord at =
+        lap_near_sum(j, lap_near_sum(j, from, lap_near_times(j, e, lap_near_i(j, j->lanes))), lane);
+    lap_ref v = lap_k_load(k->k, j->acc, lap_coord_ref(c, at), LAP_NONE);
+    lap_ref to = lap_coord_ref(c, lap_address(k, out, lap_near_env(j, out)));
+    lap_k_store(k->k, lap_kctx_buffer(k, buffer), to, v, LAP_NONE);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_kctx_end(k, &wide, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
+}
