@@ -13,16 +13,7 @@
 
 #include <string.h>
 
-/* The schedule: vectors across a strip, rows of a run with and without an outer axis, outer rows of a
- * run, terms of the sum at once; rows of a grid for the choice of blocks. */
-enum {
-    USUAL_ROWS = 32,
-    STRIP_TILES = 2,
-    RUN_ROWS = 24,
-    RUN_ROWS_OUTER = 16,
-    RUN_OUTER = 8,
-    DEPTH_AT_ONCE = 32
-};
+enum { USUAL_ROWS = 32 }; /* of a grid, for the choice of blocks */
 
 lap_coord lap_near_i(lap_near_job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 lap_dim lap_near_d(lap_near_job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
@@ -158,6 +149,7 @@ static void choose_block(lap_near_job *j)
 static void choose(lap_near_job *j)
 {
     const lap_near_axis *a = j->near.axis;
+    const int32_t *v = j->l->schedule.v;
     int n = (int)j->near.n;
     j->is_folded = n == 1;
     j->z = n == 3 ? 0 : -1;
@@ -168,12 +160,13 @@ static void choose(lap_near_job *j)
     j->kx = j->x >= 0 ? a[j->x].count : 1;
     j->lanes = j->l->target->vector_f32;
     choose_block(j);
-    j->tiles = j->is_folded ? 1 : STRIP_TILES;
-    j->run = j->z >= 0 ? RUN_ROWS_OUTER : RUN_ROWS;
-    j->run = j->run < 1 * j->kt ? 1 * j->kt : j->run;
+    j->tiles = j->is_folded ? 1 : v[LAP_KNOB_NEAR_TILES];
+    j->run = v[j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN];
+    int64_t least = j->is_folded ? 4 * j->kt : j->kt; /* windows that a run repeats from the one before */
+    j->run = j->run < least ? least : j->run;
     j->run = (j->run + j->rows - 1) / j->rows * j->rows;
-    j->z_run = j->z >= 0 ? RUN_OUTER : 1;
-    j->depth = DEPTH_AT_ONCE;
+    j->z_run = j->z >= 0 ? v[LAP_KNOB_NEAR_RUN_OUTER] : 1;
+    j->depth = v[LAP_KNOB_NEAR_DEPTH];
     int64_t columns = j->tiles * j->lanes + j->kx - 1;
     j->strip = (columns + 15) / 16 * 16;
     j->strip_rows = j->run + j->kt - 1;

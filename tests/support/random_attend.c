@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * random_attend.c - attend with one or two parts, masks, edits, every norm, every result. */
+ * random_attend.c - attend with one or two parts, masks, edits, every norm, every result; and attend over
+ * windows of a grid: 1 to 3 axes, dilated, clamped or not, larger than the grid too. */
 #include <math.h>
 
 #include "tests/support/random_maker.h"
@@ -166,4 +167,154 @@ void random_make_attend(random_maker *m)
         &(lap_emit_args){
             .op = LAP_OP_ATTEND, .n_args = a.n_args, .args = a.args, .n_attrs = n_attrs, .attrs = attrs});
     add_results(m, &a, node, empty);
+}
+
+/* ---- windows of a grid ---- */
+
+typedef struct window_axis {
+    uint32_t grid, key; /* axes of the maker */
+    lap_ref place;      /* index of the key of each query and offset */
+} window_axis;
+
+static lap_ref plus(random_maker *m, lap_ref a, int64_t b)
+{
+    return lap_map2(m->g, LAP_FN_ADD, a, lap_const_i(m->g, b));
+}
+
+/* place = r + step * (clamp(p - back) + w) for the query r + step * p. */
+static void make_window(random_maker *m, int64_t most, window_axis *a)
+{
+    lap_graph *g = m->g;
+    int64_t size = random_int(m, 1, most), step = random_chance(m, 60) ? 1 : random_int(m, 2, 3);
+    int64_t count = random_int(m, 1, 5);
+    lap_dim dim = lap_dim_const(m->ctx, size);
+    if (random_chance(m, 40)) {
+        const char *symbol =
+            lap_arena_printf(m->ctx->arena, "%c%lld", 'N' + (char)(m->n_symbols++ % 6), (long long)size);
+        dim = lap_dim_symbol(m->ctx, lap_intern(m->ctx, symbol));
+    }
+    a->grid = random_new_axis(m, "a", dim, size);
+    a->key = random_new_axis(m, "w", lap_dim_const(m->ctx, count), count);
+    lap_ref i = lap_index(g, (lap_axis){.name = m->axis[a->grid].name, .size = dim});
+    lap_ref w = lap_index(g, (lap_axis){.name = m->axis[a->key].name, .size = m->axis[a->key].dim});
+    lap_ref by = lap_const_i(g, step);
+    lap_ref rest = lap_map2(g, LAP_FN_MOD, i, by), p = lap_map2(g, LAP_FN_IDIV, i, by);
+    lap_ref n = lap_map2(g, LAP_FN_SUB, plus(m, lap_dim_node(g, dim), step - 1), rest);
+    lap_ref last = plus(m, lap_map2(g, LAP_FN_IDIV, n, by), -count),
+            lo = plus(m, p, -random_int(m, 0, count));
+    bool is_low_first = random_chance(m, 50);
+    for (int k = 0; k < 2; k++) {
+        if (random_chance(m, 20)) {
+            continue;
+        }
+        bool is_low = (k == 0) == is_low_first;
+        lo = lap_map2(g, is_low ? LAP_FN_MAX : LAP_FN_MIN, lo, is_low ? lap_const_i(g, 0) : last);
+    }
+    a->place = lap_map2(g, LAP_FN_ADD, rest, lap_map2(g, LAP_FN_MUL, lap_map2(g, LAP_FN_ADD, lo, w), by));
+}
+
+static lap_ref read_places(random_maker *m, lap_ref x, uint32_t n, const window_axis *axes)
+{
+    lap_name src[3];
+    lap_ref index[3];
+    for (uint32_t i = 0; i < n; i++) {
+        src[i] = m->axis[axes[i].grid].name;
+        index[i] = axes[i].place;
+    }
+    lap_scalar fill = {.dtype = LAP_F32, .f = (double)random_int(m, 0, 1)};
+    return lap_at(m->g, x, (lap_names){n, src}, index, &fill);
+}
+
+static random_value window_score(random_maker *m, attend_maker *a, uint32_t n, const window_axis *axes)
+{
+    lap_graph *g = m->g;
+    random_axes depth = (random_axes)1 << random_new_axis(m, "f", lap_dim_const(m->ctx, 3), 3), keys = 0;
+    random_value q = random_float_leaf(m, a->rows | depth, -1, 1, false);
+    random_value k = random_float_leaf(m, a->rows | depth, -1, 1, false);
+    for (uint32_t i = 0; i < n; i++) {
+        keys |= (random_axes)1 << axes[i].key;
+    }
+    lap_ref left = random_chance(m, 40) ? lap_map2(g, LAP_FN_MUL, q.ref, lap_const_f(g, 0.5)) : q.ref;
+    lap_ref product = lap_map2(g, LAP_FN_MUL, left, read_places(m, k.ref, n, axes));
+    random_value s = {.kind = LAP_F32, .lo = -3, .hi = 3, .err = 1e-6, .frac = -1};
+    s.ref = lap_reduce(g, LAP_RED_SUM, product, random_names_of(m, depth));
+    s = random_add(m, s);
+    if (random_chance(m, 40)) { /* a table by offset, by place, or by query */
+        random_axes by = random_chance(m, 50) ? keys : (random_axes)1 << axes[n - 1].grid;
+        random_value table = random_float_leaf(m, by, -1, 1, false);
+        if (by != keys && random_chance(m, 60)) {
+            lap_scalar fill = {.dtype = LAP_F32, .f = 0};
+            table.ref = lap_at(g, table.ref, (lap_names){1, &m->axis[axes[n - 1].grid].name},
+                               &axes[n - 1].place, &fill);
+            table = random_add(m, table);
+        }
+        s = random_map2(m, LAP_FN_ADD, s, table);
+    }
+    return suit(m, a->norm, s);
+}
+
+/* Keys on the grid alone, or some pattern. */
+static lap_ref window_mask(random_maker *m, const attend_maker *a, uint32_t n, const window_axis *axes)
+{
+    lap_graph *g = m->g;
+    random_axes both = a->rows;
+    lap_ref all = LAP_NONE;
+    for (uint32_t i = 0; i < n; i++) {
+        both |= (random_axes)1 << axes[i].key;
+        lap_ref low = lap_map2(g, LAP_FN_GE, axes[i].place, lap_const_i(g, 0));
+        lap_ref high = lap_map2(g, LAP_FN_LT, axes[i].place, lap_dim_node(g, m->axis[axes[i].grid].dim));
+        lap_ref one = lap_map2(g, LAP_FN_AND, low, high);
+        all = lap_ref_some(all) ? lap_map2(g, LAP_FN_AND, all, one) : one;
+    }
+    return random_chance(m, 70) ? all : random_condition(m, both).ref;
+}
+
+void random_make_near(random_maker *m)
+{
+    static const int64_t most[] = {40, 9, 5};
+    if (m->n_axes + 12 >= RANDOM_MOST_AXES) {
+        return;
+    }
+    attend_maker a = {.has_value = true};
+    a.norm = random_chance(m, 60) ? LAP_NORM_SOFTMAX : (lap_norm)random_int(m, 0, 2);
+    window_axis axes[3];
+    uint32_t n = (uint32_t)random_int(m, 1, 3);
+    random_axes keys = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        make_window(m, most[n - 1], &axes[i]);
+        keys |= (random_axes)1 << axes[i].key;
+        a.rows |= (random_axes)1 << axes[i].grid;
+    }
+    if (random_chance(m, 30)) {
+        a.rows |= (random_axes)1 << random_new_axis(m, "a", lap_dim_const(m->ctx, 2), 2);
+    }
+    a.extra = (random_axes)1 << random_new_axis(m, "e", lap_dim_const(m->ctx, 2), 2);
+    if (random_count(m, keys | a.rows) > 4 * RANDOM_MOST_ELEMENTS) {
+        return;
+    }
+    lap_part *p = &a.parts[a.n_parts++];
+    *p = (lap_part){.keys = random_names_of(m, keys), .score = -1, .where = -1, .after = -1, .value = -1};
+    random_value s = window_score(m, &a, n, axes), v = random_float_leaf(m, a.rows | a.extra, -2, 2, false);
+    v.ref = read_places(m, v.ref, n, axes);
+    a.score_err = s.err;
+    a.score_size = random_size(s);
+    a.value_err = v.err;
+    a.value_size = random_size(v);
+    a.n_keys = (double)random_count(m, keys);
+    p->score = add_operand(&a, s);
+    p->value = add_operand(&a, v);
+    if (random_chance(m, 40)) {
+        p->where = (int32_t)a.n_args;
+        a.args[a.n_args++] = window_mask(m, &a, n, axes);
+        a.may_be_empty = true;
+    }
+    lap_attr attrs[3] = {
+        lap_attr_make_parts(LAP_ATTR_PARTS, (lap_parts){a.n_parts, a.parts}),
+        lap_attr_make_i(LAP_ATTR_NORM, a.norm),
+        lap_attr_make_f(LAP_ATTR_EMPTY, 0),
+    };
+    lap_ref node = lap_emit(
+        m->g, &(lap_emit_args){
+                  .op = LAP_OP_ATTEND, .n_args = a.n_args, .args = a.args, .n_attrs = 3, .attrs = attrs});
+    add_results(m, &a, node, 0);
 }
