@@ -414,7 +414,8 @@ bool lap_infer(lap_graph *g, const lap_emit_args *e, lap_type *out)
         [LAP_OP_BUFFER] = lap_infer_buffer, [LAP_OP_FOR] = lap_infer_for,
         [LAP_OP_IF] = lap_infer_if,         [LAP_OP_LOAD] = lap_infer_load,
         [LAP_OP_STORE] = lap_infer_store,   [LAP_OP_FAIL] = lap_infer_fail,
-        [LAP_OP_TURN] = lap_infer_turn,     [LAP_OP_MMA] = lap_infer_mma,       [LAP_OP_SORT] = lap_infer_sort,
+        [LAP_OP_TURN] = lap_infer_turn,     [LAP_OP_MMA] = lap_infer_mma,
+        [LAP_OP_SORT] = lap_infer_sort,
     };
     *out = (lap_type){LAP_NO_DTYPE, 0, NULL};
     if (!rules[e->op]) {

@@ -10,8 +10,8 @@ typedef bool lap_infer_rule(lap_graph *g, const lap_emit_args *e, lap_type *out)
 lap_infer_rule lap_infer_at, lap_infer_scatter, lap_infer_rename, lap_infer_topk;
 lap_infer_rule lap_infer_attend;
 lap_infer_rule lap_infer_scan, lap_infer_loop, lap_infer_branch, lap_infer_call, lap_infer_custom;
-lap_infer_rule lap_infer_for, lap_infer_if, lap_infer_load, lap_infer_store, lap_infer_fail, lap_infer_mma, lap_infer_turn,
-    lap_infer_sort, lap_infer_buffer;
+lap_infer_rule lap_infer_for, lap_infer_if, lap_infer_load, lap_infer_store, lap_infer_fail, lap_infer_mma,
+    lap_infer_turn, lap_infer_sort, lap_infer_buffer;
 
 /* Results of ops with several; they report an unknown result. */
 typedef bool lap_infer_result_rule(lap_graph *g, const lap_node *multi, const char *which, lap_type *out);

@@ -151,7 +151,7 @@ bool lap_near_window(lap_kctx *k, const lap_near_axis *a, lap_coord r, lap_coord
 {
     lap_ctx *ctx = k->l->ctx;
     lap_dim most = lap_dim_ceildiv(ctx, a->size, lap_dim_const(ctx, a->step));
-    lap_coord p = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN}, most);
+    lap_coord p = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 4 * (a->number + 1)}, most);
     lap_coord lo = lap_near_first(k, a, p, r),
               at = pull_place(k, a, query_at(k, a, p, r), lap_coord_const(k->c, 0));
     return lap_coord_same(query_at(k, a, lo, r), at) && lap_coord_clamped(k->c, lo, p, out);
@@ -323,6 +323,7 @@ bool lap_near_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_nea
                       .n = part->keys.n};
     for (uint32_t i = 0; i < out->n; i++) {
         out->axis[i].key = part->keys.at[i];
+        out->axis[i].number = i;
     }
     const lap_name *names;
     finder f = {.l = l, .near = out};

@@ -12,6 +12,7 @@ enum { LAP_NEAR_AXES = 3 };
 typedef struct lap_near_axis {
     lap_name grid, key;
     lap_ref place;
+    uint32_t number;           /* among the axes */
     lap_dim size;              /* queries along the axis */
     int64_t step, count, back; /* distance of keys, keys of a window, those before the query */
 } lap_near_axis;

@@ -371,7 +371,8 @@ lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
     if (found != NULL) {
         return found->val;
     }
-    lap_store_kind kind = lap_plan_of(k->l, node)->kind;
+    const lap_plan_node *plan = lap_plan_of(k->l, node);
+    lap_store_kind kind = plan->is_plain ? LAP_STORE_INLINE : plan->kind; /* coordinates are never loaded */
     lap_val v = kind == LAP_STORE_INLINE  ? lap_pull_expr(k, node, env, mask)
                 : kind == LAP_STORE_ALIAS ? pull_alias(k, node, env, mask)
                 : kind == LAP_STORE_LOCAL ? lap_scan_pull(k, node, env, mask)
