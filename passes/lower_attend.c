@@ -30,7 +30,8 @@ typedef struct row_job {
     uint32_t n_rows;
     lap_axis *rows;
     lap_coord *row_env;
-    lap_ref scores; /* scratch: all parts' keys, in a row */
+    lap_ref present; /* whether the row is there; none: always */
+    lap_ref scores;  /* scratch: all parts' keys, in a row */
     lap_ref max, safe, sum, scale, any;
 } row_job;
 
@@ -108,7 +109,11 @@ static key_loops enter_keys(row_job *j, row_part *p, bool lanes, uint32_t n_acc,
     LAP_ENSURE(p->keys.n <= LAP_MAX_AXES && n_acc <= 4);
     for (uint32_t i = 0; i < p->keys.n; i++) {
         const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
-        lap_ref extent = lap_axis_extent(k, a, p->n_axes, p->axes, p->env, LAP_NONE);
+        lap_ref extent = lap_axis_extent(k, a, p->n_axes, p->axes, p->env, j->present);
+        if (lap_ref_some(j->present)) { /* an absent row has no keys */
+            lap_ref all = lap_ref_some(extent) ? extent : lap_coord_ref(k->c, lap_coord_dim(k->c, a->size));
+            extent = lap_map3(k->k, LAP_FN_SELECT, j->present, all, lap_const_i(k->k, 0));
+        }
         lap_coord index;
         bool is_last = i + 1 == p->keys.n;
         loops.at[i] = lap_kctx_for(k, is_last && lanes ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent,
@@ -346,6 +351,7 @@ static void start_rows(row_job *j)
     j->row_env = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *j->row_env);
     lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, j->n_rows, sizes));
     lap_coord_split(k, flat, j->n_rows, sizes, j->row_env);
+    j->present = lap_present(k, j->n_rows, j->rows, j->row_env, NULL);
     for (uint32_t i = 0; i < j->n_parts; i++) {
         row_part *p = &j->parts[i];
         for (uint32_t a = 0; a < p->n_axes; a++) {

@@ -209,6 +209,29 @@ static void want_counts(lap_lowering *l, const lap_node *n, lap_ref home)
     }
 }
 
+/* Whether a gather of stored elements is read no more than a few times: then a copy, as large as the
+ * bounds of its axes, costs more than it saves. */
+static bool is_seldom_read(lap_lowering *l, const lap_node *attend, const lap_part *p)
+{
+    enum { FEW = 4 };
+    const lap_node *value = lap_node_at(l->g, attend->args[p->value]);
+    const lap_node *score = lap_node_at(l->g, attend->args[p->score]);
+    if (value->op != LAP_OP_AT || lap_plan_of(l, value->args[0])->cost > 0) {
+        return false;
+    }
+    int64_t times = 1, extent;
+    for (uint32_t i = 0; i < score->n_axes; i++) { /* rows that share an element */
+        const lap_axis *axis = &score->axes[i];
+        if (lap_node_axis(value, axis->name) != NULL || lap_names_has(p->keys, axis->name)) {
+            continue;
+        }
+        if (!lap_dim_is_const(l->ctx, axis->size, &extent) || extent > FEW || (times *= extent) > FEW) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void want_attend_operands(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
@@ -221,7 +244,9 @@ static void want_attend_operands(lap_lowering *l, lap_ref r)
                 lap_plan_want(l, n->args[in_place[k]], r);
             }
         }
-        if (p->value >= 0) {
+        if (p->value >= 0 && is_seldom_read(l, n, p)) {
+            lap_plan_want(l, n->args[p->value], r);
+        } else if (p->value >= 0) {
             lap_plan_want_operand(l, n->args[p->value], r);
         }
     }
