@@ -4,6 +4,7 @@
 #define LAP_PASSES_ATTEND_H
 
 #include "passes/contract.h"
+#include "passes/tiles.h"
 
 /* The streaming lowering: tiles of queries against blocks of keys, nothing of their product stored.
  * False where the attend does not have its shape; nothing is emitted then. */
@@ -18,6 +19,23 @@ bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys
 /* Value as the second contraction's B: batch from the score's batch, n new axes, k the keys. */
 bool lap_attend_value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
                             lap_roles *out);
+
+/* The score without a constant positive factor that the exponent can take; that factor, or 1. */
+lap_ref lap_attend_unscaled(lap_lowering *l, lap_ref score, lap_ref contraction, lap_norm norm,
+                            double *out_factor);
+
+/* Keys in blocks that a list names (attend_listed.c): the roles of keys and values in their sources. */
+typedef struct lap_listed {
+    lap_ref index; /* the list: number of a block */
+    int64_t block; /* keys of a block */
+    lap_roles keys, values;
+    lap_ref reads[2]; /* what reads the sources by the list, and blocks there are: keys, values */
+    lap_dim sizes[2];
+} lap_listed;
+bool lap_attend_listed(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
+                       const lap_roles *value, lap_listed *out);
+/* Where the key with this number stands among the packed ones; fails at run time where its block does not. */
+lap_coord lap_listed_key(lap_tiles *t, const lap_listed *listed, lap_coord key);
 
 /* A block of rows and keys of an attend, as its predicate sees them: `row` and `key` are the variables
  * (stand-ins) counted from the block's start, the environment of the predicate is written in them. */

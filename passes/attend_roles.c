@@ -2,6 +2,7 @@
  * attend_roles.c - which attends the streaming lowering takes, and the roles of their axes. */
 #include <string.h>
 
+#include "ir/fold.h"
 #include "passes/attend.h"
 
 static bool has_all(lap_axis_list axes, lap_names names)
@@ -54,7 +55,7 @@ bool lap_attend_value_roles(lap_lowering *l, const lap_node *op, const lap_part 
             n[r->n.n++] = v->axes[i];
         }
     }
-    return r->n.n > 0 && v->dtype == LAP_F32 && !lap_plan_of(l, value)->may_fail;
+    return r->n.n > 0 && v->dtype == LAP_F32;
 }
 
 static bool within_rows(const lap_node *x, const lap_roles *r)
@@ -97,6 +98,11 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
         !lap_attend_value_roles(l, n, part, &score, &value) || !asks_only(l, op)) {
         return false;
     }
+    lap_listed listed;
+    if (lap_plan_of(l, n->args[part->value])->may_fail &&
+        !lap_attend_listed(l, n, part, &score, &value, &listed)) {
+        return false;
+    }
     lap_ref score_value = n->args[part->score];
     const lap_name *names;
     if (lap_plan_of(l, score_value)->may_fail || !within_rows(lap_node_at(l->g, score_value), &score) ||
@@ -116,4 +122,23 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
     }
     lap_plan_of(l, op)->anchor = contraction;
     return true;
+}
+
+lap_ref lap_attend_unscaled(lap_lowering *l, lap_ref score, lap_ref contraction, lap_norm norm,
+                            double *out_factor)
+{
+    const lap_node *n = lap_node_at(l->g, score);
+    *out_factor = 1;
+    if (norm != LAP_NORM_SOFTMAX || lap_ref_same(score, contraction) || n->op != LAP_OP_MAP ||
+        lap_attr_i(n, LAP_ATTR_FN, 0) != LAP_FN_MUL) {
+        return score;
+    }
+    for (int i = 0; i < 2; i++) {
+        lap_scalar c;
+        if (lap_fold_splat(l->g, n->args[i], &c) && c.dtype == LAP_F32 && c.f > 1e-6 && c.f < 1e6) {
+            *out_factor = c.f;
+            return n->args[1 - i];
+        }
+    }
+    return score;
 }

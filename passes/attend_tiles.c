@@ -8,7 +8,6 @@
  *
  * Takes attends of one part whose score is elementwise around one contraction of queries and keys.
  * Milakov and Gimelshein 2018 (online normaliser), Dao et al. 2022 (tiling). */
-#include "ir/fold.h"
 #include "passes/attend.h"
 #include "passes/tiles.h"
 
@@ -39,6 +38,8 @@ typedef struct job {
     lap_dim n_keys, n_wide, wide;       /* keys, value width, width padded to panels */
     lap_coord first, n_live;            /* live panels of the block */
     lap_coord key0, keys;               /* first key of them, keys in them */
+    lap_listed listed;                  /* keys in blocks that a list names */
+    bool is_listed;
 } job;
 
 static lap_ref f32(job *j, double v) { return lap_const_f(j->k->k, v); }
@@ -148,7 +149,13 @@ static void multiply(job *j)
     lap_coord p, tile;
     lap_k_loop panels =
         lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels), lap_coord_ref(k->c, j->n_live), 0, NULL, &p);
-    lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, lap_coord_add(k->c, j->first, p));
+    lap_coord panel = lap_coord_add(k->c, j->first, p);
+    if (j->is_listed) {
+        panel = lap_coord_floordiv(
+            k->c, lap_listed_key(&j->t, &j->listed, lap_coord_mul(k->c, panel, c_int(j, j->t.cols))),
+            c_int(j, j->t.cols));
+    }
+    lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, panel);
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord at =
@@ -328,10 +335,11 @@ static void accumulate(job *j)
                                     lap_coord_ref(k->c, n_steps), 0, NULL, &step);
     lap_coord first = lap_coord_mul(k->c, step, depth);
     lap_coord n = lap_coord_min(k->c, lap_coord_sub(k->c, j->keys, first), depth);
+    lap_coord key = lap_coord_add(k->c, j->key0, first);
+    key = j->is_listed ? lap_listed_key(&j->t, &j->listed, key) : key;
     lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, j->vp.n_panels, LAP_NONE, 0, NULL, &p);
-    lap_coord b0 =
-        lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
-                      lap_coord_mul(k->c, lap_coord_add(k->c, j->key0, first), c_int(j, j->vp.cols)));
+    lap_coord b0 = lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
+                                 lap_coord_mul(k->c, key, c_int(j, j->vp.cols)));
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
@@ -418,25 +426,6 @@ static void finish_row(job *j, lap_coord row)
     lap_kctx_end(k, &lanes, NULL, NULL);
 }
 
-static void split_factor(job *j)
-{
-    j->score = j->n->args[j->part->score];
-    j->factor = 1;
-    const lap_node *n = lap_node_at(j->l->g, j->score);
-    if (j->norm != LAP_NORM_SOFTMAX || lap_ref_same(j->score, j->contraction) || n->op != LAP_OP_MAP ||
-        lap_attr_i(n, LAP_ATTR_FN, 0) != LAP_FN_MUL) {
-        return;
-    }
-    for (int i = 0; i < 2; i++) {
-        lap_scalar c;
-        if (lap_fold_splat(j->l->g, n->args[i], &c) && c.dtype == LAP_F32 && c.f > 1e-6 && c.f < 1e6) {
-            j->factor = c.f;
-            j->score = n->args[1 - i];
-            return;
-        }
-    }
-}
-
 static uint32_t at_most(lap_lowering *l, uint32_t n, lap_dim total, uint32_t unit)
 {
     int64_t size;
@@ -455,7 +444,7 @@ static void choose_sizes(job *j)
     lap_dim m = lap_axes_product(l, j->t.r.m), n = lap_axes_product(l, j->t.r.n);
     uint32_t tiles = (uint32_t)lap_knob_value(l, is_masked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
     uint32_t panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
-    j->t.cols = lap_panel_cols(l, n, LAP_KNOB_ATTEND_COLS);
+    j->t.cols = lap_panel_cols(l, j->is_listed ? j->t.r.n.at[1].size : n, LAP_KNOB_ATTEND_COLS);
     j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
     j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
     j->panels = at_most(l, panels, n, j->t.cols);
@@ -464,6 +453,10 @@ static void choose_sizes(job *j)
     /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
     j->depth = is_masked ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
     j->is_single = !is_masked && lap_dim_compare(l->ctx, n, LAP_REL_LE, d_int(j, j->block_keys)) == LAP_YES;
+    if (j->is_listed) { /* a step stays within a block of the list */
+        j->is_single = false;
+        j->depth = j->block_keys % j->listed.block == 0 ? (uint32_t)j->listed.block : j->t.cols;
+    }
     if (j->is_single) {
         j->depth = j->block_keys;
     }
@@ -483,11 +476,17 @@ static void make_panels(job *j, bool inside)
 {
     lap_lowering *l = j->l;
     uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
+    if (j->is_listed) {
+        j->kp = lap_pack_panels(l, &j->listed.keys, j->t.cols, j->n->loc);
+        j->vp = lap_pack_panels(l, &j->listed.values, v_cols, j->n->loc);
+        j->n_wide = j->vp.n_total;
+        j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
+        return;
+    }
     j->kp = inside ? lap_panels_inside(j->k, &j->t.r, j->t.cols)
                    : lap_pack_panels(l, &j->t.r, j->t.cols, j->n->loc);
     j->vp = inside ? lap_panels_inside(j->k, &j->value, v_cols)
                    : lap_pack_panels(l, &j->value, v_cols, j->n->loc);
-    j->n_keys = j->kp.n_total;
     j->n_wide = j->vp.n_total;
     j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
 }
@@ -496,14 +495,16 @@ static void start(job *j)
 {
     lap_lowering *l = j->l;
     j->part = &lap_node_attr(j->n, LAP_ATTR_PARTS)->parts.at[0];
-    split_factor(j);
+    j->score = lap_attend_unscaled(l, j->n->args[j->part->score], j->contraction, j->norm, &j->factor);
     j->t = (lap_tiles){.l = l};
     LAP_ENSURE(lap_attend_score_roles(l, j->contraction, j->part->keys, &j->t.r));
     LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
+    j->is_listed = lap_attend_listed(l, j->n, j->part, &j->t.r, &j->value, &j->listed);
     j->k = j->t.k = lap_kctx_new(l, j->n->loc);
     choose_sizes(j);
     lap_tiles_plan(&j->t);
-    bool inside = packs_inside(j);
+    j->n_keys = lap_axes_product(l, j->t.r.n);
+    bool inside = !j->is_listed && packs_inside(j);
     make_panels(j, inside);
     lap_coord one;
     lap_tiles_grid(&j->t, d_int(j, 1), &one);
@@ -527,7 +528,8 @@ static void live_range(job *j, lap_coord block)
     lap_graph *g = k->k;
     lap_coord p, cols = c_int(j, j->t.cols);
     j->first = lap_coord_mul(k->c, block, c_int(j, j->panels));
-    j->n_live = lap_coord_clip(k, j->kp.n_panels, j->first, j->panels);
+    lap_dim n_panels = lap_dim_ceildiv(j->l->ctx, j->n_keys, d_int(j, j->t.cols));
+    j->n_live = lap_coord_clip(k, n_panels, j->first, j->panels);
     lap_coord first = j->first;
     if (j->part->where >= 0) {
         lap_ref none[2] = {lap_const_i(g, j->panels), lap_const_i(g, 0)}, range[2];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * random_attend.c - attend with one or two parts, masks, edits, every norm, every result; and attend over
- * windows of a grid: 1 to 3 axes, dilated, clamped or not, larger than the grid too. */
+ * windows of a grid: 1 to 3 axes, dilated, clamped or not, larger than the grid too; and over lists of keys.
+ */
 #include <math.h>
 
 #include "tests/support/random_maker.h"
@@ -308,6 +309,59 @@ void random_make_near(random_maker *m)
         a.args[a.n_args++] = window_mask(m, &a, n, axes);
         a.may_be_empty = true;
     }
+    lap_attr attrs[3] = {
+        lap_attr_make_parts(LAP_ATTR_PARTS, (lap_parts){a.n_parts, a.parts}),
+        lap_attr_make_i(LAP_ATTR_NORM, a.norm),
+        lap_attr_make_f(LAP_ATTR_EMPTY, 0),
+    };
+    lap_ref node = lap_emit(
+        m->g, &(lap_emit_args){
+                  .op = LAP_OP_ATTEND, .n_args = a.n_args, .args = a.args, .n_attrs = 3, .attrs = attrs});
+    add_results(m, &a, node, 0);
+}
+
+/* ---- keys in lists ---- */
+
+/* Blocks of queries that read blocks of keys, or queries that read keys, by numbers that are data. */
+void random_make_listed(random_maker *m)
+{
+    static const int64_t blocks[] = {1, 8, 16, 32, 48};
+    if (m->n_axes + 10 >= RANDOM_MOST_AXES) {
+        return;
+    }
+    attend_maker a = {.norm = (lap_norm)random_int(m, 0, 2), .has_value = true};
+    int64_t n_blocks = random_int(m, 1, 4), block = blocks[random_int(m, 0, 4)];
+    uint32_t p = random_new_axis(m, "a", lap_dim_const(m->ctx, 3), 3),
+             i = random_new_axis(m, "a", lap_dim_const(m->ctx, 5), 5);
+    uint32_t r = random_new_axis(m, "r", lap_dim_const(m->ctx, 2), 2);
+    uint32_t source = random_new_axis(m, "m", lap_dim_const(m->ctx, n_blocks), n_blocks);
+    uint32_t j = random_new_axis(m, "j", lap_dim_const(m->ctx, block), block);
+    uint32_t f = random_new_axis(m, "f", lap_dim_const(m->ctx, 4), 4),
+             e = random_new_axis(m, "e", lap_dim_const(m->ctx, 3), 3);
+    random_axes inner = (random_axes)1 << j,
+                rows = (random_axes)1 << p | (random_chance(m, 80) ? (random_axes)1 << i : 0);
+    lap_name src = m->axis[source].name;
+    lap_ref list = random_int_leaf(m, (random_axes)1 << p | (random_axes)1 << r, 0, n_blocks - 1).ref;
+    random_value k =
+        random_float_leaf(m, (random_axes)1 << source | inner | (random_axes)1 << f, -1, 1, false);
+    random_value v =
+        random_float_leaf(m, (random_axes)1 << source | inner | (random_axes)1 << e, -2, 2, false);
+    random_value q = random_float_leaf(m, rows | (random_axes)1 << f, -1, 1, false);
+    random_value s = {.kind = LAP_F32, .lo = -4, .hi = 4, .err = 1e-6, .frac = -1};
+    s.ref = lap_map2(m->g, LAP_FN_MUL, q.ref, lap_at(m->g, k.ref, (lap_names){1, &src}, &list, NULL));
+    s.ref = lap_reduce(m->g, LAP_RED_SUM, s.ref, random_names_of(m, (random_axes)1 << f));
+    s = suit(m, a.norm, random_add(m, s));
+    v.ref = lap_at(m->g, v.ref, (lap_names){1, &src}, &list, NULL);
+    a.rows = rows;
+    a.score_err = s.err;
+    a.score_size = random_size(s);
+    a.value_err = v.err;
+    a.value_size = random_size(v);
+    a.n_keys = (double)(2 * block);
+    lap_part *part = &a.parts[a.n_parts++];
+    *part = (lap_part){.keys = random_names_of(m, inner | (random_axes)1 << r), .where = -1, .after = -1};
+    part->score = add_operand(&a, s);
+    part->value = add_operand(&a, v);
     lap_attr attrs[3] = {
         lap_attr_make_parts(LAP_ATTR_PARTS, (lap_parts){a.n_parts, a.parts}),
         lap_attr_make_i(LAP_ATTR_NORM, a.norm),
