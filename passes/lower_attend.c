@@ -406,7 +406,8 @@ bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r)
     if (lap_ref_some(plan->anchor)) {
         return false;
     }
-    plan->is_near = lap_near_find(l, home, r, &near);
+    bool has_cores = l->target->group_size == 0; /* a strip for each group of a device would be too much */
+    plan->is_near = has_cores && lap_near_find(l, home, r, &near);
     if (plan->is_near) {
         plan->anchor = r;
         lap_plan_of(l, r)->is_contraction = false; /* its factors are read once, at places of their own */
