@@ -144,11 +144,34 @@ lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which)
     return LAP_NONE;
 }
 
+/* What one step emits stands together in memory, unless a reader wants it otherwise. */
+static void keep_step_together(lap_lowering *l, lap_ref result, lap_name along)
+{
+    const lap_node *n = lap_node_at(l->g, result);
+    lap_plan_node *p = lap_plan_of(l, result);
+    lap_name *inner = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *inner);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (!lap_name_same(n->axes[i].name, along)) {
+            inner[count++] = n->axes[i].name;
+        }
+    }
+    p->inner = p->inner.n == 0 ? (lap_names){count, inner} : p->inner;
+}
+
 static void place_results(lap_lowering *l, lap_ref multi)
 {
+    const lap_node *m = lap_node_at(l->g, multi);
     uint32_t n;
     const lap_ref *list = lap_results_of(l, multi, &n);
     for (uint32_t i = 0; i < n; i++) {
+        if (m->op == LAP_OP_SCAN && lap_plan_of(l, multi)->scan == NULL) {
+            lap_name along = lap_attr_name(m, LAP_ATTR_ALONG);
+            if (lap_node_axis(lap_node_at(l->g, list[i]), along) != NULL && lap_place_in_output(l, list[i])) {
+                continue;
+            }
+            keep_step_together(l, list[i], along);
+        }
         lap_place_node(l, list[i]);
     }
 }
@@ -241,8 +264,9 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_p
                         .target = target,
                         .steps = &top,
                         .dump = options != NULL ? options->dump_fused : NULL};
-    l->schedule = options != NULL && options->schedule != NULL ? *options->schedule
-                                                               : lap_schedule_default(target);
+    l->schedule =
+        options != NULL && options->schedule != NULL ? *options->schedule : lap_schedule_default(target);
+    l->is_written = lap_arena_array(ctx->arena, lap_graph_n_outputs(g) + 1, sizeof *l->is_written);
     lap_plan_make(l);
     place_leaves(l);
     lap_lower_nodes(l, (lap_region_id){0});

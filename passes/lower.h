@@ -24,6 +24,13 @@ typedef enum lap_store_kind {
 
 typedef struct lap_scan_form lap_scan_form;
 
+/* A value that stands in an output: axes outer and inner are its axis `whole` = outer*width + inner, of
+ * which there are `bound`. */
+typedef struct lap_merge {
+    lap_name outer, inner, whole;
+    lap_dim width, bound;
+} lap_merge;
+
 typedef struct lap_plan_node {
     lap_store_kind kind;
     bool is_live, is_view; /* view: rename, or `at` by coordinates alone */
@@ -56,6 +63,7 @@ typedef struct lap_plan_node {
     uint32_t alias_counter;
     bool has_counter;
     const lap_scan_form *scan; /* scan: its form as one kernel, or NULL */
+    const lap_merge *merge;    /* placed within an output, or NULL */
 } lap_plan_node;
 
 typedef struct lap_steps {
@@ -70,6 +78,7 @@ typedef struct lap_lowering {
     const lap_target *target;
     lap_schedule schedule;
     lap_plan_node *plan;         /* by ref.ix */
+    bool *is_written;            /* by output: a value stands in it already */
     const lap_scan_form **scans; /* by region: the scan whose body it is, when that is one kernel */
     uint32_t n_inputs, n_weights;
     lap_leaf *inputs, *weights, *outputs;
@@ -99,6 +108,7 @@ typedef struct lap_dest {
     uint32_t counter;
     lap_dim counter_stride;
     bool zero_absent;
+    const lap_merge *merge; /* only what is below the bound is written */
 } lap_dest;
 
 /* trace.c: the axes of `home` that are r's coordinates where home's kernel reads r; false when it
@@ -117,6 +127,9 @@ void lap_plan_put(lap_lowering *l, lap_ref node, const lap_dest *d);
 /* Gives a stored node its memory order and buffer. */
 void lap_plan_place(lap_lowering *l, lap_ref node, uint32_t n, const lap_name *order, lap_buffer_kind kind,
                     uint32_t leaf);
+/* Places a node in the output that reads it through a merge; false: there is none (output_view.c). Its writer
+ * must keep to the bound. */
+bool lap_place_in_output(lap_lowering *l, lap_ref r);
 /* Places a node that a kernel writes: an output's order, or its own with the wanted axes fastest. */
 void lap_place_node(lap_lowering *l, lap_ref r);
 uint32_t lap_program_buffer(lap_lowering *l, lap_buffer b);
@@ -159,7 +172,7 @@ typedef struct lap_kctx {
     lap_loc loc;
     const char *roles; /* for dumps: what the kernel's axes do */
     lap_k_loop grid;
-    struct lap_scan_frame *scan; /* the scan that this kernel is */
+    struct lap_scan_frame *scan;     /* the scan that this kernel is */
     struct lap_window_frame *window; /* the windows that this kernel reads */
 } lap_kctx;
 

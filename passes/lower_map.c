@@ -12,8 +12,12 @@ enum { LANES_ENOUGH = 16 };
 lap_dest lap_dest_of(lap_lowering *l, lap_ref node)
 {
     const lap_plan_node *p = lap_plan_of(l, node);
-    return (lap_dest){
-        .buffer = p->buffer, .n = p->n_order, .order = p->order, .size = p->size, .stride = p->stride};
+    return (lap_dest){.buffer = p->buffer,
+                      .n = p->n_order,
+                      .order = p->order,
+                      .size = p->size,
+                      .stride = p->stride,
+                      .merge = p->merge};
 }
 
 lap_dest lap_dest_make(lap_lowering *l, lap_ref node, uint32_t buffer, uint32_t n, const lap_name *order)
@@ -106,6 +110,28 @@ static void enter_row(lap_kctx *k, lap_ref node, const map_shape *s, const lap_c
     }
 }
 
+/* Whether an element of a value that stands in an output is inside. */
+static lap_ref below_bound(lap_kctx *k, const lap_dest *dest, const map_shape *s, const lap_coord *coords)
+{
+    const lap_merge *m = dest->merge;
+    lap_coord at = lap_coord_const(k->c, 0);
+    if (dest->has_counter) {
+        lap_ref t = lap_k_load(k->k, lap_kctx_buffer(k, dest->counter), lap_const_i(k->k, 0), LAP_NONE);
+        at = lap_coord_mul(k->c, lap_coord_opaque(k->c, t), lap_coord_dim(k->c, m->width));
+    }
+    for (uint32_t i = 0; i < s->n; i++) {
+        bool is_outer = lap_name_same(s->order[i], m->outer);
+        if (is_outer || lap_name_same(s->order[i], m->inner)) {
+            lap_coord weight = is_outer ? lap_coord_dim(k->c, m->width) : lap_coord_const(k->c, 1);
+            at = lap_coord_add(k->c, at, lap_coord_mul(k->c, coords[i], weight));
+        }
+    }
+    if (lap_coord_compare(k->c, at, LAP_REL_LT, lap_coord_dim(k->c, m->bound)) == LAP_YES) {
+        return LAP_NONE;
+    }
+    return lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, at), lap_dim_node(k->k, m->bound));
+}
+
 static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool own, const map_shape *s,
                           const lap_coord *coords)
 {
@@ -129,6 +155,9 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
         lap_ref zero = lap_zero_as(k->k, lap_node_at(k->k, value)->dtype);
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
         mask = LAP_NONE;
+    }
+    if (dest->merge != NULL) {
+        mask = lap_mask_both(k, mask, below_bound(k, dest, s, coords));
     }
     lap_k_store(k->k, lap_kctx_buffer(k, dest->buffer), lap_coord_ref(k->c, address), value, mask);
 }

@@ -110,6 +110,9 @@ static void lower_output(lap_lowering *l, uint32_t number)
                                     .shape = lap_layout_shape(l, o->layout, v),
                                     .loc = o->loc,
                                     .crop = crop};
+    if (l->is_written[number]) {
+        return;
+    }
     const lap_plan_node *p = lap_plan_of(l, o->value);
     if (p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_LEAF &&
         l->buffers[p->buffer].kind == LAP_BUF_OUTPUT && l->buffers[p->buffer].leaf == number) {

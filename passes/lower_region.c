@@ -92,7 +92,8 @@ static void write_emitted(lap_lowering *l, lap_ref value, lap_ref result, lap_na
                    .stride = stride,
                    .has_counter = true,
                    .counter = counter,
-                   .counter_stride = d.counter_stride};
+                   .counter_stride = d.counter_stride,
+                   .merge = d.merge};
     lap_lower_map(l, value, &d, false);
 }
 

@@ -273,11 +273,7 @@ static void want_root_operands(lap_lowering *l, lap_ref r)
         case LAP_OP_SCAN:
         case LAP_OP_LOOP:
         case LAP_OP_BRANCH:
-            if (lap_plan_of(l, n->args[i])->is_affine) {
-                lap_plan_want(l, n->args[i], r);
-            } else {
-                force(l, n->args[i]);
-            }
+            lap_plan_want_operand(l, n->args[i], r);
             break;
         default:
             lap_plan_want_operand(l, n->args[i], r);
