@@ -273,7 +273,9 @@ lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, 
         .program = p, .target = target, .ctx = p->ctx, .g = p->kernels[kernel].graph, .kernel = kernel};
     e.params = lap_shader_params(p, kernel);
     analyse(&e);
-    lap_shader_made made = {.shared_bytes = share_scratch(&e), .limits = lap_glsl_bound_limits(&e)};
+    lap_shader_made made = {.shared_bytes = share_scratch(&e),
+                            .limits = lap_glsl_bound_limits(&e),
+                            .rounds = lap_glsl_rounds(&e)};
     e.depth = 1;
     put_scratch_bases(&e);
     lap_glsl_emit_region(&e, (lap_region_id){0});

@@ -18,6 +18,8 @@ typedef enum lap_glsl_type { LAP_GLSL_FLOAT, LAP_GLSL_BOOL, LAP_GLSL_INT, LAP_GL
 typedef struct lap_glsl_bound {
     bool is_known, is_natural; /* natural: never negative */
     lap_dim most;
+    bool has_upper; /* value <= upper, which may be less */
+    lap_dim upper;
 } lap_glsl_bound;
 
 /* How a `for` is run. */
@@ -68,6 +70,9 @@ void lap_glsl_bound_all(lap_shader *e);
 /* Extents that must be below 2^30 for the shader to be right; in the arena. */
 lap_kernel_dims lap_glsl_bound_limits(lap_shader *e);
 
+/* ---- rounds.c: rounds of all loops in one iteration of the grid, at most */
+lap_dim lap_glsl_rounds(lap_shader *e);
+
 /* ---- sync.c: barriers */
 void lap_glsl_sync_mark(lap_shader *e);
 
@@ -112,7 +117,10 @@ const char *lap_glsl_param(lap_shader *e, lap_dim d);
 /* ---- loop.c, mma.c, sort.c */
 void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n);
 void lap_glsl_plan_loops(lap_shader *e);
+/* Blocks of a register tile that invocations share out. */
+uint32_t lap_glsl_mma_blocks(const lap_shader *e, const lap_node *n);
 void lap_glsl_emit_mma(lap_shader *e, const lap_node *n);
+enum { LAP_SORT_AT_ONCE = 8 }; /* keys that an invocation looks at in one round */
 void lap_glsl_emit_sort(lap_shader *e, const lap_node *n);
 
 #endif

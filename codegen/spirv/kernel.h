@@ -13,6 +13,7 @@ typedef struct lap_shader_made {
     const bool *is_shared; /* by scratch buffer */
     const lap_ref *scratch;
     lap_kernel_dims limits;
+    lap_dim rounds;
 } lap_shader_made;
 
 /* In the context's arena. */

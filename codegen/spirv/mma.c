@@ -126,7 +126,7 @@ static void emit_block(lap_shader *e, const tile *t, uint32_t n_col_blocks)
     finish(e, t);
 }
 
-void lap_glsl_emit_mma(lap_shader *e, const lap_node *n)
+static tile tile_of(const lap_shader *e, const lap_node *n)
 {
     tile t = {.n = n,
               .rows = (uint32_t)lap_attr_i(n, LAP_ATTR_ROWS, 1),
@@ -134,11 +134,22 @@ void lap_glsl_emit_mma(lap_shader *e, const lap_node *n)
               .init = lap_attr_i(n, LAP_ATTR_INIT, 0) != 0};
     t.own_rows = divisor(t.rows, e->target->own_rows);
     t.own_cols = divisor(t.cols, e->target->own_cols);
-    uint32_t n_col_blocks = t.cols / t.own_cols, n_blocks = t.rows / t.own_rows * n_col_blocks;
+    return t;
+}
+
+uint32_t lap_glsl_mma_blocks(const lap_shader *e, const lap_node *n)
+{
+    tile t = tile_of(e, n);
+    return t.rows / t.own_rows * (t.cols / t.own_cols);
+}
+
+void lap_glsl_emit_mma(lap_shader *e, const lap_node *n)
+{
+    tile t = tile_of(e, n);
     lap_glsl_open(e, " ");
     lap_glsl_line(e, "int block = lane;");
-    lap_glsl_open(e, "if (block < %u) do ", n_blocks);
-    emit_block(e, &t, n_col_blocks);
-    lap_glsl_close(e, lap_glsl_print(e, " while ((block += GROUP) < %u);", n_blocks));
+    lap_glsl_open(e, "if (block < %u) do ", lap_glsl_mma_blocks(e, n));
+    emit_block(e, &t, t.cols / t.own_cols);
+    lap_glsl_close(e, lap_glsl_print(e, " while ((block += GROUP) < %u);", lap_glsl_mma_blocks(e, n)));
     lap_glsl_close(e, "");
 }

@@ -89,10 +89,11 @@ static bool make_kernel(const lap_program *p, const lap_target *target, uint32_t
             counts[out->n_scratch++] = add_dim(&list, lap_attr_dim(n, LAP_ATTR_COUNT));
         }
     }
+    lap_arena_grow(arena, &list.at, list.n, made.limits.n + 1, &list.capacity, sizeof *list.at);
     for (uint32_t i = 0; i < made.limits.n; i++) { /* a parameter may be a limit too */
-        lap_arena_grow(arena, &list.at, list.n, 1, &list.capacity, sizeof *list.at);
         list.at[list.n++] = made.limits.at[i];
     }
+    list.at[list.n++] = made.rounds;
     *out_dims = (lap_kernel_dims){(uint32_t)list.n, list.at};
     return lap_spirv_compile(p->ctx, p->kernels[k].name, made.glsl, &out->words, &out->n_words, fault);
 }

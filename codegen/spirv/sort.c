@@ -22,13 +22,11 @@ static const char *before(lap_shader *e, bool is_float, bool smallest, const cha
                           x, y, x, y, i, j, y, x, y, i, j, x, sign, y);
 }
 
-static void scan(lap_shader *e, const lap_node *n, const char *type, bool is_float, bool smallest)
+static void look(lap_shader *e, const lap_node *n, const char *type, bool is_float, bool smallest)
 {
     const char *index = lap_glsl_print(e, "(%s + i)", lap_glsl_value(e, n->args[KEYS0], LAP_GLSL_INT));
     const char *key = lap_glsl_element(e, n->args[KEYS], index);
-    lap_glsl_line(e, "%s best = %s(0);", type, type);
-    lap_glsl_line(e, "int place = -1;");
-    lap_glsl_open(e, "for (int i = lane; i < n; i += GROUP) ");
+    lap_glsl_open(e, "if (i < n) ");
     lap_glsl_line(e, "%s x = %s(%s);", type, type, key);
     lap_glsl_line(e, "bool is_left = last < 0 || %s;",
                   before(e, is_float, smallest, "lowest", "last", "x", "i"));
@@ -38,6 +36,18 @@ static void scan(lap_shader *e, const lap_node *n, const char *type, bool is_flo
     lap_glsl_line(e, "place = i;");
     lap_glsl_close(e, "");
     lap_glsl_close(e, "");
+    lap_glsl_line(e, "i += GROUP;");
+}
+
+static void scan(lap_shader *e, const lap_node *n, const char *type, bool is_float, bool smallest)
+{
+    lap_glsl_line(e, "%s best = %s(0);", type, type);
+    lap_glsl_line(e, "int place = -1, i = lane;");
+    lap_glsl_open(e, "if (i < n) do ");
+    for (int times = 0; times < LAP_SORT_AT_ONCE; times++) {
+        look(e, n, type, is_float, smallest);
+    }
+    lap_glsl_close(e, " while (i < n);");
 }
 
 static void meet(lap_shader *e, const char *share, bool is_float, bool smallest)

@@ -16,6 +16,7 @@ static const lap_target narrow = {.name = "vulkan-narrow",
                                   .group_size = 8,
                                   .own_rows = 2,
                                   .own_cols = 32,
+                                  .block_tiles = 2,
                                   .shared_bytes = 16 << 10};
 static const lap_target wide = {.name = "vulkan",
                                 .vector_f32 = 32,
@@ -28,6 +29,7 @@ static const lap_target wide = {.name = "vulkan",
                                 .group_size = 64,
                                 .own_rows = 4,
                                 .own_cols = 4,
+                                .block_tiles = 4,
                                 .shared_bytes = 16 << 10};
 
 const lap_target *lap_vk_target(uint32_t subgroup_size)

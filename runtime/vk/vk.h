@@ -28,8 +28,9 @@ typedef struct lap_vk_info {
     bool has_full_subgroups;                 /* of the size asked for */
     uint64_t memory_bytes;                   /* of the largest device-local heap */
     uint64_t buffer_bytes, allocation_bytes; /* most bytes a kernel sees as one buffer; of one allocation */
-    uint32_t has;                            /* bits 1 << lap_vk_need */
-    char lacks[256];                         /* why no program can run here; empty: it can */
+    uint64_t most_rounds; /* of loops, after which the driver ends them; 0: no such bound */
+    uint32_t has;         /* bits 1 << lap_vk_need */
+    char lacks[256];      /* why no program can run here; empty: it can */
 } lap_vk_info;
 
 /* All devices in the loader's order, by malloc. False: no loader, or no device (LAP_NO_DEVICE). */

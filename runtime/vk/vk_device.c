@@ -62,6 +62,9 @@ static void learn(lap_vk_loader *api, VkPhysicalDevice physical, facts *f)
     api->GetPhysicalDeviceFeatures2(physical, &f->features);
 }
 
+/* Mesa's software driver counts the rounds of all loops of a shader and stops there, without a word. */
+enum { LLVMPIPE_ROUNDS = 65535 };
+
 /* ---- what is there ------------------------------------------------------------------------- */
 
 static lap_vk_kind kind_of(VkPhysicalDeviceType type)
@@ -150,6 +153,9 @@ static void describe(lap_vk_loader *api, VkPhysicalDevice physical, const facts 
     out->has_full_subgroups = f->control.subgroupSizeControl && f->control.computeFullSubgroups &&
                               size >= f->sizes.minSubgroupSize && size <= f->sizes.maxSubgroupSize &&
                               (f->sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    if (f->properties12.driverID == VK_DRIVER_ID_MESA_LLVMPIPE) {
+        out->most_rounds = LLVMPIPE_ROUNDS;
+    }
     snprintf(out->name, sizeof out->name, "%s", p->deviceName);
     snprintf(out->driver, sizeof out->driver, "%.120s %.120s", f->properties12.driverName,
              f->properties12.driverInfo);

@@ -70,6 +70,8 @@ static inline size_t lap_vk_params_at(const lap_vk_exec *x, uint32_t step)
 bool lap_vk_place_buffers(lap_vk_exec *x, lap_fault *fault);
 /* Workgroups for a launch of the kernel, and the bytes of one scratch buffer for all of them. */
 uint32_t lap_vk_groups(const lap_vk_exec *x, uint32_t kernel);
+/* Rounds of loops in one iteration of the kernel's grid, at most. */
+uint64_t lap_vk_rounds(const lap_vk_exec *x, uint32_t kernel);
 size_t lap_vk_scratch_bytes(const lap_vk_exec *x, uint32_t kernel, uint32_t scratch);
 
 /* ---- vk_record.c */

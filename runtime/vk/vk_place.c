@@ -44,7 +44,17 @@ static size_t scratch_of_group(const lap_vk_exec *x, uint32_t kernel)
     return sum;
 }
 
-/* As many workgroups as there are iterations, and as scratch memory allows: enough to fill a device. */
+uint64_t lap_vk_rounds(const lap_vk_exec *x, uint32_t kernel)
+{
+    const lap_image_kernel *record = &x->exec->image.kernels[kernel];
+    uint32_t dim = record->dims[record->n_dims - 1];
+    return x->exec->dim_state[dim] != LAP_EXTENT_OK ? UINT32_MAX
+           : x->exec->dims[dim] > 0                 ? (uint64_t)x->exec->dims[dim]
+                                                    : 0;
+}
+
+/* As many workgroups as there are iterations, and as scratch memory allows: enough to fill a device, and
+ * none goes round its loops more often than the device lets it. */
 uint32_t lap_vk_groups(const lap_vk_exec *x, uint32_t kernel)
 {
     enum { SCRATCH = 64 << 20, LEAST = 16, MOST = 4096 };
@@ -54,6 +64,9 @@ uint32_t lap_vk_groups(const lap_vk_exec *x, uint32_t kernel)
     if (bytes > 0) {
         size_t fit = SCRATCH / bytes;
         int64_t most = fit < LEAST ? LEAST : fit > MOST ? MOST : (int64_t)fit;
+        uint64_t turns = x->vk->info.most_rounds / (lap_vk_rounds(x, kernel) + 1);
+        int64_t least = x->vk->info.most_rounds == 0 ? 0 : turns > 0 ? n / (int64_t)turns + 1 : n;
+        most = most > least ? most : least;
         n = n < most ? n : most;
     }
     return n < 0 ? 0 : n < (int64_t)x->vk->max_groups ? (uint32_t)n : x->vk->max_groups;

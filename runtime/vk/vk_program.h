@@ -11,7 +11,8 @@
  *                launch << 16 | message
  *   binding 2+   storage: the launch's operands, then scratch buffers, each with room for all workgroups
  * The kernel record's remaining extents are limits: each must be below LAP_VK_MOST_INDEX, or 32-bit
- * arithmetic in the module would be wrong. Includes nothing of the compiler and no Vulkan header. */
+ * arithmetic in the module would be wrong. The last one is no limit but how often one iteration of the
+ * grid goes round its loops, at most. Includes nothing of the compiler and no Vulkan header. */
 #ifndef LAP_RUNTIME_VK_PROGRAM_H
 #define LAP_RUNTIME_VK_PROGRAM_H
 

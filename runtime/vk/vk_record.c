@@ -119,13 +119,21 @@ static bool fits_device(const lap_vk_exec *x, const lap_image_step *s, lap_fault
     const lap_vk_info *info = &x->vk->info;
     const lap_image_kernel *record = &x->exec->image.kernels[s->kernel];
     const lap_vk_kernel *k = &x->kernels[s->kernel];
-    for (uint32_t i = 0; i <= record->n_dims - k->n_params; i++) {
+    for (uint32_t i = 0; i < record->n_dims - k->n_params; i++) {
         uint32_t dim = i == 0 ? record->grid : record->dims[k->n_params + i - 1];
         if (x->exec->dims[dim] >= LAP_VK_MOST_INDEX) {
             return lap_fault_at(why, LAP_NO_DEVICE, record->place,
                                 "kernel %s counts to %lld (%s): too much for 32 bits on a device",
                                 record->name, (long long)x->exec->dims[dim], x->exec->image.dims[dim].text);
         }
+    }
+    uint64_t rounds = lap_vk_rounds(x, s->kernel), groups = lap_vk_groups(x, s->kernel);
+    uint64_t turns = groups > 0 ? ((uint64_t)x->exec->dims[record->grid] + groups - 1) / groups : 0;
+    if (info->most_rounds > 0 && rounds * turns > info->most_rounds) {
+        return lap_fault_at(
+            why, LAP_NO_DEVICE, record->place,
+            "kernel %s may go round its loops %llu times in one workgroup, %s stops after %llu", record->name,
+            (unsigned long long)(rounds * turns), info->name, (unsigned long long)info->most_rounds);
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         if (x->places[s->buffers[i]].size > info->buffer_bytes) {
