@@ -55,18 +55,19 @@ static lap_glsl_bound bound_of(lap_shader *e, lap_ref ref)
     return lap_dtype_compute(n->dtype) == LAP_I64 ? e->bound[ref.ix] : unknown(false);
 }
 
-/* A constant below what sizes are mostly: of two bounds the one to take. */
-static bool is_small(const lap_shader *e, lap_dim d)
+/* Of two bounds the one to take: a constant below what sizes mostly are, then what is no constant. */
+static bool is_better(const lap_shader *e, lap_dim a, lap_dim b)
 {
     enum { SMALL = 1 << 16 };
-    int64_t c;
-    return lap_dim_is_const(e->ctx, d, &c) && c <= SMALL;
+    int64_t c = 0, d = 0;
+    bool is_a = lap_dim_is_const(e->ctx, a, &c), is_b = lap_dim_is_const(e->ctx, b, &d);
+    return is_a && is_b ? c <= d : is_a ? c <= SMALL : !is_b || d > SMALL;
 }
 
 static lap_glsl_bound min_bound(lap_shader *e, lap_glsl_bound a, lap_glsl_bound b)
 {
     if (a.is_natural && b.is_natural) {
-        bool takes_a = a.is_known && (!b.is_known || is_small(e, a.most));
+        bool takes_a = a.is_known && (!b.is_known || is_better(e, a.most, b.most));
         return takes_a ? a : b;
     }
     return a.is_known && b.is_known ? made(e, lap_dim_max(e->ctx, a.most, b.most), false) : unknown(false);
@@ -120,7 +121,7 @@ static lap_glsl_bound map_bound(lap_shader *e, const lap_node *n)
 /* The smaller of two that are both above the value: a constant where there is one. */
 static lap_dim less_of(lap_shader *e, lap_glsl_bound a, lap_glsl_bound b)
 {
-    return !b.has_upper || (a.has_upper && is_small(e, a.upper)) ? a.upper : b.upper;
+    return !b.has_upper || (a.has_upper && is_better(e, a.upper, b.upper)) ? a.upper : b.upper;
 }
 
 static lap_dim above_zero(lap_shader *e, lap_glsl_bound b)
@@ -259,7 +260,7 @@ static void mark_for(lap_shader *e, const lap_node *n)
 
 static void mark_operands(lap_shader *e, lap_ref ref, const lap_node *n)
 {
-    enum { MMA_M = 7, MMA_DEPTH = 10, SORT_N = 2, SORT_COUNT = 5 };
+    enum { MMA_M = 7, MMA_DEPTH = 10, TURN_ROWS = 6, TURN_COLS = 7, SORT_N = 2, SORT_COUNT = 5 };
     switch (n->op) {
     case LAP_OP_MAP:
         for (uint32_t i = 0; !wraps(e, ref, n) && i < n->n_args; i++) {
@@ -275,6 +276,10 @@ static void mark_operands(lap_shader *e, lap_ref ref, const lap_node *n)
     case LAP_OP_MMA:
         mark(e, n->args[MMA_M]);
         mark(e, n->args[MMA_DEPTH]);
+        break;
+    case LAP_OP_TURN:
+        mark(e, n->args[TURN_ROWS]);
+        mark(e, n->args[TURN_COLS]);
         break;
     case LAP_OP_SORT:
         mark(e, n->args[SORT_N]);

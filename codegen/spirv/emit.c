@@ -90,6 +90,9 @@ static void emit_node(lap_shader *e, lap_ref ref, const lap_node *n)
     case LAP_OP_MMA:
         lap_glsl_emit_mma(e, n);
         return;
+    case LAP_OP_TURN:
+        lap_glsl_emit_turn(e, n);
+        return;
     case LAP_OP_SORT:
         lap_glsl_emit_sort(e, n);
         return;
@@ -162,7 +165,7 @@ static void number_buffers(lap_shader *e)
         enum { SORT_OUT = 3 };
         if (n->op == LAP_OP_BUFFER) {
             e->buffers[lap_glsl_buffer_number(e, (lap_ref){i})] = (lap_ref){i};
-        } else if (n->op == LAP_OP_STORE || n->op == LAP_OP_MMA) {
+        } else if (n->op == LAP_OP_STORE || n->op == LAP_OP_MMA || n->op == LAP_OP_TURN) {
             e->is_stored[lap_glsl_buffer_number(e, n->args[0])] = true;
         } else if (n->op == LAP_OP_SORT) {
             e->is_stored[lap_glsl_buffer_number(e, n->args[SORT_OUT])] = true;

@@ -114,12 +114,13 @@ void lap_glsl_declare(lap_shader *e);
 /* An extent that is no constant, as an expression of type INT (its low bits). */
 const char *lap_glsl_param(lap_shader *e, lap_dim d);
 
-/* ---- loop.c, mma.c, sort.c */
+/* ---- loop.c, mma.c, turn.c, sort.c */
 void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n);
 void lap_glsl_plan_loops(lap_shader *e);
 /* Blocks of a register tile that invocations share out. */
 uint32_t lap_glsl_mma_blocks(const lap_shader *e, const lap_node *n);
 void lap_glsl_emit_mma(lap_shader *e, const lap_node *n);
+void lap_glsl_emit_turn(lap_shader *e, const lap_node *n);
 enum { LAP_SORT_AT_ONCE = 8 }; /* keys that an invocation looks at in one round */
 void lap_glsl_emit_sort(lap_shader *e, const lap_node *n);
 

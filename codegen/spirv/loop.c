@@ -15,7 +15,8 @@ static bool has_lane_form(const lap_shader *e, lap_region_id id)
     for (uint32_t i = 0; i < n_nodes; i++) {
         const lap_node *n = lap_node_at(e->g, nodes[i]);
         bool nests = n->op == LAP_OP_FOR || n->op == LAP_OP_IF;
-        if (n->op == LAP_OP_MMA || n->op == LAP_OP_SORT || (nests && !has_lane_form(e, n->regions[0]))) {
+        if (n->op == LAP_OP_MMA || n->op == LAP_OP_TURN || n->op == LAP_OP_SORT ||
+            (nests && !has_lane_form(e, n->regions[0]))) {
             return false;
         }
     }

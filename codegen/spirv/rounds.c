@@ -42,6 +42,13 @@ static lap_dim mma_rounds(lap_shader *e, const lap_node *n)
     return lap_dim_mul(e->ctx, depth, number(e, (lap_glsl_mma_blocks(e, n) + group - 1) / group));
 }
 
+static lap_dim turn_rounds(lap_shader *e, const lap_node *n)
+{
+    enum { ROWS = 6, COLS = 7 };
+    lap_dim row = lap_dim_add(e->ctx, trips(e, n->args[ROWS], e->target->group_size), number(e, 1));
+    return lap_dim_mul(e->ctx, trips(e, n->args[COLS], 1), row);
+}
+
 static lap_dim sort_rounds(lap_shader *e, const lap_node *n)
 {
     enum { N = 2, COUNT = 5 };
@@ -60,6 +67,7 @@ static lap_dim region_rounds(lap_shader *e, lap_region_id id)
         lap_dim one = n->op == LAP_OP_FOR    ? for_rounds(e, nodes[i], n)
                       : n->op == LAP_OP_IF   ? region_rounds(e, n->regions[0])
                       : n->op == LAP_OP_MMA  ? mma_rounds(e, n)
+                      : n->op == LAP_OP_TURN ? turn_rounds(e, n)
                       : n->op == LAP_OP_SORT ? sort_rounds(e, n)
                                              : number(e, 0);
         sum = lap_dim_add(e->ctx, sum, one);

@@ -41,7 +41,7 @@ static bool is_same(const accesses *a, const accesses *b)
 /* Accesses of a cooperative operation or of one statement; lanes do the stores where `in_lanes`. */
 static accesses of_node(lap_shader *e, const lap_node *n, bool in_lanes)
 {
-    enum { ACC = 0, A = 3, B = 8, KEYS = 0, OUT = 3 };
+    enum { ACC = 0, A = 3, B = 8, TO = 0, FROM = 3, KEYS = 0, OUT = 3 };
     accesses a = {0, 0, 0};
     switch (n->op) {
     case LAP_OP_LOAD:
@@ -53,6 +53,10 @@ static accesses of_node(lap_shader *e, const lap_node *n, bool in_lanes)
     case LAP_OP_MMA:
         a.reads = bit_of(e, n->args[A]) | bit_of(e, n->args[B]) | bit_of(e, n->args[ACC]);
         a.lane_writes = bit_of(e, n->args[ACC]);
+        break;
+    case LAP_OP_TURN:
+        a.reads = bit_of(e, n->args[FROM]);
+        a.lane_writes = bit_of(e, n->args[TO]);
         break;
     case LAP_OP_SORT:
         a.reads = bit_of(e, n->args[KEYS]);
