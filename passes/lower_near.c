@@ -274,28 +274,61 @@ static void end_if(lap_near_job *j, lap_region_id region, lap_ref cond)
     j->k->depth--;
 }
 
+/* Whether the value is the same for all pairs of a batch. */
+static bool is_of_batch(lap_near_job *j, lap_ref r)
+{
+    const lap_node *n = lap_node_at(j->l->g, r);
+    bool is = n->dtype == LAP_F32;
+    for (uint32_t a = 0; a < n->n_axes; a++) {
+        is = is && lap_axis_find(j->near.batch.at, j->near.batch.n, n->axes[a].name) != NULL;
+    }
+    return is;
+}
+
+static bool is_inline(lap_near_job *j, lap_ref r, lap_fn fn)
+{
+    const lap_node *n = lap_node_at(j->l->g, r);
+    return lap_plan_of(j->l, r)->kind == LAP_STORE_INLINE && n->op == LAP_OP_MAP && n->dtype == LAP_F32 &&
+           lap_attr_i(n, LAP_ATTR_FN, 0) == fn;
+}
+
+static void multiply_factor(lap_near_job *j, lap_ref by)
+{
+    lap_ref v = lap_pull_ref(j->k, by, lap_near_env(j, by), LAP_NONE);
+    j->factor = lap_ref_some(j->factor) ? lap_map2(j->k->k, LAP_FN_MUL, j->factor, v) : v;
+}
+
 /* What only scales all scores of a batch leaves the side; it is multiplied to the finished sums. */
 static lap_ref take_factor(lap_near_job *j, lap_ref side)
 {
-    lap_lowering *l = j->l;
-    const lap_node *n = lap_node_at(l->g, side);
-    if (lap_plan_of(l, side)->kind != LAP_STORE_INLINE || n->op != LAP_OP_MAP || n->dtype != LAP_F32 ||
-        lap_attr_i(n, LAP_ATTR_FN, 0) != LAP_FN_MUL) {
-        return side;
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        const lap_node *f = lap_node_at(l->g, n->args[i]);
-        bool scales = f->dtype == LAP_F32;
-        for (uint32_t a = 0; a < f->n_axes; a++) {
-            scales = scales && lap_axis_find(j->near.batch.at, j->near.batch.n, f->axes[a].name) != NULL;
-        }
-        if (scales) {
-            lap_ref v = lap_pull_ref(j->k, n->args[i], lap_near_env(j, n->args[i]), LAP_NONE);
-            j->factor = lap_ref_some(j->factor) ? lap_map2(j->k->k, LAP_FN_MUL, j->factor, v) : v;
+    const lap_node *n = lap_node_at(j->l->g, side);
+    for (uint32_t i = 0; i < 2 && is_inline(j, side, LAP_FN_MUL); i++) {
+        if (is_of_batch(j, n->args[i])) {
+            multiply_factor(j, n->args[i]);
             return take_factor(j, n->args[1 - i]);
         }
     }
     return side;
+}
+
+/* The product as the score reads it: scaled, where the score is that, or that plus what is free of it. */
+static lap_ref take_scaled(lap_near_job *j, lap_ref score)
+{
+    const lap_node *n = lap_node_at(j->l->g, score);
+    const lap_name *names;
+    for (uint32_t i = 0; i < 2 && is_inline(j, score, LAP_FN_MUL); i++) {
+        if (lap_ref_same(n->args[i], j->near.contraction) && is_of_batch(j, n->args[1 - i])) {
+            multiply_factor(j, n->args[1 - i]);
+            return score;
+        }
+    }
+    for (uint32_t i = 0; i < 2 && is_inline(j, score, LAP_FN_ADD); i++) {
+        if (is_inline(j, n->args[i], LAP_FN_MUL) &&
+            !lap_plan_trace(j->l, j->near.contraction, n->args[1 - i], &names)) {
+            return take_scaled(j, n->args[i]);
+        }
+    }
+    return j->near.contraction;
 }
 
 static void make_scratch(lap_near_job *j)
@@ -361,6 +394,7 @@ static void run(lap_near_job *j)
     }
     j->keys = take_factor(j, j->near.k);
     j->queries = take_factor(j, j->near.q);
+    j->product = take_scaled(j, j->near.score);
     lap_near_pack_keys(j);
     lap_coord first = j->z >= 0 ? j->start[j->z] : z;
     lap_k_loop outer =

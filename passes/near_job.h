@@ -30,6 +30,7 @@ typedef struct lap_near_job {
     lap_coord_window window[LAP_NEAR_AXES];
     lap_coord n_rows, n_outer, z_first;     /* of this run; the first outer row of keys in scratch */
     lap_coord row, tile, z_slot;            /* the block at work, and its outer row of keys */
+    lap_ref product;                        /* the contraction, or its multiple that the score reads */
     lap_ref keys, queries, factor;          /* the sides without what only scales them, and that */
     lap_ref ks, vs, qs, s, acc, top, scale; /* scratch */
 } lap_near_job;

@@ -6,7 +6,7 @@
  * uniform values; at borders the number of a key differs between lanes, and edits gather. */
 #include "passes/near_job.h"
 
-#include <string.h>
+#include <math.h>
 
 enum { MOST_AT_ONCE = 8 };
 
@@ -14,7 +14,7 @@ enum { MOST_AT_ONCE = 8 };
 typedef struct row_work {
     lap_near_job *j;
     lap_coord t, lane, wz, wx;
-    lap_ref base; /* weights: what is subtracted */
+    lap_ref shift; /* weights: what is taken from the exponents, to the base of two */
     bool is_plain;
 } row_work;
 
@@ -93,10 +93,8 @@ static lap_ref edited(row_work *w, lap_coord key)
     lap_kctx *k = j->k;
     set_keys(w, key);
     k->n_overrides = 1;
-    k->overrides[0] = (lap_override){.node = j->near.contraction,
-                                     .buffer = j->s,
-                                     .index = s_at(w, key),
-                                     .env = lap_near_env(j, j->near.contraction)};
+    k->overrides[0] = (lap_override){
+        .node = j->product, .buffer = j->s, .index = s_at(w, key), .env = lap_near_env(j, j->product)};
     lap_ref ok = LAP_NONE;
     if (lap_ref_some(j->near.where)) {
         ok = lap_pull_ref(k, j->near.where, lap_near_env(j, j->near.where), LAP_NONE);
@@ -107,7 +105,7 @@ static lap_ref edited(row_work *w, lap_coord key)
         double none = j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0;
         s = lap_map3(k->k, LAP_FN_SELECT, ok, s, lap_const_f(k->k, none));
     }
-    if (!lap_ref_same(j->near.score, j->near.contraction) || lap_ref_some(ok)) {
+    if (!lap_ref_same(j->near.score, j->product) || lap_ref_some(ok)) {
         lap_k_store(k->k, j->s, lap_coord_ref(k->c, s_at(w, key)), s, LAP_NONE);
     }
     return s;
@@ -125,7 +123,7 @@ static void edit_lanes(lap_near_job *j, lap_coord t, bool is_plain)
     lap_k_loop vector = lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes),
                                      lap_coord_ref(k->c, lap_near_lanes(j, t)), 0, NULL, &w.lane);
     lap_near_set_row(j, t, w.lane);
-    lap_ref most = fold_keys(&w, LAP_FN_MAX, lap_const_f(k->k, -__builtin_inf()), edited);
+    lap_ref most = fold_keys(&w, LAP_FN_LARGER, lap_const_f(k->k, -__builtin_inf()), edited);
     lap_k_store(k->k, j->top, lap_coord_ref(k->c, top_at(j, t, w.lane)), most, LAP_NONE);
     lap_kctx_end(k, &vector, NULL, NULL);
 }
@@ -178,7 +176,8 @@ static lap_ref weight(row_work *w, lap_coord key)
     if (w->j->norm != LAP_NORM_SOFTMAX) {
         return s;
     }
-    lap_ref e = lap_map1(k->k, LAP_FN_EXP, lap_map2(k->k, LAP_FN_SUB, s, w->base));
+    lap_ref power = lap_map2(k->k, LAP_FN_MUL, s, lap_const_f(k->k, M_LOG2E));
+    lap_ref e = lap_map1(k->k, LAP_FN_EXP2, lap_map2(k->k, LAP_FN_SUB, power, w->shift));
     lap_k_store(k->k, w->j->s, at, e, LAP_NONE);
     return e;
 }
@@ -220,14 +219,15 @@ static void weigh_lanes(lap_near_job *j, lap_coord t)
     lap_ref is_finite =
         lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, most, lap_const_f(g, -__builtin_inf())),
                  lap_map2(g, LAP_FN_LT, most, lap_const_f(g, __builtin_inf())));
-    w.base = lap_map3(g, LAP_FN_SELECT, is_finite, most, zero);
+    lap_ref base = lap_map3(g, LAP_FN_SELECT, is_finite, most, zero);
+    w.shift = lap_map2(g, LAP_FN_MUL, base, lap_const_f(g, M_LOG2E));
     lap_ref sum = fold_keys(&w, LAP_FN_ADD, zero, weight);
     lap_k_store(g, j->scale, at, factor_of(j, sum), LAP_NONE);
     lap_near_set_row(j, t, w.lane);
     store_row(j, "max", t, w.lane, soft ? most : zero);
     store_row(j, "sum", t, w.lane, sum);
     if (lap_ref_some(lap_result_named(j->l, j->op, "lse"))) {
-        lap_ref lse = lap_map2(g, LAP_FN_ADD, lap_map1(g, LAP_FN_LOG, sum), soft ? w.base : zero);
+        lap_ref lse = lap_map2(g, LAP_FN_ADD, lap_map1(g, LAP_FN_LOG, sum), soft ? base : zero);
         store_row(j, "lse", t, w.lane, lse);
     }
     lap_kctx_end(k, &vector, NULL, NULL);
