@@ -208,6 +208,8 @@ static uint32_t share_scratch(lap_shader *e)
 
 /* ---- shaders ---- */
 
+enum { MOST_BINDINGS = 12 }; /* of operands: devices offer 16 or more, scratch and status take some */
+
 static const char head[] =
     "#version 460\n"
     "#extension GL_GOOGLE_cpp_style_line_directive : require\n"
@@ -276,6 +278,10 @@ lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, 
         .program = p, .target = target, .ctx = p->ctx, .g = p->kernels[kernel].graph, .kernel = kernel};
     e.params = lap_shader_params(p, kernel);
     analyse(&e);
+    if (e.n_globals > MOST_BINDINGS) {
+        e.by_address = true;
+        e.needs |= 1u << LAP_VK_NEED_ADDRESSES;
+    }
     lap_shader_made made = {.shared_bytes = share_scratch(&e),
                             .limits = lap_glsl_bound_limits(&e),
                             .rounds = lap_glsl_rounds(&e)};
@@ -287,7 +293,11 @@ lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, 
     e.depth = 0;
     lap_glsl_put(&e, "%s", head);
     lap_glsl_put(&e, "layout(set = 0, binding = 0, std140) uniform Params { ivec4 params[%u]; };\n",
-                 (LAP_SHADER_FIRST_PARAM + e.params.n + 3) / 4);
+                 (LAP_SHADER_FIRST_PARAM + e.params.n + (e.by_address ? 2 * e.n_globals : 0) + 3) / 4);
+    if (e.by_address) {
+        lap_glsl_put(&e, "#extension GL_EXT_buffer_reference : require\n"
+                         "#extension GL_EXT_buffer_reference_uvec2 : require\n");
+    }
     lap_glsl_declare(&e);
     lap_glsl_put(&e, "%s", tail);
     lap_glsl_use(&e, LAP_PART_BAD);
@@ -295,6 +305,7 @@ lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, 
     lap_glsl_put(&e, "void main() {\n%s}\n", body.at);
     made.glsl = e.out.at;
     made.needs = e.needs;
+    made.by_address = e.by_address;
     made.n_globals = e.n_globals;
     made.n_scratch = e.n_scratch;
     made.is_shared = e.is_shared + e.n_globals;

@@ -52,6 +52,7 @@ typedef struct lap_shader {
     lap_ref *buffers;
     uint32_t n_globals, n_scratch;
     bool *is_stored, *is_shared;
+    bool by_address;        /* operands are too many for bindings */
     lap_kernel_dims params; /* extents that the shader reads */
     bool in_lanes;
     uint64_t parts; /* of the prelude that are used */
@@ -113,6 +114,9 @@ void lap_glsl_emit_store(lap_shader *e, const lap_node *n);
 void lap_glsl_declare(lap_shader *e);
 /* An extent that is no constant, as an expression of type INT (its low bits). */
 const char *lap_glsl_param(lap_shader *e, lap_dim d);
+/* A 32-bit word of the parameters. */
+const char *lap_glsl_word(lap_shader *e, uint32_t i);
+enum { LAP_SHADER_FIRST_PARAM = 2 }; /* after the launch's number and the grid's extent */
 
 /* ---- loop.c, mma.c, turn.c, sort.c */
 void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n);

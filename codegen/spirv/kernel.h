@@ -5,10 +5,9 @@
 
 #include "codegen/spirv/emitter.h"
 
-enum { LAP_SHADER_FIRST_PARAM = 2 }; /* after the launch's number and the grid's extent */
-
 typedef struct lap_shader_made {
     const char *glsl;
+    bool by_address;
     uint32_t needs, n_globals, n_scratch, shared_bytes;
     const bool *is_shared; /* by scratch buffer */
     const lap_ref *scratch;

@@ -65,7 +65,7 @@ static const char *array_type(lap_shader *e, lap_dtype elem, bool is_shared)
 static const char *place_of(lap_shader *e, uint32_t number, const char *index)
 {
     if (number < e->n_globals) {
-        return lap_glsl_print(e, "g%u[%s]", number, index);
+        return lap_glsl_print(e, e->by_address ? "g%u.at[%s]" : "g%u[%s]", number, index);
     }
     uint32_t scratch = number - e->n_globals;
     return e->is_shared[number] ? lap_glsl_print(e, "s%u[%s]", scratch, index)
@@ -218,18 +218,34 @@ void lap_glsl_emit_store(lap_shader *e, const lap_node *n)
 
 /* ---- declarations ---- */
 
+static void declare_operand(lap_shader *e, uint32_t i, const char *type, uint32_t *binding)
+{
+    const char *access = e->is_stored[i] ? "" : "readonly ";
+    if (e->by_address) {
+        lap_glsl_line(
+            e, "layout(buffer_reference, std430, buffer_reference_align = 4) %sbuffer R%u { %s at[]; };",
+            access, i, type);
+        uint32_t word = LAP_SHADER_FIRST_PARAM + e->params.n + 2 * i;
+        lap_glsl_line(e, "R%u g%u = R%u(uvec2(%s, %s));", i, i, i, lap_glsl_word(e, word),
+                      lap_glsl_word(e, word + 1));
+    } else {
+        lap_glsl_line(e, "layout(set = 0, binding = %u, std430) %srestrict buffer G%u { %s g%u[]; };",
+                      *binding, access, i, type, i);
+        *binding += 1;
+    }
+}
+
 void lap_glsl_declare(lap_shader *e)
 {
     uint32_t binding = LAP_VK_FIRST_BUFFER;
     for (uint32_t i = 0; i < e->n_globals + e->n_scratch; i++) {
         if (!lap_ref_some(e->buffers[i])) {
-            binding += i < e->n_globals; /* an operand that the kernel does not touch */
+            binding += i < e->n_globals && !e->by_address; /* an operand that the kernel does not touch */
             continue;
         }
         const char *type = array_type(e, lap_glsl_buffer_elem(e, e->buffers[i]), e->is_shared[i]);
         if (i < e->n_globals) {
-            lap_glsl_line(e, "layout(set = 0, binding = %u, std430) %srestrict buffer G%u { %s g%u[]; };",
-                          binding++, e->is_stored[i] ? "" : "readonly ", i, type, i);
+            declare_operand(e, i, type, &binding);
         } else if (!e->is_shared[i]) {
             uint32_t s = i - e->n_globals;
             lap_glsl_line(e, "layout(set = 0, binding = %u, std430) restrict buffer S%u { %s s%u[]; };",

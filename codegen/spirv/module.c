@@ -57,7 +57,11 @@ const char *lap_glsl_param(lap_shader *e, lap_dim d)
         i++;
     }
     LAP_ENSURE(i < e->params.n);
-    i += LAP_SHADER_FIRST_PARAM;
+    return lap_glsl_word(e, LAP_SHADER_FIRST_PARAM + i);
+}
+
+const char *lap_glsl_word(lap_shader *e, uint32_t i)
+{
     return lap_glsl_print(e, "params[%u].%c", i / 4, "xyzw"[i % 4]);
 }
 
@@ -78,6 +82,7 @@ static bool make_kernel(const lap_program *p, const lap_target *target, uint32_t
     *out = (lap_vk_kernel){.n_params = params.n,
                            .needs = made.needs,
                            .n_operands = made.n_globals,
+                           .by_address = made.by_address,
                            .scratch_elem_bits = bits,
                            .scratch_count = counts,
                            .shared_bytes = made.shared_bytes,

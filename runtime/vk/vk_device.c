@@ -109,6 +109,7 @@ static uint32_t needs_met(const facts *f)
 {
     const bool has[LAP_N_VK_NEEDS] = {[LAP_VK_NEED_INT64] = f->features.features.shaderInt64,
                                       [LAP_VK_NEED_FLOAT64] = f->features.features.shaderFloat64,
+                                      [LAP_VK_NEED_ADDRESSES] = f->features12.bufferDeviceAddress,
                                       [LAP_VK_NEED_BYTES] = f->features12.storageBuffer8BitAccess,
                                       [LAP_VK_NEED_HALVES] = f->features11.storageBuffer16BitAccess};
     uint32_t bits = 0;
@@ -304,6 +305,7 @@ static bool make_device(lap_vk *vk, const facts *f, lap_fault *fault)
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .pNext = vk->info.has_full_subgroups ? &control : NULL,
         .storageBuffer8BitAccess = f->features12.storageBuffer8BitAccess,
+        .bufferDeviceAddress = f->features12.bufferDeviceAddress,
         .vulkanMemoryModel = true};
     VkPhysicalDeviceVulkan11Features features11 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,

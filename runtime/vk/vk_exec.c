@@ -194,9 +194,9 @@ static bool can_run(const lap_vk_exec *x, lap_fault *fault)
             return lap_fault_at(fault, LAP_NO_DEVICE, place, "%s lacks %s, which kernel %s needs", info->name,
                                 need_text(lacking), name);
         }
-        if (k->n_operands + k->n_scratch + 1 > info->storage_buffers) {
+        if (lap_vk_bindings(k) - 1 > info->storage_buffers) {
             return lap_fault_at(fault, LAP_NO_DEVICE, place, "kernel %s needs %u buffers, %s has %u", name,
-                                k->n_operands + k->n_scratch + 1, info->name, info->storage_buffers);
+                                lap_vk_bindings(k) - 1, info->name, info->storage_buffers);
         }
         if (k->shared_bytes > info->shared_bytes) {
             return lap_fault_at(fault, LAP_NO_DEVICE, place,

@@ -66,6 +66,16 @@ static inline size_t lap_vk_params_at(const lap_vk_exec *x, uint32_t step)
     return (step + 1) * x->param_stride;
 }
 
+/* Words of a launch's parameters, and buffers that are bound, of the kernel. */
+static inline uint32_t lap_vk_words(const lap_vk_kernel *k)
+{
+    return (2 + k->n_params + (k->by_address ? 2 * k->n_operands : 0) + 3) / 4 * 4;
+}
+static inline uint32_t lap_vk_bindings(const lap_vk_kernel *k)
+{
+    return LAP_VK_FIRST_BUFFER + (k->by_address ? 0 : k->n_operands) + k->n_scratch;
+}
+
 /* ---- vk_place.c */
 bool lap_vk_place_buffers(lap_vk_exec *x, lap_fault *fault);
 /* Workgroups for a launch of the kernel, and the bytes of one scratch buffer for all of them. */

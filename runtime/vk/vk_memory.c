@@ -35,12 +35,20 @@ static uint32_t choose_type(const lap_vk *vk, uint32_t allowed, lap_vk_where whe
     return UINT32_MAX;
 }
 
+static bool has_addresses(const lap_vk *vk)
+{
+    return (vk->info.has >> LAP_VK_NEED_ADDRESSES & 1) != 0 && vk->api.GetBufferDeviceAddress;
+}
+
 static bool take_memory(lap_vk *vk, lap_vk_block *block, lap_vk_where where, lap_fault *fault)
 {
     VkMemoryRequirements needs;
     bool is_mapped = false;
     vk->api.GetBufferMemoryRequirements(vk->device, block->buffer, &needs);
+    VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+                                       .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
     VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                 .pNext = has_addresses(vk) ? &flags : NULL,
                                  .allocationSize = needs.size,
                                  .memoryTypeIndex = choose_type(vk, needs.memoryTypeBits, where, &is_mapped)};
     if (info.memoryTypeIndex == UINT32_MAX) {
@@ -60,6 +68,11 @@ static bool take_memory(lap_vk *vk, lap_vk_block *block, lap_vk_where where, lap
         result = vk->api.MapMemory(vk->device, block->memory, 0, VK_WHOLE_SIZE, 0, &host);
     }
     block->host = host;
+    if (result == VK_SUCCESS && has_addresses(vk)) {
+        VkBufferDeviceAddressInfo where_is = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+                                              .buffer = block->buffer};
+        block->address = vk->api.GetBufferDeviceAddress(vk->device, &where_is);
+    }
     return result == VK_SUCCESS || lap_vk_failed(vk, result, "memory", fault);
 }
 
@@ -77,7 +90,8 @@ bool lap_vk_block_grow(lap_vk *vk, lap_vk_block *block, lap_vk_where where, size
     }
     VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
                                .size = size,
-                               .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                               .usage = (has_addresses(vk) ? VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : 0) |
+                                        VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
                                         VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
                                         VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT};
     VkResult result = vk->api.CreateBuffer(vk->device, &info, NULL, &block->buffer);

@@ -5,11 +5,11 @@
  * change of shape compiles nothing. */
 #include <stdlib.h>
 
-#include "runtime/vk/vk_state.h"
+#include "runtime/vk/vk_exec.h"
 
 static bool make_layouts(lap_vk *vk, const lap_vk_kernel *kernel, lap_vk_pipeline *out, lap_fault *fault)
 {
-    uint32_t n = LAP_VK_FIRST_BUFFER + kernel->n_operands + kernel->n_scratch;
+    uint32_t n = lap_vk_bindings(kernel);
     VkDescriptorSetLayoutBinding *bindings = calloc(n, sizeof *bindings);
     if (!bindings) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");

@@ -177,7 +177,7 @@ bool lap_vk_place_buffers(lap_vk_exec *x, lap_fault *fault)
     size_t had = x->keep.size;
     x->param_stride = 0;
     for (uint32_t k = 0; k < exec->image.n_kernels; k++) {
-        size_t bytes = (x->kernels[k].n_params + 2 + 3) / 4 * 4 * sizeof(int32_t);
+        size_t bytes = lap_vk_words(&x->kernels[k]) * sizeof(uint32_t);
         x->param_stride = bytes > x->param_stride ? bytes : x->param_stride;
     }
     x->param_stride = align_up(x->param_stride + 16, 256); /* the most that a device may ask for */

@@ -9,13 +9,15 @@
  *                then the first n_params extents of the image's kernel record (their low 32 bits)
  *   binding 1    storage: one 32-bit word, all ones; a kernel that fails lowers it to
  *                launch << 16 | message
- *   binding 2+   storage: the launch's operands, then scratch buffers, each with room for all workgroups
- * The kernel record's remaining extents are limits: each must be below LAP_VK_MOST_INDEX, or 32-bit
- * arithmetic in the module would be wrong. The last one is no limit but how often one iteration of the
+ *   binding 2+   storage: the launch's operands (none of them where the kernel reads by address: then the
+ *                parameters end with a 64-bit address for each), then scratch buffers, each with room for all
+ * workgroups The kernel record's remaining extents are limits: each must be below LAP_VK_MOST_INDEX, or
+ * 32-bit arithmetic in the module would be wrong. The last one is no limit but how often one iteration of the
  * grid goes round its loops, at most. Includes nothing of the compiler and no Vulkan header. */
 #ifndef LAP_RUNTIME_VK_PROGRAM_H
 #define LAP_RUNTIME_VK_PROGRAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +28,8 @@ enum { LAP_VK_PARAMS = 0, LAP_VK_STATUS = 1, LAP_VK_FIRST_BUFFER = 2, LAP_VK_MOS
     ROW(INT64, "64-bit integers (shaderInt64)")                                                              \
     ROW(FLOAT64, "64-bit floats (shaderFloat64)")                                                            \
     ROW(BYTES, "8-bit storage (storageBuffer8BitAccess)")                                                    \
-    ROW(HALVES, "16-bit storage (storageBuffer16BitAccess)")
+    ROW(HALVES, "16-bit storage (storageBuffer16BitAccess)")                                                 \
+    ROW(ADDRESSES, "addresses of buffers (bufferDeviceAddress)")
 
 typedef enum lap_vk_need {
 #define LAP_VK_ROW(enum_, text) LAP_VK_NEED_##enum_,
@@ -40,7 +43,8 @@ typedef struct lap_vk_kernel {
     uint32_t n_words;
     uint32_t n_params;   /* extents that the module reads */
     uint32_t needs;      /* bits 1 << lap_vk_need */
-    uint32_t n_operands; /* storage buffers of the launch */
+    uint32_t n_operands; /* buffers of the launch */
+    bool by_address;     /* they are no bindings */
     uint32_t n_scratch;  /* scratch buffers in storage: */
     const uint32_t *scratch_elem_bits;
     const uint32_t *scratch_count; /* number of each one's element count among the kernel's extents */

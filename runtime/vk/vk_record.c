@@ -136,7 +136,7 @@ static bool fits_device(const lap_vk_exec *x, const lap_image_step *s, lap_fault
             (unsigned long long)(rounds * turns), info->name, (unsigned long long)info->most_rounds);
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {
-        if (x->places[s->buffers[i]].size > info->buffer_bytes) {
+        if (!k->by_address && x->places[s->buffers[i]].size > info->buffer_bytes) {
             return lap_fault_at(why, LAP_NO_DEVICE, record->place,
                                 "kernel %s needs a buffer of %zu bytes, %s has at most %llu", record->name,
                                 x->places[s->buffers[i]].size, info->name,
@@ -160,6 +160,16 @@ static bool can_launch(const lap_vk_exec *x, const lap_image_step *s, lap_fault 
     return fits_device(x, s, why);
 }
 
+static void write_addresses(const lap_vk_exec *x, const lap_image_step *s, uint32_t *to)
+{
+    for (uint32_t i = 0; i < s->n_buffers; i++) {
+        const lap_vk_place *p = &x->places[s->buffers[i]];
+        uint64_t address = p->block->address + p->offset;
+        to[2 * i] = (uint32_t)(address & UINT32_MAX);
+        to[2 * i + 1] = (uint32_t)(address >> 32);
+    }
+}
+
 static void write_params(recorder *r, uint32_t step, const lap_image_step *s)
 {
     const lap_exec *exec = r->x->exec;
@@ -169,6 +179,9 @@ static void write_params(recorder *r, uint32_t step, const lap_image_step *s)
     to[1] = (uint32_t)exec->dims[record->grid];
     for (uint32_t i = 0; i < r->x->kernels[s->kernel].n_params; i++) {
         to[2 + i] = (uint32_t)(uint64_t)exec->dims[record->dims[i]];
+    }
+    if (r->x->kernels[s->kernel].by_address) {
+        write_addresses(r->x, s, to + 2 + r->x->kernels[s->kernel].n_params);
     }
     r->launch++;
 }
@@ -188,11 +201,10 @@ static void list_bindings(const recorder *r, uint32_t step, const lap_image_step
     size_t at = x->scratch_at, line = (size_t)x->vk->storage_align;
     uint32_t n = LAP_VK_FIRST_BUFFER, groups = lap_vk_groups(x, s->kernel);
     line = line > LAP_PLAN_ALIGN ? line : LAP_PLAN_ALIGN;
-    out[LAP_VK_PARAMS] =
-        (VkDescriptorBufferInfo){x->host.buffer, lap_vk_params_at(x, step),
-                                 (x->kernels[s->kernel].n_params + 2 + 3) / 4 * 4 * sizeof(int32_t)};
+    out[LAP_VK_PARAMS] = (VkDescriptorBufferInfo){x->host.buffer, lap_vk_params_at(x, step),
+                                                  lap_vk_words(&x->kernels[s->kernel]) * sizeof(uint32_t)};
     out[LAP_VK_STATUS] = (VkDescriptorBufferInfo){x->host.buffer, 0, sizeof(uint32_t)};
-    for (uint32_t i = 0; i < x->kernels[s->kernel].n_operands; i++) {
+    for (uint32_t i = 0; !x->kernels[s->kernel].by_address && i < x->kernels[s->kernel].n_operands; i++) {
         out[n++] = whole(&x->places[s->buffers[i]]);
     }
     for (uint32_t i = 0; i < x->kernels[s->kernel].n_scratch; i++) {
@@ -208,7 +220,7 @@ static bool make_set(recorder *r, uint32_t step, const lap_image_step *s)
     lap_vk_exec *x = r->x;
     lap_vk *vk = x->vk;
     const lap_vk_kernel *k = &x->kernels[s->kernel];
-    uint32_t n = LAP_VK_FIRST_BUFFER + k->n_operands + k->n_scratch;
+    uint32_t n = lap_vk_bindings(k);
     VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                         .descriptorPool = x->sets,
                                         .descriptorSetCount = 1,
@@ -451,7 +463,7 @@ static bool make_pool(lap_vk_exec *x, lap_fault *fault)
         if (image->steps[i].kind == LAP_STEP_LAUNCH) {
             const lap_vk_kernel *k = &x->kernels[image->steps[i].kernel];
             n_sets++;
-            n_buffers += 1 + k->n_operands + k->n_scratch;
+            n_buffers += lap_vk_bindings(k);
         }
     }
     VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, n_sets},

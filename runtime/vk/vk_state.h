@@ -29,7 +29,8 @@ typedef struct lap_vk_block {
     VkBuffer buffer;
     VkDeviceMemory memory;
     size_t size;
-    char *host; /* mapped and coherent, or NULL */
+    char *host;              /* mapped and coherent, or NULL */
+    VkDeviceAddress address; /* 0: the device knows none */
 } lap_vk_block;
 
 struct lap_vk {
