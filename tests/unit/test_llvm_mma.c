@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_llvm_mma.c - the register tile and the sort in generated code against plain loops. */
+ * test_llvm_mma.c - the register tile, the transposing copy and the sort in generated code against plain
+ * loops. */
 #include <math.h>
 
 #include "tests/unit/llvm_rig.h"
@@ -118,6 +119,78 @@ static void test_tiles(void **state)
     rig_free(&r);
 }
 
+/* ---- transposing copies ---- */
+
+static const struct turn_case {
+    lap_dtype from, to;
+} turns[] = {{LAP_F32, LAP_F32}, {LAP_BF16, LAP_F32}, {LAP_F16, LAP_F32}, {LAP_F32, LAP_BF16}};
+enum { N_TURNS = sizeof turns / sizeof *turns, MOST_ROWS = 37, MOST_COLS = 21 };
+
+static void check_turn(rig *r, uint32_t i, int64_t rows, int64_t cols, uint32_t *seed)
+{
+    enum { STRIDE = MOST_COLS + 2, LEADING = MOST_ROWS + 3, FROM = 3, TO = 5 };
+    static float from_bytes[FROM + MOST_ROWS * STRIDE], to_bytes[TO + (MOST_COLS + 1) * LEADING];
+    lap_tensor from = {
+        .dtype = turns[i].from, .rank = 1, .shape = {FROM + MOST_ROWS * STRIDE}, .data = from_bytes};
+    lap_tensor to = {
+        .dtype = turns[i].to, .rank = 1, .shape = {TO + (MOST_COLS + 1) * LEADING}, .data = to_bytes};
+    for (int64_t at = 0; at < from.shape[0]; at++) { /* exact in every type */
+        lap_tensor_set(&from, (size_t)at, (double)(rig_random(seed) % 255) - 127);
+    }
+    for (int64_t at = 0; at < to.shape[0]; at++) {
+        lap_tensor_set(&to, (size_t)at, 1000);
+    }
+    rig_size(r, r->kernels[i].graph, "rows", rows);
+    rig_size(r, r->kernels[i].graph, "cols", cols);
+    void *buffers[] = {from_bytes, to_bytes};
+    assert_int_equal(rig_call(r, i, buffers, 0, 1, NULL), 0);
+    for (int64_t at = 0; at < to.shape[0]; at++) {
+        int64_t row = at < TO ? LEADING : (at - TO) % LEADING, col = at < TO ? 0 : (at - TO) / LEADING;
+        double want =
+            row < rows && col < cols ? lap_tensor_get(&from, (size_t)(FROM + row * STRIDE + col)) : 1000;
+        assert_true(lap_tensor_get(&to, (size_t)at) == want);
+    }
+}
+
+static void turn_kernel(rig *r, uint32_t i)
+{
+    lap_graph *k = rig_kernel(r, lap_arena_printf(r->ctx->arena, "turn%u", i));
+    lap_ref from = lap_k_global(k, 0, turns[i].from), to = lap_k_global(k, 1, turns[i].to);
+    lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, rig_size(r, k, "G", 1), 0, NULL);
+    lap_k_turn(k, &(lap_k_turn_args){.to = to,
+                                     .to0 = lap_const_i(k, 5),
+                                     .ld = lap_const_i(k, MOST_ROWS + 3),
+                                     .from = from,
+                                     .from0 = lap_const_i(k, 3),
+                                     .stride = lap_const_i(k, MOST_COLS + 2),
+                                     .rows = rig_size(r, k, "rows", 0),
+                                     .cols = rig_size(r, k, "cols", 0)});
+    lap_k_end(k, &grid, NULL, NULL);
+}
+
+static void test_turns(void **state)
+{
+    (void)state;
+    const char *cpus[8];
+    size_t n = rig_cpus(cpus);
+    rig r = rig_new();
+    uint32_t seed = 5;
+    for (uint32_t i = 0; i < N_TURNS; i++) {
+        turn_kernel(&r, i);
+    }
+    for (size_t c = 0; c < n; c++) {
+        rig_compile(&r, cpus[c]);
+        for (uint32_t i = 0; i < N_TURNS; i++) {
+            for (int64_t rows = 0; rows <= MOST_ROWS; rows += rows < 18 ? 1 : 7) {
+                for (int64_t cols = 0; cols <= MOST_COLS; cols += cols < 9 ? 1 : 4) {
+                    check_turn(&r, i, rows, cols, &seed);
+                }
+            }
+        }
+    }
+    rig_free(&r);
+}
+
 /* ---- sorting ---- */
 
 typedef struct sort_case {
@@ -196,6 +269,7 @@ static void test_sorts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_sorts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_turns),
+                                       cmocka_unit_test(test_sorts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
