@@ -11,9 +11,15 @@
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend);
 /* Whether it takes this attend with this contraction as its score's; the plan remembers it. */
 bool lap_attend_tiles_take(lap_lowering *l, lap_ref attend, lap_ref contraction);
+/* Few queries that share their keys (attend_few.h): keys and values read in place, their parts merged. */
+void lap_attend_few(lap_lowering *l, lap_ref attend);
+/* Whether an attend may come to have that form, so that its values need not be stored for it. */
+bool lap_attend_few_hopes(lap_lowering *l, lap_ref attend);
 /* Windows of a grid (near.h): shifted vectors. False where the attend does not have that shape. */
 bool lap_attend_near(lap_lowering *l, lap_ref attend);
 
+/* Whether all that is read of an attend is per row, its weights never. */
+bool lap_attend_asks_only_rows(lap_lowering *l, lap_ref attend);
 /* Roles of the score's contraction with the keys on the vector side. */
 bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys, lap_roles *out);
 /* Value as the second contraction's B: batch from the score's batch, n new axes, k the keys. */

@@ -70,7 +70,7 @@ static bool within_rows(const lap_node *x, const lap_roles *r)
     return true;
 }
 
-static bool asks_only(lap_lowering *l, lap_ref op)
+bool lap_attend_asks_only_rows(lap_lowering *l, lap_ref op)
 {
     uint32_t n;
     const lap_ref *results = lap_results_of(l, op, &n);
@@ -95,7 +95,7 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
     lap_roles score, value;
     if (parts.n != 1 || part->after >= 0 || part->value < 0 ||
         !lap_attend_score_roles(l, contraction, part->keys, &score) ||
-        !lap_attend_value_roles(l, n, part, &score, &value) || !asks_only(l, op)) {
+        !lap_attend_value_roles(l, n, part, &score, &value) || !lap_attend_asks_only_rows(l, op)) {
         return false;
     }
     lap_listed listed;

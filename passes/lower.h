@@ -50,6 +50,7 @@ typedef struct lap_plan_node {
     uint32_t cost, n_reads;       /* arithmetic per element; stored operands read */
     lap_ref anchor;               /* CONTRACT: the contraction; attend: the contraction of its score */
     bool is_near;                 /* attend: over windows of a grid (near.h) */
+    bool is_few;                  /* attend: by few queries, always or perhaps (attend_few.h) */
     const lap_name *anchor_names; /* CONTRACT: the node's axis for each axis of the anchor */
     lap_names rows;               /* MAP with has_rows: axes that its reductions vary over */
     lap_names inner;              /* axes wanted fastest in memory, in order */

@@ -4,6 +4,7 @@
  *
  * The tiled lowering (attend_tiles.c) takes the forms that are worth it; this one takes all. */
 #include "passes/attend.h"
+#include "passes/attend_few.h"
 #include "passes/near.h"
 
 #include <string.h>
@@ -403,22 +404,74 @@ bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r)
 {
     lap_plan_node *plan = lap_plan_of(l, home);
     lap_near near;
+    lap_few few;
     if (lap_ref_some(plan->anchor)) {
         return false;
     }
     bool has_cores = l->target->group_size == 0; /* a strip for each group of a device would be too much */
     plan->is_near = has_cores && lap_near_find(l, home, r, &near);
-    if (plan->is_near) {
+    plan->is_few = has_cores && !plan->is_near && lap_few_find(l, home, r, &few);
+    if (plan->is_near || (plan->is_few && few.is_always)) {
         plan->anchor = r;
         lap_plan_of(l, r)->is_contraction = false; /* its factors are read once, at places of their own */
+        return true;
     }
-    return plan->is_near || lap_attend_tiles_take(l, home, r);
+    bool is_tiled = lap_attend_tiles_take(l, home, r);
+    plan->is_few = plan->is_few && is_tiled;
+    return is_tiled;
+}
+
+/* Writes whether the rows are few. */
+static uint32_t test_few(lap_lowering *l, const lap_few *few, lap_loc loc)
+{
+    lap_dim one = lap_dim_const(l->ctx, 1);
+    uint32_t test = lap_program_buffer(l, (lap_buffer){.kind = LAP_BUF_TEMP, .elem = LAP_BOOL, .count = one});
+    lap_kctx *k = lap_kctx_new(l, loc);
+    lap_kctx_grid(k, one);
+    lap_ref is_few = lap_map2(k->k, LAP_FN_LE, lap_dim_node(k->k, few->n_rows), lap_const_i(k->k, few->most));
+    lap_k_store(k->k, lap_kctx_buffer(k, test), lap_const_i(k->k, 0), is_few, LAP_NONE);
+    lap_kctx_launch(k, "few");
+    return test;
+}
+
+static lap_steps collect_steps(lap_lowering *l, lap_ref attend,
+                               void (*lower)(lap_lowering *l, lap_ref attend))
+{
+    lap_steps *outer = l->steps, inner = {0};
+    l->steps = &inner;
+    lower(l, attend);
+    l->steps = outer;
+    return inner;
+}
+
+static void tiles(lap_lowering *l, lap_ref attend) { LAP_ENSURE(lap_attend_tiles(l, attend)); }
+
+/* The number of rows is known only when sizes are bound: both forms, one of which runs. */
+static void few_or_tiles(lap_lowering *l, lap_ref attend, const lap_few *few)
+{
+    uint32_t test = test_few(l, few, lap_node_at(l->g, attend)->loc);
+    lap_steps yes = collect_steps(l, attend, lap_attend_few), no = collect_steps(l, attend, tiles);
+    lap_program_step(l, (lap_step){.kind = LAP_STEP_BRANCH,
+                                   .counter = -1,
+                                   .test = (int32_t)test,
+                                   .n_body = yes.n,
+                                   .body = yes.at,
+                                   .n_other = no.n,
+                                   .other = no.at});
 }
 
 void lap_lower_attend(lap_lowering *l, lap_ref attend)
 {
-    bool is_near = lap_plan_of(l, attend)->is_near;
-    if (is_near ? !lap_attend_near(l, attend) : !lap_attend_tiles(l, attend)) {
+    const lap_plan_node *plan = lap_plan_of(l, attend);
+    lap_few few;
+    if (plan->is_few) {
+        LAP_ENSURE(lap_few_find(l, attend, plan->anchor, &few));
+        if (few.is_always) {
+            lap_attend_few(l, attend);
+        } else {
+            few_or_tiles(l, attend, &few);
+        }
+    } else if (plan->is_near ? !lap_attend_near(l, attend) : !lap_attend_tiles(l, attend)) {
         attend_rows(l, attend);
     }
 }

@@ -8,6 +8,8 @@
  * elementwise kernel that reads it as its epilogue. */
 #include "passes/plan.h"
 
+#include "passes/attend.h"
+
 /* Elements of the result do not outnumber the source's: no source element is read twice, as far as
  * slices, splits, merges and transposes go. */
 static bool is_injective(lap_lowering *l, const lap_node *n)
@@ -236,6 +238,7 @@ static void want_attend_operands(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
     const lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
+    bool few = lap_attend_few_hopes(l, r);
     for (uint32_t i = 0; i < parts.n; i++) {
         const lap_part *p = &parts.at[i];
         const int32_t in_place[] = {p->score, p->where, p->after};
@@ -244,7 +247,7 @@ static void want_attend_operands(lap_lowering *l, lap_ref r)
                 lap_plan_want(l, n->args[in_place[k]], r);
             }
         }
-        if (p->value >= 0 && is_seldom_read(l, n, p)) {
+        if (p->value >= 0 && (few || is_seldom_read(l, n, p))) {
             lap_plan_want(l, n->args[p->value], r);
         } else if (p->value >= 0) {
             lap_plan_want_operand(l, n->args[p->value], r);

@@ -43,7 +43,13 @@ static compiled *compile(lap_ctx *ctx, lap_graph *g, const backend *b, lap_fault
 {
     lap_program *program;
     size_t n_bytes;
-    if (!lap_lower(g, lap_machine_target(b->machine), &(lap_pass_options){.verify = true}, &program)) {
+    lap_schedule schedule = lap_schedule_default(lap_machine_target(b->machine));
+    /* blocks so short that graphs of this size have several */
+    if (!lap_schedule_parse("few.block=8,few.part=16", &schedule, fault)) {
+        return NULL;
+    }
+    lap_pass_options passes = {.verify = true, .schedule = &schedule};
+    if (!lap_lower(g, lap_machine_target(b->machine), &passes, &program)) {
         const char *why = lap_error_count(ctx) ? lap_error_text(ctx, 0) : "no reason given";
         lap_fault_set(fault, LAP_BAD_INPUT, "lower: %s", why);
         return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * random_attend.c - attend with one or two parts, masks, edits, every norm, every result; and attend over
- * windows of a grid: 1 to 3 axes, dilated, clamped or not, larger than the grid too; and over lists of keys.
- */
+ * random_attend.c - attend with one or two parts, masks, edits, every norm, every result, keys and values
+ * that rows share, of any storage type; attend over windows of a grid: 1 to 3 axes, dilated, clamped or not,
+ * larger than the grid too; and over lists of keys. */
 #include <math.h>
 
 #include "tests/support/random_maker.h"
@@ -9,6 +9,7 @@
 typedef struct attend_maker {
     lap_norm norm;
     bool has_value, may_be_empty;
+    bool is_plain; /* one part, a product of rows and keys that nobody else reads, results per row */
     random_axes rows, extra;
     lap_ref args[8];
     uint32_t n_args;
@@ -33,20 +34,40 @@ static random_value suit(random_maker *m, lap_norm norm, random_value s)
     return random_clamp(m, s, -6, 6);
 }
 
+/* Floats as caches keep them: of any storage type, integers with a scale along some of the axes. */
+static random_value make_stored(random_maker *m, random_axes axes, double size)
+{
+    if (random_chance(m, 50)) {
+        return random_float_leaf(m, axes, -size, size, random_chance(m, 60));
+    }
+    random_value whole = random_map1(m, LAP_FN_FLOAT, random_int_leaf(m, axes, -7, 7));
+    random_value scale =
+        random_float_leaf(m, random_chance(m, 70) ? random_subset(m, axes) : 0, 0, size / 7, false);
+    return random_map2(m, LAP_FN_MUL, whole, scale);
+}
+
+/* Rows that keys and values have as well: the sequence, the head of a group. */
+static random_axes make_shared(random_maker *m, random_axes rows, random_axes keys)
+{
+    random_axes shared = random_chance(m, 60) ? random_subset(m, rows & ~random_ragged(m, rows)) : 0;
+    return random_count(m, shared | keys) * 9 > RANDOM_MOST_ELEMENTS ? 0 : shared;
+}
+
 static random_value make_score(random_maker *m, attend_maker *a, random_axes keys)
 {
     random_axes rows = a->rows & ~random_ragged(m, a->rows);
-    if (random_chance(m, 60)) {
+    if (a->is_plain || random_chance(m, 60)) {
         /* a product of rows and keys, summed over features */
-        random_axes feature = (random_axes)1 << random_new_axis(m, "f", lap_dim_const(m->ctx, 3), 3);
+        int64_t n = random_int(m, 1, 9);
+        random_axes feature = (random_axes)1 << random_new_axis(m, "f", lap_dim_const(m->ctx, n), n);
         random_value q = random_float_leaf(m, rows | feature, -1, 1, false);
-        random_value k = random_float_leaf(m, keys | feature, -1, 1, false);
+        random_value k = make_stored(m, keys | feature | make_shared(m, rows, keys), 1);
         uint32_t made = m->n_values;
         random_value s = random_map2(m, LAP_FN_MUL, q, k);
         m->n_values = made;
-        s.lo = -3;
-        s.hi = 3;
-        s.err = 1e-6;
+        s.lo = (double)-n;
+        s.hi = (double)n;
+        s.err = 4e-7 * (double)n;
         s.ref = lap_reduce(m->g, LAP_RED_SUM, s.ref, random_names_of(m, feature));
         return random_add(m, s);
     }
@@ -57,7 +78,9 @@ static void make_part(random_maker *m, attend_maker *a, random_axes keys)
 {
     lap_part *p = &a->parts[a->n_parts++];
     *p = (lap_part){.keys = random_names_of(m, keys), .score = -1, .where = -1, .after = -1, .value = -1};
+    uint32_t made = m->n_values;
     random_value s = suit(m, a->norm, make_score(m, a, keys));
+    m->n_values = a->is_plain ? made : m->n_values;
     a->score_err = fmax(a->score_err, s.err);
     a->score_size = fmax(a->score_size, random_size(s));
     a->n_keys += (double)random_count(m, keys);
@@ -68,14 +91,18 @@ static void make_part(random_maker *m, attend_maker *a, random_axes keys)
         p->where = add_operand(a, random_condition(m, both));
         a->may_be_empty = true;
     }
-    if (random_chance(m, 20)) {
+    if (!a->is_plain && random_chance(m, 20)) {
         random_value after =
             random_float_leaf(m, random_subset(m, both & ~random_ragged(m, both)), -1, 1, true);
         p->after = add_operand(a, after);
     }
     if (a->has_value) {
+        if (a->is_plain && random_chance(m, 80)) {
+            int64_t n = random_int(m, 1, 20);
+            a->extra |= (random_axes)1 << random_new_axis(m, "w", lap_dim_const(m->ctx, n), n);
+        }
         random_axes some = random_chance(m, 80) ? keys : random_subset(m, keys);
-        random_value v = random_float_leaf(m, some | a->extra, -2, 2, random_chance(m, 30));
+        random_value v = make_stored(m, some | a->extra | make_shared(m, a->rows, some | a->extra), 2);
         a->value_err = fmax(a->value_err, v.err);
         a->value_size = fmax(a->value_size, random_size(v));
         p->value = add_operand(a, v);
@@ -112,7 +139,7 @@ static void add_results(random_maker *m, const attend_maker *a, lap_ref node, do
     if (random_chance(m, 10)) {
         add_result(m, a, node, "sum", sum, a->n_keys * 2 * a->score_err, false);
     }
-    if (!a->has_value || random_chance(m, 20)) {
+    if (!a->has_value || (!a->is_plain && random_chance(m, 20))) {
         add_result(m, a, node, "weights", weight, weight_err, false);
         if (a->n_parts > 1) {
             add_result(m, a, node, "weights2", weight, weight_err, false);
@@ -129,7 +156,7 @@ static random_axes make_keys(random_maker *m, const attend_maker *a)
     }
     keys &= ~a->rows & ~a->extra;
     if (keys == 0) {
-        int64_t size = random_int(m, 1, 9);
+        int64_t size = random_int(m, 1, random_chance(m, 30) ? 30 : 9);
         keys = (random_axes)1 << random_new_axis(m, "j", lap_dim_const(m->ctx, size), size);
     }
     return keys;
@@ -143,9 +170,11 @@ void random_make_attend(random_maker *m)
         return;
     }
     a.rows = (random_axes)1 << random_any_axis(m) |
-             (random_chance(m, 40) ? (random_axes)1 << random_any_axis(m) : 0);
+             (random_chance(m, 40) ? (random_axes)1 << random_any_axis(m) : 0) |
+             (random_chance(m, 20) ? (random_axes)1 << random_any_axis(m) : 0);
     a.extra = random_chance(m, 70) ? (random_axes)1 << random_any_axis(m) & ~a.rows : 0;
-    uint32_t n_parts = random_chance(m, 20) ? 2 : 1;
+    a.is_plain = a.has_value && random_chance(m, 50);
+    uint32_t n_parts = !a.is_plain && random_chance(m, 40) ? 2 : 1;
     for (uint32_t i = 0; i < n_parts; i++) {
         random_axes keys = make_keys(m, &a);
         if (random_count(m, keys | a.rows | a.extra) > RANDOM_MOST_ELEMENTS * 2) {
@@ -153,7 +182,7 @@ void random_make_attend(random_maker *m)
         }
         make_part(m, &a, keys);
     }
-    double empty = (double)random_int(m, -1, 1);
+    double empty = a.is_plain ? 0 : (double)random_int(m, -1, 1);
     lap_attr attrs[4] = {
         lap_attr_make_parts(LAP_ATTR_PARTS, (lap_parts){a.n_parts, a.parts}),
         lap_attr_make_i(LAP_ATTR_NORM, a.norm),
