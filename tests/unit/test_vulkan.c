@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_vulkan.c - what can go wrong with a Vulkan device: none, lost, hung, out of memory, without a
+ * feature, too small; pipeline caches that are damaged or of another device. Each is an error that says
+ * so, or a cache made anew. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "codegen/spirv/spirv.h"
+#include "passes/passes.h"
+#include "runtime/vk/vk.h"
+
+/* y = 2 x and the sum of all x, on a device. */
+typedef struct rig {
+    lap_ctx *ctx;
+    lap_vk *vk;
+    lap_exec *exec;
+    lap_fault fault;
+} rig;
+
+static const char doubling[] = "lap 1\n"
+                               "graph @doubling {\n"
+                               "  %1 = input i64[n=N] {name=\"x\" layout=\"n\"}\n"
+                               "  %2 = const i64 {value=2}\n"
+                               "  %3 = map i64[n=N] %1 %2 {fn=mul}\n"
+                               "  %4 = reduce i64 %1 {red=sum over=\"n\"}\n"
+                               "  output \"sum\" %4 {layout=\"\"}\n"
+                               "  output \"y\" %3 {layout=\"n\"}\n"
+                               "}\n";
+
+static rig rig_open(void)
+{
+    rig r = {.ctx = lap_ctx_new(0)};
+    r.vk = lap_vk_open(NULL, &r.fault);
+    if (!r.vk) {
+        fail_msg("no device: %s", r.fault.text);
+    }
+    return r;
+}
+
+static bool rig_compile(rig *r)
+{
+    lap_graph *g;
+    lap_program *program;
+    lap_spirv code;
+    const lap_target *target = lap_vk_target(lap_vk_info_of(r->vk)->subgroup_size);
+    assert_true(lap_graph_parse(r->ctx, "doubling", doubling, strlen(doubling), &g));
+    assert_true(lap_lower(g, target, &(lap_pass_options){.verify = true}, &program));
+    assert_true(lap_spirv_make(program, target, &code, &r->fault));
+    r->exec = lap_vk_exec_open(r->vk, code.image, code.n_image, code.kernels, NULL, &r->fault);
+    return r->exec != NULL;
+}
+
+static void rig_free(rig *r)
+{
+    if (r->exec) {
+        lap_exec_close(r->exec);
+    }
+    lap_vk_close(r->vk);
+    lap_ctx_free(r->ctx);
+}
+
+static bool rig_run(rig *r, int64_t n)
+{
+    int64_t x[64], sum = 0;
+    assert_true(n <= 64);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = (i << 33) - 5;
+        sum += x[i];
+    }
+    lap_tensor in = {.dtype = LAP_I64, .rank = 1, .shape = {n}, .data = x, .n_bytes = (size_t)n * 8};
+    lap_tensor out[2] = {{.data = NULL}, {.data = NULL}};
+    r->fault = (lap_fault){0};
+    if (!lap_exec_run(r->exec, &in, out, &r->fault)) {
+        return false;
+    }
+    assert_int_equal(lap_tensor_get_int(&out[0], 0), sum);
+    for (int64_t i = 0; i < n; i++) {
+        assert_int_equal(lap_tensor_get_int(&out[1], (size_t)i), 2 * x[i]);
+    }
+    return true;
+}
+
+static void assert_fault(const rig *r, lap_code code, const char *part)
+{
+    if (r->fault.code != code || !strstr(r->fault.text, part)) {
+        fail_msg("code %d, '%s'; expected code %d, '..%s..'", (int)r->fault.code, r->fault.text, (int)code,
+                 part);
+    }
+}
+
+/* The device's description, to take features away. */
+static lap_vk_info *facts_of(rig *r) { return (lap_vk_info *)(uintptr_t)lap_vk_info_of(r->vk); }
+
+static void test_runs(void **state)
+{
+    (void)state;
+    rig r = rig_open();
+    assert_true(rig_compile(&r));
+    for (int64_t n = 0; n <= 64; n += 7) {
+        assert_true(rig_run(&r, n));
+    }
+    assert_true(lap_exec_workspace(r.exec) > 0);
+    rig_free(&r);
+}
+
+static void test_no_device(void **state)
+{
+    (void)state;
+    rig r = {.ctx = NULL};
+    assert_null(lap_vk_open("no such device", &r.fault));
+    assert_fault(&r, LAP_NO_DEVICE, "no Vulkan device 'no such device'");
+    assert_null(lap_vk_open("9999", &r.fault));
+    assert_fault(&r, LAP_NO_DEVICE, "no Vulkan device '9999'");
+    setenv("LAPPET_VULKAN_LOADER", "/nowhere/libvulkan.so.1", 1);
+    assert_null(lap_vk_open(NULL, &r.fault));
+    assert_fault(&r, LAP_NO_DEVICE, "no Vulkan loader (/nowhere/libvulkan.so.1)");
+    lap_vk_info *all;
+    uint32_t n;
+    assert_false(lap_vk_list(&all, &n, &r.fault));
+    setenv("LAPPET_VULKAN_LOADER", "libm.so.6", 1);
+    assert_null(lap_vk_open(NULL, &r.fault));
+    assert_fault(&r, LAP_NO_DEVICE, "has no vkGetInstanceProcAddr");
+    unsetenv("LAPPET_VULKAN_LOADER");
+    assert_true(lap_vk_list(&all, &n, &r.fault));
+    assert_true(n > 0 && all[0].name[0] != '\0' && all[0].subgroup_size > 0);
+    free(all);
+}
+
+static void test_loss(void **state)
+{
+    (void)state;
+    static const struct {
+        lap_vk_mishap mishap;
+        const char *text;
+    } rows[] = {{LAP_VK_LOSS, "was lost"}, {LAP_VK_HANG, "does not answer"}};
+    for (size_t i = 0; i < 2; i++) {
+        rig r = rig_open();
+        assert_true(rig_compile(&r));
+        assert_true(rig_run(&r, 10));
+        lap_vk_inject(r.vk, rows[i].mishap, 0);
+        assert_false(rig_run(&r, 10));
+        assert_fault(&r, LAP_NO_DEVICE, rows[i].text);
+        assert_false(rig_run(&r, 12));
+        assert_fault(&r, LAP_NO_DEVICE, "was lost");
+        rig_free(&r);
+    }
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    rig r = rig_open();
+    assert_true(rig_compile(&r));
+    for (uint32_t after = 0; after < 3; after++) {
+        lap_vk_inject(r.vk, LAP_VK_NO_MEMORY, after);
+        assert_false(rig_run(&r, 8));
+        assert_fault(&r, LAP_BAD_INPUT, "out of memory on ");
+        lap_vk_inject(r.vk, LAP_VK_NO_MEMORY, UINT32_MAX - 1);
+        assert_true(rig_run(&r, 8));
+        lap_exec_close(r.exec);
+        assert_true(rig_compile(&r));
+    }
+    facts_of(&r)->allocation_bytes = 300;
+    assert_false(rig_run(&r, 64));
+    assert_fault(&r, LAP_BAD_INPUT, "bytes are needed at once");
+    rig_free(&r);
+}
+
+static void test_lacks(void **state)
+{
+    (void)state;
+    rig r = rig_open();
+    uint32_t has = lap_vk_info_of(r.vk)->has;
+    facts_of(&r)->has = 0;
+    assert_false(rig_compile(&r));
+    assert_fault(&r, LAP_NO_DEVICE, "lacks 64-bit integers (shaderInt64)");
+    facts_of(&r)->has = has;
+    facts_of(&r)->storage_buffers = 1;
+    assert_false(rig_compile(&r));
+    assert_fault(&r, LAP_NO_DEVICE, "buffers");
+    facts_of(&r)->storage_buffers = 64;
+    assert_true(rig_compile(&r));
+    facts_of(&r)->buffer_bytes = 100;
+    assert_true(rig_run(&r, 4));
+    assert_false(rig_run(&r, 40));
+    assert_fault(&r, LAP_NO_DEVICE, "needs a buffer of 320 bytes");
+    facts_of(&r)->buffer_bytes = 1 << 20;
+    facts_of(&r)->most_rounds = 2;
+    assert_false(rig_run(&r, 41));
+    assert_fault(&r, LAP_NO_DEVICE, "round its loops");
+    rig_free(&r);
+}
+
+/* ---- the cache ---- */
+
+static char folder[64];
+
+static size_t read_cache(char *path, size_t n_path, unsigned char *bytes, size_t most)
+{
+    char command[128];
+    snprintf(command, sizeof command, "ls %s/vulkan-* 2>/dev/null", folder);
+    FILE *list = popen(command, "r");
+    assert_non_null(list);
+    char *line = fgets(path, (int)n_path, list);
+    pclose(list);
+    if (!line) {
+        return 0;
+    }
+    path[strcspn(path, "\n")] = '\0';
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(bytes, 1, most, f);
+    fclose(f);
+    return n;
+}
+
+static void run_once(void)
+{
+    rig r = rig_open();
+    assert_true(rig_compile(&r));
+    assert_true(rig_run(&r, 20));
+    rig_free(&r);
+}
+
+static void test_cache(void **state)
+{
+    (void)state;
+    static unsigned char good[1 << 20], now[1 << 20];
+    char path[256];
+    snprintf(folder, sizeof folder, "/tmp/lappet-cache-%ld/deep", (long)getpid());
+    setenv("LAPPET_CACHE", folder, 1);
+    run_once();
+    size_t n = read_cache(path, sizeof path, good, sizeof good);
+    assert_true(n > 0);
+    /* a byte of the head (another device), of the contents, a file cut short, an empty one, one too long */
+    const size_t at[] = {12, n - 1, n, n, n}, lengths[] = {n, n, n / 2, 0, n + 1};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        memcpy(now, good, n);
+        now[at[i]] ^= 1;
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(now, 1, lengths[i], f), lengths[i]);
+        fclose(f);
+        run_once();
+        assert_int_equal(read_cache(path, sizeof path, now, sizeof now), n);
+        assert_memory_equal(now, good, 8);
+        assert_true(memcmp(now + 12, good + 12, 16) == 0);
+    }
+    remove(path);
+    remove(folder);
+    *strrchr(folder, '/') = '\0';
+    remove(folder);
+    setenv("LAPPET_CACHE", "/proc/nowhere", 1); /* that cannot be written: no error */
+    run_once();
+    setenv("LAPPET_CACHE", "", 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runs),      cmocka_unit_test(test_no_device), cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_lacks),     cmocka_unit_test(test_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
