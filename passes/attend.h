@@ -11,6 +11,8 @@
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend);
 /* Whether it takes this attend with this contraction as its score's; the plan remembers it. */
 bool lap_attend_tiles_take(lap_lowering *l, lap_ref attend, lap_ref contraction);
+/* Whether rows without keys come out right by scaling their sum, 0, once: with 0 or with NaN. */
+bool lap_attend_may_scale_empty(const lap_node *attend);
 /* Few queries that share their keys (attend_few.h): keys and values read in place, their parts merged. */
 void lap_attend_few(lap_lowering *l, lap_ref attend);
 /* Whether an attend may come to have that form, so that its values need not be stored for it. */

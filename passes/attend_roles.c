@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * attend_roles.c - which attends the streaming lowering takes, and the roles of their axes. */
+#include <math.h>
 #include <string.h>
 
 #include "ir/fold.h"
@@ -83,11 +84,17 @@ bool lap_attend_asks_only_rows(lap_lowering *l, lap_ref op)
     return lap_ref_some(lap_result_named(l, op, "out"));
 }
 
+bool lap_attend_may_scale_empty(const lap_node *attend)
+{
+    double empty = lap_attr_f(attend, LAP_ATTR_EMPTY, 0);
+    return empty == 0 || (isnan(empty) && lap_attr_i(attend, LAP_ATTR_NORM, 0) == LAP_NORM_SOFTMAX);
+}
+
 bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
 {
     const lap_node *n = lap_node_at(l->g, op);
     if (n->op != LAP_OP_ATTEND || lap_ref_some(lap_plan_of(l, op)->anchor) ||
-        lap_attr_f(n, LAP_ATTR_EMPTY, 0) != 0) {
+        !lap_attend_may_scale_empty(n)) {
         return false;
     }
     lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;

@@ -376,7 +376,8 @@ static lap_ref denominator(job *j, lap_ref sum)
     const lap_attr *eps = lap_node_attr(j->n, LAP_ATTR_EPS);
     lap_ref d = eps != NULL ? lap_map2(g, LAP_FN_MAX, sum, f32(j, eps->f)) : sum;
     lap_ref none = lap_map2(g, LAP_FN_EQ, d, f32(j, 0));
-    return lap_map3(g, LAP_FN_SELECT, none, f32(j, 0), lap_map2(g, LAP_FN_DIV, f32(j, 1), d));
+    lap_ref empty = f32(j, lap_attr_f(j->n, LAP_ATTR_EMPTY, 0));
+    return lap_map3(g, LAP_FN_SELECT, none, empty, lap_map2(g, LAP_FN_DIV, f32(j, 1), d));
 }
 
 static void store_statistic(job *j, const char *which, lap_ref v)

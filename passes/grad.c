@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "passes/grad_run.h"
+#include "passes/soft_form.h"
 
 typedef void value_rule(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d);
 typedef void results_rule(lap_grad_run *r, const lap_node *n, lap_ref v, const lap_grad_results *d);
@@ -161,6 +162,29 @@ static void go_through_results(lap_grad_run *r, const lap_node *n, lap_ref v)
     rule(r, n, v, &(lap_grad_results){count, which, d});
 }
 
+/* Attention written by hand: through the attend that it will become, so that no weights are stored. */
+static bool go_through_attention(lap_grad_run *r, const lap_node *n, lap_ref v, lap_ref d)
+{
+    lap_soft_form f;
+    if (r->stop > 0 || n->region.ix != 0 || !lap_soft_form_of(r->g, v, &f) ||
+        !lap_soft_form_is_closed(r->g, v, &f)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < f.n_inner; i++) {
+        if (r->entries[f.inner[i].ix].is_wanted) {
+            return false;
+        }
+    }
+    lap_type type = lap_node_type(n);
+    lap_ref out = lap_soft_form_attend(r->g, &f, &type);
+    if (!lap_ref_some(out)) {
+        return false;
+    }
+    r->entries[v.ix].d = LAP_NONE;
+    lap_grad_push(r, out, d);
+    return true;
+}
+
 static void go_through(lap_grad_run *r, lap_ref v)
 {
     const lap_node *n = lap_node_at(r->g, v);
@@ -172,6 +196,8 @@ static void go_through(lap_grad_run *r, lap_ref v)
         return; /* nothing arrived, or a wanted value without paths to others */
     } else if (n->op == LAP_OP_RESULT) {
         hand_to_node(r, v, n->args[0]);
+    } else if (go_through_attention(r, n, v, d)) {
+        return;
     } else if (value_rules[n->op]) {
         r->entries[v.ix].d = LAP_NONE;
         value_rules[n->op](r, n, v, d);

@@ -47,8 +47,10 @@ static bool has_calls(const lap_graph *g)
     return false;
 }
 
-lap_graph *lap_inline_calls(lap_graph *g)
+lap_graph *lap_inline_calls(lap_graph *g, const lap_target *target, const lap_pass_options *options)
 {
+    (void)target;
+    (void)options;
     do {
         inlined done = {
             lap_arena_array(lap_graph_ctx(g)->arena, lap_graph_n_nodes(g) + 1, sizeof(lap_ref *))};

@@ -4,8 +4,8 @@
 #ifndef LAP_PASSES_INLINE_CALLS_H
 #define LAP_PASSES_INLINE_CALLS_H
 
-#include "ir/build.h"
+#include "passes/passes.h"
 
-lap_graph *lap_inline_calls(lap_graph *g);
+lap_graph *lap_inline_calls(lap_graph *g, const lap_target *target, const lap_pass_options *options);
 
 #endif

@@ -254,19 +254,25 @@ static void place_leaves(lap_lowering *l)
     }
 }
 
+lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap_pass_options *options)
+{
+    lap_lowering *l = lap_arena_alloc(lap_graph_ctx(g)->arena, sizeof *l);
+    *l = (lap_lowering){.g = g,
+                        .ctx = lap_graph_ctx(g),
+                        .target = target,
+                        .dump = options != NULL ? options->dump_fused : NULL};
+    l->schedule =
+        options != NULL && options->schedule != NULL ? *options->schedule : lap_schedule_default(target);
+    l->is_written = lap_arena_array(l->ctx->arena, lap_graph_n_outputs(g) + 1, sizeof *l->is_written);
+    return l;
+}
+
 lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_pass_options *options)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
     lap_steps top = {0};
-    lap_lowering *l = lap_arena_alloc(ctx->arena, sizeof *l);
-    *l = (lap_lowering){.g = g,
-                        .ctx = ctx,
-                        .target = target,
-                        .steps = &top,
-                        .dump = options != NULL ? options->dump_fused : NULL};
-    l->schedule =
-        options != NULL && options->schedule != NULL ? *options->schedule : lap_schedule_default(target);
-    l->is_written = lap_arena_array(ctx->arena, lap_graph_n_outputs(g) + 1, sizeof *l->is_written);
+    lap_lowering *l = lap_lowering_new(g, target, options);
+    l->steps = &top;
     lap_plan_make(l);
     place_leaves(l);
     lap_lower_nodes(l, (lap_region_id){0});

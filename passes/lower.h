@@ -264,6 +264,8 @@ void lap_lower_nodes(lap_lowering *l, lap_region_id region); /* lower.c */
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n);
 lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which);
 
+/* A lowering of the graph with nothing planned yet. */
+lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap_pass_options *options);
 /* The whole of lowering; options->dump_fused gets a line per kernel. NULL: reported. */
 lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_pass_options *options);
 

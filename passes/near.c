@@ -307,7 +307,7 @@ static bool asks_only_rows(lap_lowering *l, lap_ref op)
 bool lap_near_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_near *out)
 {
     const lap_node *n = lap_node_at(l->g, attend);
-    if (n->op != LAP_OP_ATTEND || lap_attr_f(n, LAP_ATTR_EMPTY, 0) != 0) {
+    if (n->op != LAP_OP_ATTEND || !lap_attend_may_scale_empty(n)) {
         return false;
     }
     lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;

@@ -204,7 +204,9 @@ static lap_ref factor_of(lap_near_job *j, lap_ref sum)
     }
     const lap_attr *eps = lap_node_attr(j->n, LAP_ATTR_EPS);
     lap_ref d = eps != NULL ? lap_map2(g, LAP_FN_MAX, sum, lap_const_f(g, eps->f)) : sum;
-    return lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_EQ, d, zero), zero, lap_map2(g, LAP_FN_DIV, one, d));
+    lap_ref empty = lap_const_f(g, lap_attr_f(j->n, LAP_ATTR_EMPTY, 0));
+    return lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_EQ, d, zero), empty,
+                    lap_map2(g, LAP_FN_DIV, one, d));
 }
 
 static void weigh_lanes(lap_near_job *j, lap_coord t)

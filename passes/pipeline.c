@@ -7,21 +7,22 @@
 
 #include "passes/inline_calls.h"
 #include "passes/lower.h"
+#include "passes/raise.h"
 
-typedef lap_graph *graph_pass(lap_graph *g);
+typedef lap_graph *graph_pass(lap_graph *g, const lap_target *target, const lap_pass_options *options);
 
 static const struct {
     const char *name;
     graph_pass *run;
 } graph_passes[] = {
     {"inline-calls", lap_inline_calls},
+    {"raise-attention", lap_raise_attention},
 };
 
 bool lap_passes_run(lap_graph *g, const lap_target *target, const lap_pass_options *options, lap_graph **out)
 {
-    (void)target;
     for (size_t i = 0; i < sizeof graph_passes / sizeof *graph_passes; i++) {
-        g = graph_passes[i].run(g);
+        g = graph_passes[i].run(g, target, options);
         if (g == NULL || (options != NULL && options->verify && !lap_graph_verify(g))) {
             return false;
         }

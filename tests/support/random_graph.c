@@ -347,9 +347,9 @@ void random_step(random_maker *m)
         {random_make_masked_read, 3, false}, {random_make_window, 6, false},  {random_make_scatter, 5, false},
         {random_make_topk, 5, false},        {random_make_rename, 4, false},  {random_make_ragged, 4, false},
         {random_make_routed, 2, false},      {random_make_attend, 9, false},  {random_make_near, 4, false},
-        {random_make_listed, 3, false},      {random_make_custom, 1, false},  {random_make_require, 2, false},
-        {random_make_scan, 5, true},         {random_make_loop, 3, true},     {random_make_branch, 2, true},
-        {random_make_call, 3, true},
+        {random_make_listed, 3, false},      {random_make_soft, 4, false},    {random_make_custom, 1, false},
+        {random_make_require, 2, false},     {random_make_scan, 5, true},     {random_make_loop, 3, true},
+        {random_make_branch, 2, true},       {random_make_call, 3, true},
     };
     const int n = sizeof rules / sizeof *rules;
     int total = 0;

@@ -98,6 +98,7 @@ random_rule random_make_at, random_make_shift, random_make_window, random_make_m
     random_make_scatter, random_make_topk, random_make_rename, random_make_ragged,
     random_make_routed;                                               /* random_index.c */
 random_rule random_make_attend, random_make_near, random_make_listed; /* random_attend.c */
+random_rule random_make_soft;                                         /* random_soft.c */
 random_rule random_make_scan, random_make_loop, random_make_branch, random_make_call, random_make_custom,
     random_make_require; /* random_region.c */
 /* One production, chosen at random; without regions where depth is spent. */
