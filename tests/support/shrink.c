@@ -251,6 +251,47 @@ static bool replace_values(shrinker *s)
     return any;
 }
 
+/* Gives a value in the place of what an output gives, whatever its axes: the smallest that will do. */
+static bool try_output(shrinker *s, line output)
+{
+    line l;
+    const char *name = strchr(output.at, '"'), *rest = strchr(output.at, '%');
+    if (!name || !rest || rest > output.at + output.n) {
+        return false;
+    }
+    unsigned old = value_at(rest);
+    for (const char *at = s->text; next_line(&at, &l) && l.at < output.at;) {
+        unsigned made = value_at(l.at + strspn(l.at, " "));
+        line type;
+        if (made == 0 || made >= old || strncmp(l.at, "  %", 3) != 0 || !type_of(l, &type) ||
+            memchr(type.at, '?', type.n)) {
+            continue;
+        }
+        const char *with = lap_arena_printf(s->arena, "output %.*s%%%u {layout=\"%s\"}", (int)(rest - name),
+                                            name, made, layout_of(s, type));
+        char *shown = normal_form(s, splice(s, output, with));
+        if (shown && count_lines(shown) < count_lines(s->text) && s->tries++ < MOST_TRIES &&
+            s->fails(s->user, shown)) {
+            s->text = shown;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool retarget_outputs(shrinker *s)
+{
+    bool any = false;
+    line l;
+    for (const char *at = s->text; next_line(&at, &l);) {
+        if (starts(l, "output") && try_output(s, l)) {
+            any = true;
+            at = s->text;
+        }
+    }
+    return any;
+}
+
 /* ---- extents */
 
 /* The text with each whole word `from` replaced by `to`. */
@@ -323,6 +364,7 @@ const char *test_shrink(lap_arena *arena, const char *text, test_fails *fails, v
         moved = drop_statements(&s, "output");
         moved = drop_statements(&s, "require") || moved;
         moved = replace_values(&s) || moved;
+        moved = retarget_outputs(&s) || moved;
         moved = drop_leaves(&s) || moved;
         moved = shrink_extents(&s) || moved;
     }
