@@ -17,7 +17,7 @@ typedef struct lap_target {
     /* devices whose workgroups run an iteration of the grid together; 0 on processors */
     uint32_t group_size;         /* invocations */
     uint32_t own_rows, own_cols; /* most rows and columns of a register tile that one invocation keeps */
-    uint32_t block_tiles;        /* register tiles of a block of rows */
+    uint32_t block_tiles;        /* register tiles of a block of rows, panels of a group */
     uint32_t shared_bytes;       /* of scratch memory that may lie in the workgroup's shared memory */
 } lap_target;
 
