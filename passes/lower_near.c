@@ -160,7 +160,7 @@ static void choose(lap_near_job *j)
     j->kx = j->x >= 0 ? a[j->x].count : 1;
     j->lanes = j->l->target->vector_f32;
     choose_block(j);
-    j->tiles = j->is_folded ? 1 : v[LAP_KNOB_NEAR_TILES];
+    j->tiles = j->is_folded ? 1 : v[j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES];
     j->run = v[j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN];
     int64_t least = j->is_folded ? 4 * j->kt : j->kt; /* windows that a run repeats from the one before */
     j->run = j->run < least ? least : j->run;
@@ -211,6 +211,15 @@ static lap_dim residue_size(lap_near_job *j, int axis)
 {
     const lap_near_axis *a = &j->near.axis[axis];
     return lap_dim_ceildiv(j->l->ctx, a->size, lap_near_d(j, a->step));
+}
+
+/* Odd, so that the lanes' places do not fall into one set of a cache. */
+static lap_dim segment_size(lap_near_job *j)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim least = lap_dim_ceildiv(ctx, residue_size(j, j->t), lap_near_d(j, j->lanes));
+    lap_dim half = lap_dim_floordiv(ctx, least, lap_near_d(j, 2));
+    return lap_dim_add(ctx, lap_dim_mul(ctx, half, lap_near_d(j, 2)), lap_near_d(j, 1));
 }
 
 /* Opens the grid; sets batch, residues, and the first query of the run along each axis. */
@@ -419,7 +428,7 @@ bool lap_attend_near(lap_lowering *l, lap_ref attend)
     choose(&j);
     j.n_depth = list_product(&j, j.near.depth);
     j.n_wide = list_product(&j, j.near.wide);
-    j.segment = lap_dim_ceildiv(l->ctx, residue_size(&j, j.t), lap_near_d(&j, j.lanes));
+    j.segment = segment_size(&j);
     collect(&j);
     open_grid(&j);
     make_scratch(&j);
