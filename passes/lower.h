@@ -154,6 +154,14 @@ typedef struct lap_override {
     lap_coord index;
 } lap_override;
 
+/* `node` along `axis`, at the other coordinates of env, stands in scratch. */
+typedef struct lap_row_value {
+    lap_ref node;
+    uint32_t axis;
+    const lap_coord *env;
+    lap_ref scratch;
+} lap_row_value;
+
 typedef struct lap_kctx {
     lap_lowering *l;
     lap_graph *k;
@@ -170,6 +178,8 @@ typedef struct lap_kctx {
     uint32_t n_memo;
     uint32_t n_overrides;
     lap_override overrides[8];
+    uint32_t n_row_values;
+    lap_row_value row_values[4];
     lap_loc loc;
     const char *roles; /* for dumps: what the kernel's axes do */
     lap_k_loop grid;

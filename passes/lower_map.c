@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-enum { LANES_ENOUGH = 16 };
+/* A row value of DEAR operations is kept in scratch, unless the row is known to have more than ROW_MOST. */
+enum { LANES_ENOUGH = 16, DEAR = 12, ROW_MOST = 8192 };
 
 lap_dest lap_dest_of(lap_lowering *l, lap_ref node)
 {
@@ -80,6 +81,54 @@ static map_shape choose_shape(lap_lowering *l, lap_ref node, const lap_dest *des
     return s;
 }
 
+/* Whether the kernel of `home` reads r more than once: another operation than `reader` does. */
+static bool is_read_again(lap_lowering *l, lap_ref r, lap_ref reader, lap_ref home)
+{
+    for (uint32_t i = r.ix + 1; i <= home.ix; i++) {
+        const lap_node *n = lap_node_at(l->g, (lap_ref){i});
+        for (uint32_t a = 0; a < n->n_args && i != reader.ix; a++) {
+            if (lap_ref_same(n->args[a], r) && lap_plan_of(l, (lap_ref){i})->is_live) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What a reduction along the row reads is kept where it is dear and read again, as exp of a softmax is. */
+static void keep_row_value(lap_kctx *k, lap_ref home, const lap_node *reduce, lap_ref reader,
+                           const lap_coord *env)
+{
+    lap_lowering *l = k->l;
+    lap_ref r = reduce->args[0];
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_plan_node *p = lap_plan_of(l, r);
+    lap_names over = lap_attr_names(reduce, LAP_ATTR_OVER);
+    int64_t size;
+    if (n->op != LAP_OP_MAP || n->dtype != LAP_F32 || p->kind != LAP_STORE_INLINE || p->cost < DEAR ||
+        p->n_homes != 1 || !lap_ref_same(p->home, home) || over.n != 1 || p->may_fail ||
+        k->n_row_values == sizeof k->row_values / sizeof *k->row_values || n->n_axes != reduce->n_axes + 1 ||
+        !is_read_again(l, r, reader, home)) {
+        return;
+    }
+    const lap_axis *along = lap_node_axis(n, over.at[0]);
+    if (lap_ref_some(along->count) || (lap_dim_is_const(l->ctx, along->size, &size) && size > ROW_MOST)) {
+        return;
+    }
+    lap_coord *at = lap_arena_array(l->ctx->arena, n->n_axes + 1, sizeof *at), lane;
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        const lap_axis *a = lap_node_axis(reduce, n->axes[i].name);
+        at[i] = a != NULL ? env[a - reduce->axes] : lap_coord_const(k->c, 0);
+    }
+    lap_ref scratch = lap_kctx_scratch(k, LAP_F32, along->size);
+    lap_k_loop loop = lap_kctx_for(k, LAP_LOOP_VECTOR, along->size, LAP_NONE, 0, NULL, &lane);
+    at[along - n->axes] = lane;
+    lap_k_store(k->k, scratch, lap_coord_ref(k->c, lane), lap_pull_ref(k, r, at, LAP_NONE), LAP_NONE);
+    lap_kctx_end(k, &loop, NULL, NULL);
+    k->row_values[k->n_row_values++] =
+        (lap_row_value){.node = r, .axis = (uint32_t)(along - n->axes), .env = at, .scratch = scratch};
+}
+
 /* Computes, at the row's coordinates, every reduction that joined this kernel. */
 static void enter_row(lap_kctx *k, lap_ref node, const map_shape *s, const lap_coord *coords)
 {
@@ -105,6 +154,7 @@ static void enter_row(lap_kctx *k, lap_ref node, const map_shape *s, const lap_c
             env[a] = known ? coords[o] : env[a];
         }
         if (known) {
+            keep_row_value(k, node, n, r, env);
             lap_pull(k, r, env, LAP_NONE);
         }
     }

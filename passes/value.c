@@ -353,6 +353,23 @@ lap_val lap_pull_expr(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref m
     }
 }
 
+static bool pull_row_value(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask, lap_val *out)
+{
+    const lap_node *n = lap_node_at(k->l->g, node);
+    for (uint32_t i = 0; i < k->n_row_values; i++) {
+        const lap_row_value *v = &k->row_values[i];
+        bool is_here = lap_ref_same(v->node, node);
+        for (uint32_t a = 0; a < n->n_axes && is_here; a++) {
+            is_here = a == v->axis || lap_coord_same(env[a], v->env[a]);
+        }
+        if (is_here) {
+            *out = lap_val_of(k, lap_k_load(k->k, v->scratch, lap_coord_ref(k->c, env[v->axis]), mask));
+            return true;
+        }
+    }
+    return false;
+}
+
 lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
 {
     const lap_node *n = lap_node_at(k->l->g, node);
@@ -370,6 +387,10 @@ lap_val lap_pull(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
     const lap_memo *found = memo_find(k, node, n->n_axes, env, mask);
     if (found != NULL) {
         return found->val;
+    }
+    lap_val kept;
+    if (pull_row_value(k, node, env, mask, &kept)) {
+        return kept;
     }
     const lap_plan_node *plan = lap_plan_of(k->l, node);
     lap_store_kind kind = plan->is_plain ? LAP_STORE_INLINE : plan->kind; /* coordinates are never loaded */
