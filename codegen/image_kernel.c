@@ -174,7 +174,7 @@ static lap_dim for_cost(const coster *c, const lap_node *n, int64_t unit)
 
 static lap_dim node_cost(const coster *c, const lap_node *n, int64_t unit)
 {
-    enum { DEPTH = 10, KEYS = 2, ROWS = 6, SORT_KEY = 160 };
+    enum { DEPTH = 11, KEYS = 2, ROWS = 6, SORT_KEY = 160 };
     switch (n->op) {
     case LAP_OP_MAP:
         return lap_dim_const(c->ctx, map_cost(n, unit));

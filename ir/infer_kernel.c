@@ -128,7 +128,7 @@ bool lap_infer_mma(lap_graph *g, const lap_emit_args *e, lap_type *out)
         return lap_error(lap_graph_ctx(g), lap_get_loc(g), "mma has a tile of %lld x %lld", (long long)rows,
                          (long long)cols);
     }
-    return operands_are(g, e, "biibiiiibii");
+    return operands_are(g, e, "biibiiiibiii");
 }
 
 bool lap_infer_turn(lap_graph *g, const lap_emit_args *e, lap_type *out)

@@ -119,13 +119,14 @@ void lap_k_fail(lap_graph *k, lap_ref cond, const char *message)
 
 void lap_k_mma(lap_graph *k, const lap_k_mma_args *m)
 {
-    const lap_ref args[] = {m->acc, m->acc0, m->ld, m->a, m->a0, m->sm, m->sk, m->m, m->b, m->b0, m->depth};
+    const lap_ref args[] = {m->acc, m->acc0, m->ld, m->a,  m->a0, m->sm,
+                            m->sk,  m->m,    m->b,  m->b0, m->sb, m->depth};
     const lap_attr attrs[] = {
         lap_attr_make_i(LAP_ATTR_ROWS, m->rows),
         lap_attr_make_i(LAP_ATTR_COLS, m->cols),
         lap_attr_make_i(LAP_ATTR_INIT, m->init),
     };
-    emit_op(k, LAP_OP_MMA, 11, args, 3, attrs);
+    emit_op(k, LAP_OP_MMA, 12, args, 3, attrs);
 }
 
 void lap_k_turn(lap_graph *k, const lap_k_turn_args *t)

@@ -17,9 +17,9 @@
  *   for kind=across  serial with a constant extent around one vector loop; what a lane stores lies next to
  *                    what it stored in the iteration before: a backend may turn squares in registers.
  *
- *   mma: operands acc, acc0, ld, a, a0, sm, sk, m, b, b0, K with acc, a, b buffers, all others i64:
+ *   mma: operands acc, acc0, ld, a, a0, sm, sk, m, b, b0, sb, K with acc, a, b buffers, all others i64:
  *        for i < rows, j < cols:  acc[acc0 + i*ld + j] = (init ? 0 : same) +
- *            sum over k < K of a[a0 + min(i, m-1)*sm + k*sk] * b[b0 + k*cols + j]
+ *            sum over k < K of a[a0 + min(i, m-1)*sm + k*sk] * b[b0 + k*sb + j]
  *        acc is f32 scratch with room for rows x cols; m >= 1 rows of `a` exist, others repeat the last.
  *   turn: operands to, to0, ld, from, from0, stride, rows, cols, all but the buffers i64:
  *        for i < rows, j < cols:  to[to0 + j*ld + i] = from[from0 + i*stride + j], both of floats.
@@ -56,7 +56,7 @@ void lap_k_store(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref value, lap
 void lap_k_fail(lap_graph *k, lap_ref cond, const char *message);
 
 typedef struct lap_k_mma_args {
-    lap_ref acc, acc0, ld, a, a0, sm, sk, m, b, b0, depth;
+    lap_ref acc, acc0, ld, a, a0, sm, sk, m, b, b0, sb, depth;
     uint32_t rows, cols;
     bool init;
 } lap_k_mma_args;

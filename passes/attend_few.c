@@ -388,8 +388,8 @@ static lap_ref holds(job *j)
     lap_skip s = {.k = k,
                   .n_rows = j->n_rows,
                   .n_keys = j->n,
-                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, d_int(j, few->most)),
-                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, d_int(j, j->block))};
+                  .row = lap_coord_stand_in(k->c, d_int(j, few->most)),
+                  .key = lap_coord_stand_in(k->c, d_int(j, j->block))};
     lap_few_set(&j->f, few->rows, s.row);
     lap_few_set(&j->f, few->keys, plus(j, j->key0, s.key));
     return lap_attend_holds(&s, few->where, lap_few_env(&j->f, few->where), LAP_OF_SOME);

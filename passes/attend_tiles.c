@@ -8,44 +8,15 @@
  *
  * Takes attends of one part whose score is elementwise around one contraction of queries and keys.
  * Milakov and Gimelshein 2018 (online normaliser), Dao et al. 2022 (tiling). */
-#include "passes/attend.h"
-#include "passes/tiles.h"
+#include "passes/attend_job.h"
 
 #include <math.h>
 
-/* Rows of scores are a cache line apart from powers of two: they would all meet in a few sets. */
-enum { LINE = 16 };
-
-typedef struct job {
-    lap_lowering *l;
-    lap_kctx *k;
-    lap_ref op;
-    const lap_node *n;
-    const lap_part *part;
-    lap_norm norm;
-    lap_ref contraction;
-    lap_ref score; /* score = factor * this, factor > 0: applied with the exponent */
-    double factor;
-    lap_tiles t;
-    lap_roles value;
-    lap_panels kp, vp;
-    lap_ref s, acc; /* scratch: block of scores, of results */
-    lap_ref max, sum, shift,
-        shrink; /* per row; shift: taken from the exponents, shrink: factor of old results */
-    uint32_t panels, block_keys, depth; /* of a block of keys; keys of one step of P V */
-    bool is_single;                     /* one block holds all keys: nothing runs from block to block */
-    uint32_t s_stride;                  /* of the rows of s */
-    lap_dim n_keys, n_wide, wide;       /* keys, value width, width padded to panels */
-    lap_coord first, n_live;            /* live panels of the block */
-    lap_coord key0, keys;               /* first key of them, keys in them */
-    lap_listed listed;                  /* keys in blocks that a list names */
-    bool is_listed;
-} job;
+typedef lap_attend_job job;
 
 static lap_ref f32(job *j, double v) { return lap_const_f(j->k->k, v); }
 static lap_coord c_int(job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 static lap_dim d_int(job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
-static int64_t block_rows(const job *j) { return (int64_t)j->t.rows * j->t.tiles_per_block; }
 
 static lap_ref row_load(job *j, lap_ref buffer, lap_coord row)
 {
@@ -69,14 +40,15 @@ static lap_coord acc_at(job *j, lap_coord row, lap_coord e)
 
 static lap_k_loop rows_loop(job *j, lap_coord *row)
 {
-    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, block_rows(j)), lap_coord_ref(j->k->c, j->t.m_rows),
-                        0, NULL, row);
+    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, lap_attend_block_rows(j)),
+                        lap_coord_ref(j->k->c, j->t.m_rows), 0, NULL, row);
 }
 
 static void clear(job *j)
 {
     lap_coord row, e;
-    lap_k_loop rows = lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, block_rows(j)), LAP_NONE, 0, NULL, &row);
+    lap_k_loop rows =
+        lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, lap_attend_block_rows(j)), LAP_NONE, 0, NULL, &row);
     row_store(j, j->max, row, f32(j, -__builtin_inf()));
     row_store(j, j->sum, row, f32(j, 0));
     lap_k_loop wide = lap_kctx_for(j->k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
@@ -119,8 +91,8 @@ static lap_ref admits(job *j, span rows, span keys, lap_extent_of of)
     lap_skip s = {.k = k,
                   .n_rows = rows.n,
                   .n_keys = keys.n,
-                  .row = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 3}, d_int(j, block_rows(j))),
-                  .key = lap_coord_var(k->c, (lap_ref){UINT32_MAX - 4}, d_int(j, j->block_keys))};
+                  .row = lap_coord_stand_in(k->c, d_int(j, lap_attend_block_rows(j))),
+                  .key = lap_coord_stand_in(k->c, d_int(j, j->block_keys))};
     lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, lap_coord_add(k->c, j->t.m0, rows.first), s.row));
     lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, keys.first, s.key));
     return lap_attend_holds(&s, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), of);
@@ -162,7 +134,7 @@ static void multiply(job *j)
         s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
     lap_ref seen = admits(j, tile_rows(j, tile), panel_keys(j, p), LAP_OF_SOME);
     lap_region_id region = begin_if(j, seen);
-    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), lap_panels_buffer(k, &j->kp), b0);
+    lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), &j->kp, b0);
     end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
@@ -250,7 +222,7 @@ static void grow(job *j)
     lap_kctx *k = j->k;
     lap_graph *g = k->k;
     lap_coord row;
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, block_rows(j)),
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, lap_attend_block_rows(j)),
                                    lap_coord_ref(k->c, j->t.m_rows), 0, NULL, &row);
     lap_ref old = j->is_single ? LAP_NONE : row_load(j, j->max, row), grown = row_load(j, j->shift, row);
     if (!j->is_single) {
@@ -339,7 +311,7 @@ static void accumulate(job *j)
     key = j->is_listed ? lap_listed_key(&j->t, &j->listed, key) : key;
     lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, j->vp.n_panels, LAP_NONE, 0, NULL, &p);
     lap_coord b0 = lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
-                                 lap_coord_mul(k->c, key, c_int(j, j->vp.cols)));
+                                 lap_coord_mul(k->c, key, lap_coord_dim(k->c, j->vp.stride)));
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
@@ -357,6 +329,7 @@ static void accumulate(job *j)
                                       .m = lap_coord_ref(k->c, lap_tiles_rows(&j->t, tile)),
                                       .b = lap_panels_buffer(k, &j->vp),
                                       .b0 = lap_coord_ref(k->c, b0),
+                                      .sb = lap_dim_node(k->k, j->vp.stride),
                                       .depth = lap_coord_ref(k->c, n),
                                       .rows = j->t.rows,
                                       .cols = j->vp.cols,
@@ -427,71 +400,6 @@ static void finish_row(job *j, lap_coord row)
     lap_kctx_end(k, &lanes, NULL, NULL);
 }
 
-static uint32_t at_most(lap_lowering *l, uint32_t n, lap_dim total, uint32_t unit)
-{
-    int64_t size;
-    if (!lap_dim_is_const(l->ctx, total, &size) || size < 1) {
-        return n;
-    }
-    int64_t units = (size + unit - 1) / unit;
-    return units < n ? (uint32_t)units : n;
-}
-
-/* Sizes of tiles and blocks: the schedule's, no larger than what is known to be there. */
-static void choose_sizes(job *j)
-{
-    lap_lowering *l = j->l;
-    bool is_masked = j->part->where >= 0;
-    lap_dim m = lap_axes_product(l, j->t.r.m), n = lap_axes_product(l, j->t.r.n);
-    uint32_t tiles = (uint32_t)lap_knob_value(l, is_masked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
-    uint32_t panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
-    j->t.cols = lap_panel_cols(l, j->is_listed ? j->t.r.n.at[1].size : n, LAP_KNOB_ATTEND_COLS);
-    j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
-    j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
-    j->panels = at_most(l, panels, n, j->t.cols);
-    j->block_keys = j->panels * j->t.cols;
-    j->s_stride = j->block_keys + LINE;
-    /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
-    j->depth = is_masked ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
-    j->is_single = !is_masked && lap_dim_compare(l->ctx, n, LAP_REL_LE, d_int(j, j->block_keys)) == LAP_YES;
-    if (j->is_listed) { /* a step stays within a block of the list */
-        j->is_single = false;
-        j->depth = j->block_keys % j->listed.block == 0 ? (uint32_t)j->listed.block : j->t.cols;
-    }
-    if (j->is_single) {
-        j->depth = j->block_keys;
-    }
-}
-
-/* Small keys and values that one block of queries reads are packed by its kernel, and stay in cache. */
-static bool packs_inside(job *j)
-{
-    lap_ctx *ctx = j->l->ctx;
-    lap_dim bytes = lap_dim_mul(ctx, j->t.k_total, d_int(j, (int64_t)4 * j->block_keys));
-    return j->is_single && !lap_factors_static(j->l, &j->t.r.b) && !lap_factors_static(j->l, &j->value.b) &&
-           lap_dim_compare(ctx, j->t.m_total, LAP_REL_LE, d_int(j, block_rows(j))) == LAP_YES &&
-           lap_dim_compare(ctx, bytes, LAP_REL_LE, d_int(j, j->l->target->l2_bytes / 4)) == LAP_YES;
-}
-
-static void make_panels(job *j, bool inside)
-{
-    lap_lowering *l = j->l;
-    uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
-    if (j->is_listed) {
-        j->kp = lap_pack_panels(l, &j->listed.keys, j->t.cols, j->n->loc);
-        j->vp = lap_pack_panels(l, &j->listed.values, v_cols, j->n->loc);
-        j->n_wide = j->vp.n_total;
-        j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
-        return;
-    }
-    j->kp = inside ? lap_panels_inside(j->k, &j->t.r, j->t.cols)
-                   : lap_pack_panels(l, &j->t.r, j->t.cols, j->n->loc);
-    j->vp = inside ? lap_panels_inside(j->k, &j->value, v_cols)
-                   : lap_pack_panels(l, &j->value, v_cols, j->n->loc);
-    j->n_wide = j->vp.n_total;
-    j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
-}
-
 static void start(job *j)
 {
     lap_lowering *l = j->l;
@@ -502,24 +410,22 @@ static void start(job *j)
     LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
     j->is_listed = lap_attend_listed(l, j->n, j->part, &j->t.r, &j->value, &j->listed);
     j->k = j->t.k = lap_kctx_new(l, j->n->loc);
-    choose_sizes(j);
+    lap_attend_choose_sizes(j);
     lap_tiles_plan(&j->t);
     j->n_keys = lap_axes_product(l, j->t.r.n);
-    bool inside = !j->is_listed && packs_inside(j);
-    make_panels(j, inside);
+    bool inside = !j->is_listed && lap_attend_packs_inside(j);
+    lap_attend_make_panels(j, inside);
     lap_coord one;
     lap_tiles_grid(&j->t, d_int(j, 1), &one);
-    int64_t rows = block_rows(j);
+    int64_t rows = lap_attend_block_rows(j);
     j->s = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows * j->s_stride));
     j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(l->ctx, d_int(j, rows), j->wide));
     j->max = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shift = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shrink = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
-    if (inside) {
-        lap_pack_inside(j->k, &j->t.r, &j->kp, &j->t.env);
-        lap_pack_inside(j->k, &j->value, &j->vp, &j->t.env);
-    }
+    lap_pack_inside(j->k, &j->t.r, &j->kp, &j->t.env);
+    lap_pack_inside(j->k, &j->value, &j->vp, &j->t.env);
 }
 
 /* The live panels of the block at `block` as j->first, n_live; its keys as key0, keys. */

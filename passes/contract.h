@@ -50,13 +50,19 @@ lap_ref lap_factors_value(lap_kctx *k, const lap_factors *f, const lap_env_list 
 typedef struct lap_panels {
     uint32_t buffer;
     lap_ref scratch; /* instead: the panels of one batch, made inside the kernel that reads them */
+    bool in_place;   /* instead: B itself, in `buffer` */
+    const lap_roles *r;
+    lap_dim stride; /* from one step of k to the next: cols, or B's own */
     lap_axis_list batch;
     lap_dim n_total, k_total, n_panels;
     uint32_t cols;
 } lap_panels;
 /* A kernel of their own writes them. */
 lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc);
-/* Scratch for them in kernel k, and the loops that write it at the batch coordinates of env. */
+/* B as it lies in memory: true, and *out, where n runs along memory in whole panels and k in even steps. */
+bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_panels *out);
+/* Scratch for them in kernel k, and the loops that write it at the batch coordinates of env (none for panels
+ * that are not in scratch). */
 lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols);
 void lap_pack_inside(lap_kctx *k, const lap_roles *r, const lap_panels *p, const lap_env_list *env);
 lap_ref lap_panels_buffer(lap_kctx *k, const lap_panels *p);

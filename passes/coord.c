@@ -5,7 +5,10 @@
 struct lap_coords {
     lap_graph *kernel;
     lap_quasi *q;
+    uint32_t n_stand_ins;
 };
+
+enum { MOST_STAND_INS = 1 << 20 }; /* their numbers count down from the largest */
 
 static const lap_fn fns[] = {
     [LAP_QUASI_ADD] = LAP_FN_ADD,       [LAP_QUASI_SUB] = LAP_FN_SUB, [LAP_QUASI_MUL] = LAP_FN_MUL,
@@ -43,6 +46,12 @@ lap_coord lap_coord_dim(lap_coords *c, lap_dim d) { return out(lap_quasi_dim(c->
 lap_coord lap_coord_var(lap_coords *c, lap_ref index, lap_dim extent)
 {
     return out(lap_quasi_var(c->q, index.ix, extent));
+}
+
+lap_coord lap_coord_stand_in(lap_coords *c, lap_dim extent)
+{
+    LAP_ENSURE(c->n_stand_ins < MOST_STAND_INS);
+    return out(lap_quasi_var(c->q, UINT32_MAX - c->n_stand_ins++ - 1, extent));
 }
 
 lap_coord lap_coord_opaque(lap_coords *c, lap_ref value)
@@ -153,7 +162,7 @@ static uint32_t make_dim(void *user, lap_dim d) { return lap_dim_node(((lap_coor
 static uint32_t make_leaf(void *user, uint32_t id)
 {
     (void)user;
-    LAP_ENSURE(id < UINT32_MAX - 4096); /* stand-ins are never emitted */
+    LAP_ENSURE(id < UINT32_MAX - MOST_STAND_INS - 1); /* stand-ins are never emitted */
     return id;
 }
 

@@ -67,8 +67,7 @@ static void panels(job *j, lap_coord group)
     lap_coord b0 = lap_panel_offset(k, &j->b, &j->t.env, panel);
     lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->t.tiles_per_block),
                                          lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols),
-                  lap_kctx_buffer(k, j->b.buffer), b0);
+    lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols), &j->b, b0);
     lap_coord n0 = lap_coord_mul(k->c, panel, lap_coord_const(k->c, j->t.cols));
     lap_ref n_cols = LAP_NONE;
     lap_dim all = lap_dim_mul(ctx, j->b.n_panels, lap_dim_const(ctx, j->t.cols));
@@ -99,6 +98,14 @@ static void choose_sides(job *j, lap_roles *r)
     }
 }
 
+/* Few rows of A do not repay packing B. */
+static bool is_read_once(const job *j)
+{
+    enum { FEW = 256 };
+    int64_t m;
+    return lap_dim_is_const(j->l->ctx, j->t.m_total, &m) && m <= FEW;
+}
+
 void lap_lower_contract(lap_lowering *l, lap_ref node)
 {
     job j = {.l = l, .node = node, .reduce = lap_plan_of(l, node)->anchor};
@@ -112,7 +119,9 @@ void lap_lower_contract(lap_lowering *l, lap_ref node)
     lap_tiles_plan(&j.t);
     j.panels =
         (uint32_t)lap_knob_value(l, j.t.a_direct ? LAP_KNOB_CONTRACT_DIRECT : LAP_KNOB_CONTRACT_PACKED);
-    j.b = lap_pack_panels(l, &j.t.r, j.t.cols, loc);
+    if (!is_read_once(&j) || !lap_panels_in_place(j.t.k, &j.t.r, j.t.cols, &j.b)) {
+        j.b = lap_pack_panels(l, &j.t.r, j.t.cols, loc);
+    }
     lap_coord group;
     lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, j.panels)), &group);
     j.acc = lap_kctx_scratch(j.t.k, LAP_F32, lap_dim_const(l->ctx, (int64_t)j.t.rows * j.t.cols));

@@ -9,7 +9,7 @@
 
 #include "passes/attend.h"
 
-enum { MOST_COUNT = 512, STAND_IN = 64 };
+enum { MOST_COUNT = 512 };
 
 typedef struct finder {
     lap_lowering *l;
@@ -151,7 +151,7 @@ bool lap_near_window(lap_kctx *k, const lap_near_axis *a, lap_coord r, lap_coord
 {
     lap_ctx *ctx = k->l->ctx;
     lap_dim most = lap_dim_ceildiv(ctx, a->size, lap_dim_const(ctx, a->step));
-    lap_coord p = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 4 * (a->number + 1)}, most);
+    lap_coord p = lap_coord_stand_in(k->c, most);
     lap_coord lo = lap_near_first(k, a, p, r),
               at = pull_place(k, a, query_at(k, a, p, r), lap_coord_const(k->c, 0));
     return lap_coord_same(query_at(k, a, lo, r), at) && lap_coord_clamped(k->c, lo, p, out);
@@ -162,15 +162,14 @@ static bool learn_axis(lap_lowering *l, lap_near_axis *a, bool *is_closed)
 {
     lap_ctx *ctx = l->ctx;
     lap_kctx *k = lap_kctx_new(l, lap_node_at(l->g, a->place)->loc);
-    lap_coord w = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 1}, lap_dim_const(ctx, a->count)),
-              rest;
-    lap_coord query = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 2}, a->size);
+    lap_coord w = lap_coord_stand_in(k->c, lap_dim_const(ctx, a->count)), rest;
+    lap_coord query = lap_coord_stand_in(k->c, a->size);
     lap_dim stride;
     if (a->count < 2 || !lap_coord_affine(k->c, pull_place(k, a, query, w), w, &stride, &rest) ||
         !lap_dim_is_const(ctx, stride, &a->step) || a->step < 1) {
         return false;
     }
-    lap_coord r = lap_coord_var(k->c, (lap_ref){UINT32_MAX - STAND_IN - 3}, lap_dim_const(ctx, a->step));
+    lap_coord r = lap_coord_stand_in(k->c, lap_dim_const(ctx, a->step));
     lap_coord_window window;
     int64_t shift;
     if (!lap_near_window(k, a, r, &window) || !lap_coord_is_const(k->c, window.shift, &shift)) {

@@ -23,7 +23,7 @@ typedef struct lap_near_job {
     int64_t kz, kt, kx;        /* keys of the window along each role */
     int64_t strip, strip_rows; /* columns and rows kept per plane of K and V */
     lap_dim n_depth, n_wide, planes, segment;
-    uint32_t n_axes, n_stand_ins;
+    uint32_t n_axes;
     lap_axis *axes;
     lap_coord *env;
     lap_coord r[LAP_NEAR_AXES], start[LAP_NEAR_AXES], limit[LAP_NEAR_AXES];

@@ -7,8 +7,6 @@
  * element by element. */
 #include "passes/near_job.h"
 
-enum { STAND_IN = 96, MOST_STAND_INS = 64 };
-
 /* A view of floats in memory: its flat address, and the extents of the axes that places index. */
 typedef struct view {
     uint32_t buffer;
@@ -16,13 +14,6 @@ typedef struct view {
     lap_dim column, plane;       /* strides */
     lap_dim size[LAP_NEAR_AXES]; /* of the source along each key axis */
 } view;
-
-/* A variable that no loop has, to look at addresses with; each has a range of its own. */
-static lap_coord stand_in(lap_near_job *j, lap_dim extent)
-{
-    LAP_ENSURE(j->n_stand_ins < MOST_STAND_INS);
-    return lap_coord_var(j->k->c, (lap_ref){UINT32_MAX - STAND_IN - j->n_stand_ins++}, extent);
-}
 
 static bool is_float(lap_near_job *j, uint32_t buffer)
 {
@@ -297,8 +288,8 @@ static void copy_rest(strip_work *w, lap_coord lo, lap_coord hi)
 static void copy_row(strip_work *w)
 {
     lap_near_job *j = w->j;
-    lap_coord column = stand_in(j, lap_near_d(j, n_columns(j))), plane = stand_in(j, w->total),
-              lo = lap_near_i(j, 0), hi = lo, row = w->row;
+    lap_coord column = lap_coord_stand_in(j->k->c, lap_near_d(j, n_columns(j))),
+              plane = lap_coord_stand_in(j->k->c, w->total), lo = lap_near_i(j, 0), hi = lo, row = w->row;
     if (!j->is_folded) {
         row = padded(j, j->t, w->row);
         set_place(j, j->t, row);
@@ -364,7 +355,8 @@ void lap_near_pack_queries(lap_near_job *j)
     lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
                                    lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &t);
     lap_coord n = lap_near_lanes(j, t), to = lap_near_times(j, t, lap_near_i(j, j->lanes));
-    lap_coord some = stand_in(j, lap_near_d(j, j->lanes)), plane = stand_in(j, j->n_depth);
+    lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, j->lanes)),
+              plane = lap_coord_stand_in(j->k->c, j->n_depth);
     lap_near_set_row(j, t, some);
     set_merged(j, j->near.depth, plane);
     view v = {0};
@@ -401,7 +393,8 @@ void lap_near_finish(lap_near_job *j)
     lap_coord n = lap_near_lanes(j, t),
               from = lap_near_times(
                   j, t, lap_coord_dim(c, lap_dim_mul(j->l->ctx, j->planes, lap_near_d(j, j->lanes))));
-    lap_coord some = stand_in(j, lap_near_d(j, j->lanes)), plane = stand_in(j, j->n_wide);
+    lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, j->lanes)),
+              plane = lap_coord_stand_in(j->k->c, j->n_wide);
     lap_near_set_row(j, t, some);
     set_merged(j, j->near.wide, plane);
     if (is_float(j, buffer) &&

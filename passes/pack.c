@@ -27,20 +27,6 @@ static const lap_dim *list_sizes(lap_lowering *l, lap_axis_list axes)
     return sizes;
 }
 
-lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel)
-{
-    lap_coord flat = lap_coord_const(k->c, 0);
-    for (uint32_t i = 0; i < p->batch.n && !lap_ref_some(p->scratch); i++) {
-        const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
-        LAP_ENSURE(a != NULL);
-        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)),
-                             env->coords[a - env->axes]);
-    }
-    flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->n_panels)), panel);
-    lap_dim size = lap_dim_mul(k->l->ctx, p->k_total, lap_dim_const(k->l->ctx, p->cols));
-    return lap_coord_mul(k->c, flat, lap_coord_dim(k->c, size));
-}
-
 typedef struct job {
     lap_lowering *l;
     const lap_roles *r;
@@ -63,9 +49,9 @@ static bool runs_along_k(job *j)
     }
     lap_coords *c = j->k->c;
     for (uint32_t i = 0; i < j->env.n; i++) {
-        j->coords[i] = lap_coord_var(c, (lap_ref){UINT32_MAX - 8 - i}, j->env.axes[i].size);
+        j->coords[i] = lap_coord_stand_in(c, j->env.axes[i].size);
     }
-    lap_coord depth = lap_coord_var(c, (lap_ref){UINT32_MAX - 1}, j->p->k_total), address, rest;
+    lap_coord depth = lap_coord_stand_in(c, j->p->k_total), address, rest;
     lap_coord_split(j->k, depth, j->r->k.n, list_sizes(j->l, j->r->k), k_coords(j));
     const lap_coord *env = lap_env_for(j->k, j->r->b.at[0], j->env.n, j->env.axes, j->coords);
     uint32_t buffer;
@@ -144,6 +130,49 @@ static void set_axes(job *j)
     j->env = (lap_env_list){total, axes, j->coords};
 }
 
+/* Fills the batch coordinates from env. */
+static void set_batch(job *j, const lap_env_list *env)
+{
+    for (uint32_t i = 0; i < j->p->batch.n; i++) {
+        const lap_axis *a = lap_axis_find(env->axes, env->n, j->p->batch.at[i].name);
+        LAP_ENSURE(a != NULL);
+        j->coords[i] = env->coords[a - env->axes];
+    }
+}
+
+static lap_coord offset_in_place(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel)
+{
+    job j = {.l = k->l, .r = p->r, .p = p, .k = k};
+    set_axes(&j);
+    set_batch(&j, env);
+    lap_coord n = lap_coord_mul(k->c, panel, lap_coord_const(k->c, p->cols)), address;
+    lap_coord_split(k, n, j.r->n.n, list_sizes(k->l, j.r->n), n_coords(&j));
+    for (uint32_t i = 0; i < j.r->k.n; i++) {
+        k_coords(&j)[i] = lap_coord_const(k->c, 0);
+    }
+    uint32_t buffer;
+    const lap_coord *at = lap_env_for(k, j.r->b.at[0], j.env.n, j.env.axes, j.coords);
+    LAP_ENSURE(lap_view_address(k, j.r->b.at[0], at, &buffer, &address) && buffer == p->buffer);
+    return address;
+}
+
+lap_coord lap_panel_offset(lap_kctx *k, const lap_panels *p, const lap_env_list *env, lap_coord panel)
+{
+    if (p->in_place) {
+        return offset_in_place(k, p, env, panel);
+    }
+    lap_coord flat = lap_coord_const(k->c, 0);
+    for (uint32_t i = 0; i < p->batch.n && !lap_ref_some(p->scratch); i++) {
+        const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
+        LAP_ENSURE(a != NULL);
+        flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->batch.at[i].size)),
+                             env->coords[a - env->axes]);
+    }
+    flat = lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, p->n_panels)), panel);
+    lap_dim size = lap_dim_mul(k->l->ctx, p->k_total, lap_dim_const(k->l->ctx, p->cols));
+    return lap_coord_mul(k->c, flat, lap_coord_dim(k->c, size));
+}
+
 static void pack_panel(job *j)
 {
     j->base = lap_panel_offset(j->k, j->p, &j->env, j->panel);
@@ -185,7 +214,9 @@ static lap_panels describe(lap_lowering *l, const lap_roles *r, uint32_t cols)
     lap_panels p = {.batch = {nb, batch},
                     .n_total = list_product(l, r->n),
                     .k_total = list_product(l, r->k),
-                    .cols = cols};
+                    .cols = cols,
+                    .r = r,
+                    .stride = lap_dim_const(l->ctx, cols)};
     p.n_panels = lap_dim_ceildiv(l->ctx, p.n_total, lap_dim_const(l->ctx, cols));
     return p;
 }
@@ -210,6 +241,36 @@ lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, l
     return p;
 }
 
+bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_panels *out)
+{
+    lap_lowering *l = k->l;
+    lap_panels p = describe(l, r, cols);
+    int64_t width;
+    if (r->b.n != 1 || r->has_ragged_k || lap_factors_static(l, &r->b) ||
+        !lap_dim_is_const(l->ctx, p.n_total, &width) || width % cols != 0) {
+        return false;
+    }
+    job j = {.l = l, .r = r, .p = &p, .k = k};
+    set_axes(&j);
+    for (uint32_t i = 0; i < p.batch.n; i++) {
+        j.coords[i] = lap_coord_stand_in(k->c, p.batch.at[i].size);
+    }
+    lap_coord n = lap_coord_stand_in(k->c, p.n_total), address, rest;
+    lap_coord depth = lap_coord_stand_in(k->c, p.k_total);
+    lap_coord_split(k, n, r->n.n, list_sizes(l, r->n), n_coords(&j));
+    lap_coord_split(k, depth, r->k.n, list_sizes(l, r->k), k_coords(&j));
+    lap_dim step;
+    const lap_coord *env = lap_env_for(k, r->b.at[0], j.env.n, j.env.axes, j.coords);
+    if (!lap_view_address(k, r->b.at[0], env, &p.buffer, &address) ||
+        !lap_coord_affine(k->c, address, n, &step, &rest) || !lap_dim_same(step, lap_dim_const(l->ctx, 1)) ||
+        !lap_coord_affine(k->c, rest, depth, &p.stride, &rest)) {
+        return false;
+    }
+    p.in_place = true;
+    *out = p;
+    return true;
+}
+
 lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols)
 {
     lap_panels p = describe(k->l, r, cols);
@@ -219,14 +280,13 @@ lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols)
 
 void lap_pack_inside(lap_kctx *k, const lap_roles *r, const lap_panels *p, const lap_env_list *env)
 {
+    if (!lap_ref_some(p->scratch)) {
+        return;
+    }
     job j = {.l = k->l, .r = r, .p = p, .k = k};
     set_axes(&j);
     j.by_runs = runs_along_k(&j);
-    for (uint32_t i = 0; i < p->batch.n; i++) {
-        const lap_axis *a = lap_axis_find(env->axes, env->n, p->batch.at[i].name);
-        LAP_ENSURE(a != NULL);
-        j.coords[i] = env->coords[a - env->axes];
-    }
+    set_batch(&j, env);
     lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, p->n_panels, LAP_NONE, 0, NULL, &j.panel);
     pack_panel(&j);
     lap_kctx_end(k, &panels, NULL, NULL);

@@ -86,8 +86,8 @@ static bool a_is_affine(lap_tiles *t)
     if (t->r.a.n != 1 || t->r.has_ragged_k) {
         return false;
     }
-    lap_coord m = lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 1}, t->m_total);
-    lap_coord k = lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 2}, t->k_total);
+    lap_coord m = lap_coord_stand_in(t->k->c, t->m_total);
+    lap_coord k = lap_coord_stand_in(t->k->c, t->k_total);
     lap_tiles_split(t, t->m, m);
     lap_tiles_split(t, t->r.k, k);
     const lap_coord *env = lap_env_for(t->k, t->r.a.at[0], t->env.n, t->axes, t->coords);
@@ -131,8 +131,7 @@ static void collect_axes(lap_tiles *t)
     t->coords = lap_arena_array(t->l->ctx->arena, total + 1, sizeof *t->coords);
     for (int i = 0; i < 4; i++) {
         for (uint32_t a = 0; a < lists[i].n; a++) {
-            t->coords[t->env.n] =
-                lap_coord_var(t->k->c, (lap_ref){UINT32_MAX - 8 - t->env.n}, lists[i].at[a].size);
+            t->coords[t->env.n] = lap_coord_stand_in(t->k->c, lists[i].at[a].size);
             t->axes[t->env.n++] = lists[i].at[a];
         }
     }
@@ -250,7 +249,7 @@ lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile)
     return lap_coord_min(c, lap_coord_sub(c, t->m_rows, inside), lap_coord_const(c, t->rows));
 }
 
-void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, lap_ref b,
+void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, const lap_panels *b,
                    lap_coord b0)
 {
     lap_kctx *k = t->k;
@@ -268,8 +267,9 @@ void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, la
                                 .sm = lap_dim_node(k->k, t->a_direct ? t->a_sm : t->k_total),
                                 .sk = lap_dim_node(k->k, t->a_direct ? t->a_sk : lap_dim_const(t->l->ctx, 1)),
                                 .m = lap_coord_ref(c, lap_tiles_rows(t, tile)),
-                                .b = b,
+                                .b = lap_panels_buffer(k, b),
                                 .b0 = lap_coord_ref(c, b0),
+                                .sb = lap_dim_node(k->k, b->stride),
                                 .depth = lap_dim_node(k->k, t->k_total),
                                 .rows = t->rows,
                                 .cols = t->cols,

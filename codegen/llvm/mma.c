@@ -8,7 +8,7 @@
 #include "codegen/llvm/emitter.h"
 
 enum { STEP_UNROLL = 2, MAX_TILE = 1024 };
-enum { ARG_ACC, ARG_LD, ARG_A, ARG_SM, ARG_SK, ARG_M, ARG_B, ARG_DEPTH, N_ARGS };
+enum { ARG_ACC, ARG_LD, ARG_A, ARG_SM, ARG_SK, ARG_M, ARG_B, ARG_SB, ARG_DEPTH, N_ARGS };
 
 typedef struct tile {
     uint32_t rows, cols, lanes, n_vectors;
@@ -67,13 +67,13 @@ static void emit_depth(lap_emitter *e, const tile *t, LLVMValueRef from, LLVMVal
     LLVMValueRef *next = lap_arena_array(e->ctx->arena, n + 2, sizeof *next);
     LLVMTypeRef b_type = lap_stored_type(e, t->b);
     memcpy(carried, acc, n * sizeof *acc);
-    carried[n] = offset(e, b_type, t->args[ARG_B], scaled(e, from, t->cols));
+    carried[n] = offset(e, b_type, t->args[ARG_B], LLVMBuildMul(e->b, from, t->args[ARG_SB], ""));
     carried[n + 1] = LLVMBuildMul(e->b, from, t->args[ARG_SK], "");
     lap_counted loop = lap_counted_begin(e, from, to, lap_i64(e, unroll), n + 2, carried);
     memcpy(next, loop.phi, (n + 2) * sizeof *next);
     for (uint32_t u = 0; u < unroll; u++) {
         emit_step(e, t, next[n], next[n + 1], next);
-        next[n] = offset(e, b_type, next[n], lap_i64(e, t->cols));
+        next[n] = offset(e, b_type, next[n], t->args[ARG_SB]);
         next[n + 1] = LLVMBuildAdd(e->b, next[n + 1], t->args[ARG_SK], "");
     }
     lap_counted_end(e, &loop, next, carried);
@@ -154,7 +154,7 @@ static LLVMValueRef operand_pointer(lap_emitter *e, const lap_node *n, uint32_t 
 
 void lap_emit_mma(lap_emitter *e, const lap_node *n)
 {
-    enum { ACC = 0, LD = 2, A = 3, SM = 5, SK = 6, M = 7, B = 8, DEPTH = 10 };
+    enum { ACC = 0, LD = 2, A = 3, SM = 5, SK = 6, M = 7, B = 8, SB = 10, DEPTH = 11 };
     LAP_ENSURE(e->lanes == 1);
     uint32_t width = e->machine->target.vector_f32;
     tile t = {.rows = (uint32_t)lap_attr_i(n, LAP_ATTR_ROWS, 1),
@@ -170,9 +170,10 @@ void lap_emit_mma(lap_emitter *e, const lap_node *n)
     LAP_ENSURE(t.rows * t.n_vectors <= MAX_TILE);
     LLVMValueRef fn = tile_function(e, &t);
     LLVMValueRef args[N_ARGS] = {
-        [ARG_ACC] = operand_pointer(e, n, ACC), [ARG_LD] = lap_value(e, n->args[LD]).v,
-        [ARG_A] = operand_pointer(e, n, A),     [ARG_SM] = lap_value(e, n->args[SM]).v,
-        [ARG_SK] = lap_value(e, n->args[SK]).v, [ARG_M] = lap_value(e, n->args[M]).v,
-        [ARG_B] = operand_pointer(e, n, B),     [ARG_DEPTH] = lap_value(e, n->args[DEPTH]).v};
+        [ARG_ACC] = operand_pointer(e, n, ACC),      [ARG_LD] = lap_value(e, n->args[LD]).v,
+        [ARG_A] = operand_pointer(e, n, A),          [ARG_SM] = lap_value(e, n->args[SM]).v,
+        [ARG_SK] = lap_value(e, n->args[SK]).v,      [ARG_M] = lap_value(e, n->args[M]).v,
+        [ARG_B] = operand_pointer(e, n, B),          [ARG_SB] = lap_value(e, n->args[SB]).v,
+        [ARG_DEPTH] = lap_value(e, n->args[DEPTH]).v};
     LLVMBuildCall2(e->b, tile_type(e), fn, args, N_ARGS, "");
 }

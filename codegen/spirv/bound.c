@@ -260,7 +260,7 @@ static void mark_for(lap_shader *e, const lap_node *n)
 
 static void mark_operands(lap_shader *e, lap_ref ref, const lap_node *n)
 {
-    enum { MMA_M = 7, MMA_DEPTH = 10, TURN_ROWS = 6, TURN_COLS = 7, SORT_N = 2, SORT_COUNT = 5 };
+    enum { MMA_M = 7, MMA_DEPTH = 11, TURN_ROWS = 6, TURN_COLS = 7, SORT_N = 2, SORT_COUNT = 5 };
     switch (n->op) {
     case LAP_OP_MAP:
         for (uint32_t i = 0; !wraps(e, ref, n) && i < n->n_args; i++) {

@@ -9,7 +9,7 @@ typedef struct tile {
     bool init;
 } tile;
 
-enum { ACC, ACC0, LD, A, A0, SM, SK, M, B, B0, DEPTH };
+enum { ACC, ACC0, LD, A, A0, SM, SK, M, B, B0, SB, DEPTH };
 
 /* The largest divisor of n that is at most `most`. */
 static uint32_t divisor(uint32_t n, uint32_t most)
@@ -88,7 +88,7 @@ static void sum(lap_shader *e, const tile *t, step_fn *one)
     lap_glsl_line(e, "int k = 0;");
     lap_glsl_open(e, "if (k < %s) do ", depth);
     one(e, t);
-    lap_glsl_line(e, "ib += %u;", t->cols);
+    lap_glsl_line(e, "ib += sb;");
     lap_glsl_close(e, lap_glsl_print(e, " while (++k < %s);", depth));
 }
 
@@ -105,8 +105,8 @@ static void emit_block(lap_shader *e, const tile *t, uint32_t n_col_blocks)
 {
     lap_glsl_line(e, "int r = block / %u * %u, c = block %% %u * %u;", n_col_blocks, t->own_rows,
                   n_col_blocks, t->own_cols);
-    lap_glsl_line(e, "int ld = %s, sk = %s, ac = %s + r * ld + c, ib = %s + c;", index_of(e, t, LD),
-                  index_of(e, t, SK), index_of(e, t, ACC0), index_of(e, t, B0));
+    lap_glsl_line(e, "int ld = %s, sk = %s, sb = %s, ac = %s + r * ld + c, ib = %s + c;", index_of(e, t, LD),
+                  index_of(e, t, SK), index_of(e, t, SB), index_of(e, t, ACC0), index_of(e, t, B0));
     for (uint32_t i = 0; i < t->own_rows; i++) {
         lap_glsl_line(e, "int ia%u = %s + min(r + %u, %s - 1) * %s;", i, index_of(e, t, A0), i,
                       index_of(e, t, M), index_of(e, t, SM));

@@ -65,6 +65,7 @@ static void tile_kernel(rig *r)
                         .m = lap_const_i(k, 5),
                         .b = x,
                         .b0 = lap_const_i(k, 20),
+                        .sb = lap_const_i(k, 12),
                         .depth = lap_const_i(k, 1),
                         .rows = 8,
                         .cols = 12,

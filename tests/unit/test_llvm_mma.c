@@ -19,7 +19,7 @@ static const tile_case tiles[] = {
     {3, 1, true, LAP_F32, LAP_F32},   {2, 2, false, LAP_F32, LAP_F32},  {6, 16, true, LAP_BF16, LAP_BF16},
     {6, 16, true, LAP_F32, LAP_I8},   {4, 16, false, LAP_F16, LAP_F32},
 };
-enum { N_TILES = sizeof tiles / sizeof *tiles, MAX_DEPTH = 9, LD = 72 };
+enum { N_TILES = sizeof tiles / sizeof *tiles, MAX_DEPTH = 9, LD = 72, GAP = 3 };
 
 static void tile_kernel(rig *r, const tile_case *c, const char *name)
 {
@@ -41,6 +41,7 @@ static void tile_kernel(rig *r, const tile_case *c, const char *name)
                         .m = rig_size(r, k, "m", 0),
                         .b = b,
                         .b0 = lap_const_i(k, 1),
+                        .sb = rig_size(r, k, "sb", 0),
                         .depth = rig_size(r, k, "K", 0),
                         .rows = c->rows,
                         .cols = c->cols,
@@ -64,10 +65,10 @@ static void check_tile(rig *r, uint32_t i, int64_t m, int64_t depth, bool is_tra
 {
     static uint32_t seed = 7;
     const tile_case *c = &tiles[i];
-    static float a_bytes[2 + 16 * MAX_DEPTH], b_bytes[1 + 64 * MAX_DEPTH], out[16 * LD],
+    static float a_bytes[2 + 16 * MAX_DEPTH], b_bytes[1 + (64 + GAP) * MAX_DEPTH], out[16 * LD],
         scratch[16 * LD + 16];
     lap_tensor a = {.dtype = c->a, .rank = 1, .shape = {2 + 16 * MAX_DEPTH}, .data = a_bytes};
-    lap_tensor b = {.dtype = c->b, .rank = 1, .shape = {1 + 64 * MAX_DEPTH}, .data = b_bytes};
+    lap_tensor b = {.dtype = c->b, .rank = 1, .shape = {1 + (64 + GAP) * MAX_DEPTH}, .data = b_bytes};
     fill_tensor(&a, &seed);
     fill_tensor(&b, &seed);
     int64_t sm = is_transposed ? 1 : depth, sk = is_transposed ? m : 1;
@@ -75,6 +76,8 @@ static void check_tile(rig *r, uint32_t i, int64_t m, int64_t depth, bool is_tra
     rig_size(r, k, "sm", sm);
     rig_size(r, k, "sk", sk);
     rig_size(r, k, "m", m);
+    int64_t sb = (int64_t)c->cols + (depth % 3 == 0 ? GAP : 0);
+    rig_size(r, k, "sb", sb);
     rig_size(r, k, "K", depth);
     void *aligned = (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
     void *buffers[] = {a_bytes, b_bytes, out};
@@ -87,7 +90,7 @@ static void check_tile(rig *r, uint32_t i, int64_t m, int64_t depth, bool is_tra
             for (int64_t d = 0; d < depth; d++) {
                 int64_t have = row < m ? row : m - 1;
                 want += lap_tensor_get(&a, (size_t)(2 + have * sm + d * sk)) *
-                        lap_tensor_get(&b, (size_t)(1 + d * c->cols + col));
+                        lap_tensor_get(&b, (size_t)(1 + d * sb + col));
             }
         }
         if (fabs((double)out[at] - want) > 1e-5 * (1 + fabs(want))) {

@@ -417,7 +417,7 @@ static void test_buffers(void **state)
                      "has slot 0, which another buffer has");
     kernel_is_broken(GRID("") "  %c = buffer {space=scratch slot=0 elem=i64 count=8}\n",
                      "has slot 0, which another buffer has");
-    kernel_is_broken(GRID("    mma %a %i %8 %a %i %8 %8 %8 %a %i %8 {rows=1 cols=8 init=true}\n"),
+    kernel_is_broken(GRID("    mma %a %i %8 %a %i %8 %8 %8 %a %i %8 %8 {rows=1 cols=8 init=true}\n"),
                      "accumulates into something that is not f32 scratch");
     kernel_is_broken(GRID("    sort %a %i %8 %b %i %8 {smallest=true}\n"),
                      "writes its order to a buffer that is not i64");

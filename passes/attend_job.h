@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attend_job.h - one streaming attend being lowered (attend_tiles.c) and its sizes (attend_sizes.c). */
+#ifndef LAP_PASSES_ATTEND_JOB_H
+#define LAP_PASSES_ATTEND_JOB_H
+
+#include "passes/attend.h"
+#include "passes/tiles.h"
+
+typedef struct lap_attend_job {
+    lap_lowering *l;
+    lap_kctx *k;
+    lap_ref op;
+    const lap_node *n;
+    const lap_part *part;
+    lap_norm norm;
+    lap_ref contraction;
+    lap_ref score; /* score = factor * this, factor > 0: applied with the exponent */
+    double factor;
+    lap_tiles t;
+    lap_roles value;
+    lap_panels kp, vp;
+    lap_ref s, acc; /* scratch: block of scores, of results */
+    lap_ref max, sum, shift,
+        shrink; /* per row; shift: taken from the exponents, shrink: factor of old results */
+    uint32_t panels, block_keys, depth; /* of a block of keys; keys of one step of P V */
+    bool is_single;                     /* one block holds all keys: nothing runs from block to block */
+    uint32_t s_stride;                  /* of the rows of s */
+    lap_dim n_keys, n_wide, wide;       /* keys, value width, width padded to panels */
+    lap_coord first, n_live;            /* live panels of the block */
+    lap_coord key0, keys;               /* first key of them, keys in them */
+    lap_listed listed;                  /* keys in blocks that a list names */
+    bool is_listed;
+} lap_attend_job;
+
+static inline int64_t lap_attend_block_rows(const lap_attend_job *j)
+{
+    return (int64_t)j->t.rows * j->t.tiles_per_block;
+}
+
+/* Sizes of tiles and blocks: the schedule's, no larger than what is known to be there. */
+void lap_attend_choose_sizes(lap_attend_job *j);
+/* Small keys and values that one block of queries reads are packed by its kernel, and stay in cache. */
+bool lap_attend_packs_inside(lap_attend_job *j);
+/* Where keys and values are read: in place, in scratch or in panels of a kernel of their own. */
+void lap_attend_make_panels(lap_attend_job *j, bool inside);
+
+#endif

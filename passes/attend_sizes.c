@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attend_sizes.c - sizes of a streaming attend, and where its keys and values are read. */
+#include "passes/attend_job.h"
+
+/* Rows of scores are a cache line apart from powers of two: they would all meet in a few sets. */
+enum { LINE = 16 };
+
+static lap_dim d_int(lap_attend_job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
+
+static uint32_t at_most(lap_lowering *l, uint32_t n, lap_dim total, uint32_t unit)
+{
+    int64_t size;
+    if (!lap_dim_is_const(l->ctx, total, &size) || size < 1) {
+        return n;
+    }
+    int64_t units = (size + unit - 1) / unit;
+    return units < n ? (uint32_t)units : n;
+}
+
+void lap_attend_choose_sizes(lap_attend_job *j)
+{
+    lap_lowering *l = j->l;
+    bool is_masked = j->part->where >= 0;
+    lap_dim m = lap_axes_product(l, j->t.r.m), n = lap_axes_product(l, j->t.r.n);
+    uint32_t tiles = (uint32_t)lap_knob_value(l, is_masked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
+    uint32_t panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
+    j->t.cols = lap_panel_cols(l, j->is_listed ? j->t.r.n.at[1].size : n, LAP_KNOB_ATTEND_COLS);
+    j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
+    j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
+    j->panels = at_most(l, panels, n, j->t.cols);
+    j->block_keys = j->panels * j->t.cols;
+    j->s_stride = j->block_keys + LINE;
+    /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
+    j->depth = is_masked ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
+    j->is_single = !is_masked && lap_dim_compare(l->ctx, n, LAP_REL_LE, d_int(j, j->block_keys)) == LAP_YES;
+    if (j->is_listed) { /* a step stays within a block of the list */
+        j->is_single = false;
+        j->depth = j->block_keys % j->listed.block == 0 ? (uint32_t)j->listed.block : j->t.cols;
+    }
+    if (j->is_single) {
+        j->depth = j->block_keys;
+    }
+}
+
+bool lap_attend_packs_inside(lap_attend_job *j)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim bytes = lap_dim_mul(ctx, j->t.k_total, d_int(j, (int64_t)4 * j->block_keys));
+    return j->is_single && !lap_factors_static(j->l, &j->t.r.b) && !lap_factors_static(j->l, &j->value.b) &&
+           lap_dim_compare(ctx, j->t.m_total, LAP_REL_LE, d_int(j, lap_attend_block_rows(j))) == LAP_YES &&
+           lap_dim_compare(ctx, bytes, LAP_REL_LE, d_int(j, j->l->target->l2_bytes / 4)) == LAP_YES;
+}
+
+/* In place where rows lie close together, else packed: far apart they would share few sets of a cache. */
+static lap_panels panels_of(lap_attend_job *j, const lap_roles *r, uint32_t cols, bool inside)
+{
+    enum { NEAR = 4 };
+    lap_panels p;
+    int64_t stride;
+    if (lap_panels_in_place(j->k, r, cols, &p) && lap_dim_is_const(j->l->ctx, p.stride, &stride) &&
+        stride >= cols && stride <= (int64_t)NEAR * cols) {
+        return p;
+    }
+    return inside ? lap_panels_inside(j->k, r, cols) : lap_pack_panels(j->l, r, cols, j->n->loc);
+}
+
+void lap_attend_make_panels(lap_attend_job *j, bool inside)
+{
+    lap_lowering *l = j->l;
+    uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
+    j->kp = panels_of(j, j->is_listed ? &j->listed.keys : &j->t.r, j->t.cols, inside);
+    j->vp = panels_of(j, j->is_listed ? &j->listed.values : &j->value, v_cols, inside);
+    j->n_wide = j->vp.n_total;
+    j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
+}
