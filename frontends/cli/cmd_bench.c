@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "codegen/llvm/measure.h"
+#include "codegen/spirv/measure.h"
 #include "frontends/cli/document.h"
 #include "frontends/cli/setup.h"
 #include "passes/cost.h"
@@ -71,14 +72,19 @@ static bool measure(lap_setup *s, figures *f)
     }
     f->gflops = f->cost.flops / f->median * 1e-9;
     f->threads = 1;
+    lap_fault fault = {0};
+    lap_vk *vk = lap_session_device(session);
+    bool measured = false;
     if (s->compile.engine == LAP_ENGINE_CPU) {
         f->threads = lap_exec_threads(lap_session_exec(session));
         f->workspace = lap_exec_workspace(lap_session_exec(session));
-        lap_fault fault = {0};
-        if (!lap_measure_peak(lap_session_machine(session), LAP_F32, f->threads, &f->peak_gflops, &fault)) {
-            f->peak_gflops = 0.0;
-        }
+        measured =
+            lap_measure_peak(lap_session_machine(session), LAP_F32, f->threads, &f->peak_gflops, &fault);
+    } else if (vk != NULL) {
+        f->workspace = lap_exec_workspace(lap_session_exec(session));
+        measured = lap_vk_measure_peak(vk, &f->peak_gflops, &fault);
     }
+    f->peak_gflops = measured ? f->peak_gflops : 0.0;
     return true;
 }
 
@@ -89,6 +95,10 @@ static void document(const lap_setup *s, const figures *f)
     lap_document_text(d, "target", lap_engine_text(s->compile.engine));
     const lap_machine *machine = lap_session_machine(s->session);
     lap_document_text(d, "cpu", machine != NULL ? lap_machine_cpu(machine) : NULL);
+    const lap_vk *vk = lap_session_device(s->session);
+    if (vk != NULL) {
+        lap_document_text(d, "device", lap_vk_info_of(vk)->name);
+    }
     cJSON_AddNumberToObject(d, "threads", f->threads);
     cJSON_AddNumberToObject(d, "compile_s", f->compile_s);
     cJSON *run = cJSON_AddObjectToObject(d, "run_s");

@@ -183,6 +183,7 @@ lap_sizes *lap_session_sizes(lap_session *s) { return &s->sizes; }
 const lap_program *lap_session_program(const lap_session *s) { return s->program; }
 const lap_machine *lap_session_machine(const lap_session *s) { return s->machine; }
 const lap_target *lap_session_target(const lap_session *s) { return s->target; }
+lap_vk *lap_session_device(const lap_session *s) { return s->vk; }
 lap_exec *lap_session_exec(const lap_session *s) { return s->exec; }
 lap_session_times lap_session_timing(const lap_session *s) { return s->times; }
 

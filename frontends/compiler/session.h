@@ -14,6 +14,7 @@
 #include "frontends/compiler/tensors.h"
 #include "frontends/lua/lua.h"
 #include "runtime/exec.h"
+#include "runtime/vk/vk.h"
 
 typedef struct lap_session lap_session;
 
@@ -100,6 +101,7 @@ lap_sizes *lap_session_sizes(lap_session *s);
 const lap_program *lap_session_program(const lap_session *s);
 const lap_target *lap_session_target(const lap_session *s);
 const lap_machine *lap_session_machine(const lap_session *s);
+lap_vk *lap_session_device(const lap_session *s); /* NULL: code runs on this processor */
 lap_exec *lap_session_exec(const lap_session *s);
 lap_session_times lap_session_timing(const lap_session *s);
 
