@@ -100,6 +100,12 @@ static lap_ref product(job *j, const lap_factors *f)
     return all;
 }
 
+/* The same of values, 0 for keys that do not exist. */
+static lap_ref value_of(job *j, const lap_factors *f)
+{
+    return j->masks_values ? lap_factors_value(j->k, f, &j->f.env, LAP_NONE, true) : product(j, f);
+}
+
 /* ---- scores ---- */
 
 static void pack_queries(job *j)
@@ -175,6 +181,10 @@ static lap_ref edit_row(job *j, lap_coord row)
     lap_few_set(&j->f, few->rows, row);
     lap_k_loop keys = keys_loop(j, &most, &key);
     lap_few_set(&j->f, few->keys, plus(j, j->key0, key));
+    if (few->k_outer.n > 0) {
+        lap_ref raw = load(j, j->s, s_at(j, row, key));
+        store(j, j->s, s_at(j, row, key), lap_map2(k->k, LAP_FN_MUL, raw, product(j, &few->k_outer)));
+    }
     k->n_overrides = 1;
     k->overrides[0] = (lap_override){.node = few->contraction,
                                      .buffer = j->s,
@@ -248,7 +258,14 @@ static void weigh_row(job *j, lap_coord row)
     lap_ref p = load(j, j->s, s_at(j, row, key));
     if (soft) {
         p = lap_few_exp(&j->f, p, base);
-        store(j, j->s, s_at(j, row, key), p);
+    }
+    lap_ref weight = p;
+    if (j->few->v_outer.n > 0) {
+        lap_few_set(&j->f, j->few->keys, plus(j, j->key0, key));
+        weight = lap_map2(g, LAP_FN_MUL, p, value_of(j, &j->few->v_outer));
+    }
+    if (!lap_ref_same(weight, p) || soft) {
+        store(j, j->s, s_at(j, row, key), weight);
     }
     total = lap_map2(g, LAP_FN_ADD, keys.carried[0], p);
     lap_kctx_end(j->k, &keys, &total, &total);
@@ -260,12 +277,6 @@ static void weigh_row(job *j, lap_coord row)
 }
 
 /* ---- values ---- */
-
-static lap_ref value_at(job *j)
-{
-    lap_factors value = {1, {j->few->value}};
-    return j->masks_values ? lap_factors_value(j->k, &value, &j->f.env, LAP_NONE, true) : product(j, &value);
-}
 
 static void weigh_values(job *j, lap_coord row0, lap_coord b)
 {
@@ -280,7 +291,7 @@ static void weigh_values(job *j, lap_coord row0, lap_coord b)
     lap_few_set(&j->f, j->few->wide, e);
     for (int64_t i = 0; i < j->keys; i++) {
         set_key(j, b, i);
-        value[i] = value_at(j);
+        value[i] = value_of(j, &j->few->v);
     }
     for (int64_t r = 0; r < j->rows; r++) {
         lap_coord at = row_at(j, plus(j, row0, c_int(j, r)), j->few->n_wide, e);

@@ -39,6 +39,24 @@ static bool is_product(lap_lowering *l, lap_ref r)
     return n->op == LAP_OP_MAP && n->dtype == LAP_F32 && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL;
 }
 
+/* A product's factors with some of these axes, and those without: once per key is enough for them. */
+static bool split_inner(lap_lowering *l, lap_ref r, lap_names inner, lap_factors *with, lap_factors *without,
+                        int depth)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    bool has = has_any(n, inner);
+    if (has && is_product(l, r) && depth < DEEPEST) {
+        return split_inner(l, n->args[0], inner, with, without, depth + 1) &&
+               split_inner(l, n->args[1], inner, with, without, depth + 1);
+    }
+    lap_factors *side = has ? with : without;
+    if (side->n == LAP_MAX_FACTORS) {
+        return false;
+    }
+    side->at[side->n++] = r;
+    return true;
+}
+
 /* Factors with a key axis go to k, those without to q; k's are split until they are free of `rows`. */
 static bool split_factors(lap_lowering *l, lap_ref r, lap_few *f, lap_names rows, int depth)
 {
@@ -48,11 +66,14 @@ static bool split_factors(lap_lowering *l, lap_ref r, lap_few *f, lap_names rows
         return split_factors(l, n->args[0], f, rows, depth + 1) &&
                split_factors(l, n->args[1], f, rows, depth + 1);
     }
-    lap_factors *side = by_key ? &f->k : &f->q;
-    if (side->n == LAP_MAX_FACTORS || lap_plan_of(l, r)->may_fail) {
+    if (lap_plan_of(l, r)->may_fail || f->q.n == LAP_MAX_FACTORS) {
         return false;
     }
-    side->at[side->n++] = r;
+    if (by_key) {
+        lap_names over = lap_attr_names(lap_node_at(l->g, f->contraction), LAP_ATTR_OVER);
+        return split_inner(l, r, over, &f->k, &f->k_outer, 0);
+    }
+    f->q.at[f->q.n++] = r;
     return true;
 }
 
@@ -126,7 +147,8 @@ static bool sort_result_axes(lap_lowering *l, lap_few *f)
                 return false;
             }
             keys[f->keys.n++] = a;
-        } else if (factors_axis(l, &f->k, a.name) != NULL || lap_node_axis(v, a.name) != NULL) {
+        } else if (factors_axis(l, &f->k, a.name) != NULL || factors_axis(l, &f->k_outer, a.name) != NULL ||
+                   lap_node_axis(v, a.name) != NULL) {
             batch[f->batch.n++] = a;
         } else {
             rows[f->rows.n++] = a;
@@ -156,6 +178,13 @@ static bool sort_inner_axes(lap_lowering *l, lap_few *f)
         if (lap_node_axis(sum, v->axes[i].name) == NULL) {
             wide[f->wide.n++] = v->axes[i];
         }
+    }
+    lap_name *names = lap_arena_array(l->ctx->arena, f->wide.n + 1, sizeof *names);
+    for (uint32_t i = 0; i < f->wide.n; i++) {
+        names[i] = wide[i].name;
+    }
+    if (!split_inner(l, f->value, (lap_names){f->wide.n, names}, &f->v, &f->v_outer, 0)) {
+        return false;
     }
     f->depth = (lap_axis_list){f->depth.n, depth};
     f->wide = (lap_axis_list){f->wide.n, wide};

@@ -92,6 +92,9 @@ void lap_emit_vector_for(lap_emitter *e, lap_ref ref, const lap_node *n);
 /* Marks which nodes of a vector loop without carried values differ between lanes; false: no form in lanes. */
 bool lap_vector_marks(lap_emitter *e, const lap_node *n);
 
+/* ---- sums.c: each vector of f32, all of as many lanes, becomes the sum of its lanes. */
+void lap_sum_lanes(lap_emitter *e, uint32_t n, LLVMValueRef *x);
+
 /* ---- across.c: loops across lanes. False, and nothing emitted, where the form does not fit. */
 bool lap_emit_across_for(lap_emitter *e, lap_ref ref, const lap_node *n);
 

@@ -188,8 +188,30 @@ static LLVMValueRef fold_extreme(lap_emitter *e, LLVMRealPredicate keeps_first, 
     return LLVMBuildSelect(e->b, is_nan, LLVMConstReal(e->f32, NAN), x, "");
 }
 
+/* Sums of f32 in one register each, all to the end. */
+static void sum_carried(lap_emitter *e, vector_loop *v)
+{
+    LLVMValueRef *x = lap_arena_array(e->ctx->arena, v->n_carried + 1, sizeof *x);
+    uint32_t *from = lap_arena_array(e->ctx->arena, v->n_carried + 1, sizeof *from), n = 0;
+    for (uint32_t i = 0; i < v->n_carried; i++) {
+        bool is_sum = v->fn[i] == LAP_FN_ADD && lap_dtype_compute(carried_type(e, v, i)) == LAP_F32;
+        uint32_t lanes = lap_lanes_of(v->current[i]);
+        if (is_sum && lanes > 1 && lanes <= e->machine->target.vector_f32) {
+            from[n] = i;
+            x[n++] = v->current[i];
+        }
+    }
+    lap_sum_lanes(e, n, x);
+    for (uint32_t i = 0; i < n; i++) {
+        v->current[from[i]] = x[i];
+    }
+}
+
 static void narrow_carried(lap_emitter *e, vector_loop *v, uint32_t lanes)
 {
+    if (lanes == 1) {
+        sum_carried(e, v);
+    }
     for (uint32_t i = 0; i < v->n_carried; i++) {
         LLVMValueRef *x = &v->current[i];
         if (v->fn[i] == LAP_CARRIED_SAME || lap_lanes_of(*x) <= lanes) {
