@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_vulkan.c - what can go wrong with a Vulkan device: none, lost, hung, out of memory, without a
  * feature, too small; pipeline caches that are damaged or of another device. Each is an error that says
- * so, or a cache made anew. */
+ * so, or a cache made anew. And functions of shaders against the C library in double precision. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,18 +46,20 @@ static rig rig_open(void)
     return r;
 }
 
-static bool rig_compile(rig *r)
+static bool rig_compile_text(rig *r, const char *text)
 {
     lap_graph *g;
     lap_program *program;
     lap_spirv code;
     const lap_target *target = lap_vk_target(lap_vk_info_of(r->vk)->subgroup_size);
-    assert_true(lap_graph_parse(r->ctx, "doubling", doubling, strlen(doubling), &g));
+    assert_true(lap_graph_parse(r->ctx, "text", text, strlen(text), &g));
     assert_true(lap_lower(g, target, &(lap_pass_options){.verify = true}, &program));
     assert_true(lap_spirv_make(program, target, &code, &r->fault));
     r->exec = lap_vk_exec_open(r->vk, code.image, code.n_image, code.kernels, NULL, &r->fault);
     return r->exec != NULL;
 }
+
+static bool rig_compile(rig *r) { return rig_compile_text(r, doubling); }
 
 static void rig_free(rig *r)
 {
@@ -263,11 +266,87 @@ static void test_cache(void **state)
     setenv("LAPPET_CACHE", "", 1);
 }
 
+/* ---- functions ---- */
+
+enum { N_X = 4096 };
+
+typedef struct function {
+    const char *name;
+    double (*of)(double);
+    double ulps;
+} function;
+
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
+static const function functions[] = {
+    {"cos", cos, 4},    {"erf", erf, 8},         {"exp", exp, 4}, {"floor", floor, 0}, {"log", log, 4},
+    {"round", rint, 0}, {"sigmoid", sigmoid, 8}, {"sin", sin, 4}, {"sqrt", sqrt, 4},   {"tanh", tanh, 8},
+};
+enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
+
+static void make_x(float *x)
+{
+    static const float special[] = {
+        0,    -0.0f, 1,     -1,   INFINITY, -INFINITY, NAN,    88.7f, 88.73f, -87.3f, -87.4f, -104,      0.5f,
+        1.5f, 2.5f,  -2.5f, 1e5f, -3e6f,    1e9f,      0.625f, -0.6f, 4,      3.99f,  1e-30f, 3.1415927f};
+    enum { N_SPECIAL = sizeof special / sizeof *special };
+    uint32_t seed = 1;
+    for (int i = 0; i < N_X; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        float unit = (float)(seed >> 8) / (float)(1 << 23) - 1;
+        x[i] = i < N_SPECIAL ? special[i] : i % 2 ? 4 * unit : 80 * unit;
+    }
+}
+
+/* In units of the last place of the result; results below the least normal number may be 0. */
+static bool is_close(double got, double want, double ulps)
+{
+    const double least = 1.17549435e-38;
+    if (isnan(want) || isinf(want) || fabs(want) > 3.4028235e38) {
+        return isnan(want) ? isnan(got) : isinf(got) && (got > 0) == (want > 0);
+    }
+    int e;
+    frexp(fabs(want) < least ? least : want, &e);
+    return fabs(got - want) <= ldexp(ulps + 0.5, e - 24) + (fabs(want) < least ? least : 0);
+}
+
+static void test_functions(void **state)
+{
+    (void)state;
+    static float x[N_X];
+    char text[4096] = "lap 1\ngraph @f {\n  %1 = input f32[n=N] {name=\"x\" layout=\"n\"}\n";
+    for (int i = 0; i < N_FUNCTIONS; i++) {
+        size_t n = strlen(text);
+        snprintf(text + n, sizeof text - n,
+                 "  %%%d = map f32[n=N] %%1 {fn=%s}\n  output \"%s\" %%%d {layout=\"n\"}\n", i + 2,
+                 functions[i].name, functions[i].name, i + 2);
+    }
+    size_t end = strlen(text);
+    snprintf(text + end, sizeof text - end, "}\n");
+    rig r = rig_open();
+    assert_true(rig_compile_text(&r, text));
+    make_x(x);
+    lap_tensor in = {.dtype = LAP_F32, .rank = 1, .shape = {N_X}, .data = x, .n_bytes = sizeof x};
+    lap_tensor out[N_FUNCTIONS] = {{.data = NULL}};
+    assert_true(lap_exec_run(r.exec, &in, out, &r.fault));
+    for (int f = 0; f < N_FUNCTIONS; f++) {
+        assert_string_equal(lap_exec_name(r.exec, LAP_LEAF_OUTPUT, (uint32_t)f), functions[f].name);
+        for (int i = 0; i < N_X; i++) {
+            double got = lap_tensor_get(&out[f], (size_t)i), want = functions[f].of((double)x[i]);
+            if (!is_close(got, want, functions[f].ulps)) {
+                fail_msg("%s(%.9g) = %.9g, expected %.9g", functions[f].name, (double)x[i], got, want);
+            }
+        }
+    }
+    rig_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs),      cmocka_unit_test(test_no_device), cmocka_unit_test(test_loss),
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_lacks),     cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_functions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
