@@ -132,6 +132,10 @@ static void drop(void *self)
     if (x->fence) {
         vk->api.DestroyFence(vk->device, x->fence, NULL);
     }
+    for (uint32_t i = 0; x->exec && x->rooms && i < x->exec->image.n_buffers; i++) {
+        lap_room_free(&x->rooms[i]);
+    }
+    free(x->rooms);
     free(x->pipelines);
     free(x->places);
     free(x->set);
@@ -169,7 +173,8 @@ static bool make_arrays(lap_vk_exec *x, lap_fault *fault)
     x->places = calloc(image->n_buffers + 1u, sizeof *x->places);
     x->set = calloc(image->n_steps + 1u, sizeof *x->set);
     x->cells = calloc(image->n_buffers + 1u, sizeof *x->cells);
-    return (x->pipelines && x->places && x->set && x->cells) ||
+    x->rooms = calloc(image->n_buffers + 1u, sizeof *x->rooms);
+    return (x->pipelines && x->places && x->set && x->cells && x->rooms) ||
            lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
 }
 

@@ -56,6 +56,7 @@ typedef struct lap_vk_exec {
     VkFence fence;
     VkDescriptorSet *set; /* by step */
     uint64_t *cells;      /* by buffer: an element that the host looks at */
+    lap_room *rooms;      /* by buffer: contents that a foreign operation reads or makes, where not mapped */
     VkCommandBuffer transfer;
     lap_vk_parts load_parts, run_parts;
 } lap_vk_exec;

@@ -394,6 +394,19 @@ static bool record_loop(recorder *r, const lap_image_step *s)
     return true;
 }
 
+/* Host memory for what a foreign operation reads and makes. */
+static bool make_rooms(recorder *r, const lap_image_step *s)
+{
+    const uint32_t *at = s->operands;
+    for (uint32_t i = 0; i < s->n_inputs + s->n_outputs; i++, at += 2 + at[1]) {
+        const lap_vk_place *p = at[0] ? &r->x->places[at[0] - 1] : NULL;
+        if (p && p->block && !p->block->host && !lap_room_grow(&r->x->rooms[at[0] - 1], p->size, r->fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool record_step(recorder *r, const lap_image_step *s)
 {
     switch (s->kind) {
@@ -406,7 +419,7 @@ static bool record_step(recorder *r, const lap_image_step *s)
     case LAP_STEP_BRANCH:
         return record_nested(r, LAP_VK_BRANCH, s);
     case LAP_STEP_FOREIGN:
-        return end_commands(r) && add_part(r, LAP_VK_FOREIGN, s);
+        return end_commands(r) && add_part(r, LAP_VK_FOREIGN, s) && make_rooms(r, s);
     }
     return false;
 }

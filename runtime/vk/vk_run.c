@@ -2,6 +2,7 @@
  * vk_run.c - runs recorded parts: submits, waits, looks at tests where steps depend on them. */
 #include <string.h>
 
+#include "runtime/foreign.h"
 #include "runtime/vk/vk_exec.h"
 
 /* ---- submitting ---------------------------------------------------------------------------- */
@@ -169,6 +170,58 @@ static bool run_branch(lap_vk_exec *x, const lap_vk_part *part, lap_fault *fault
            lap_vk_run_parts(x, takes_body ? &part->body : &part->other, fault);
 }
 
+/* Where the host finds the contents of a buffer; NULL: it has none. */
+static void *host_side(const lap_vk_exec *x, uint32_t buffer)
+{
+    const lap_vk_place *p = &x->places[buffer];
+    return !p->block ? NULL : p->block->host ? p->block->host + p->offset : x->rooms[buffer].at;
+}
+
+/* Contents of a foreign operation's operands to the host, or of its results to the device. */
+static bool move_foreign(lap_vk_exec *x, const lap_image_step *s, bool is_in, lap_fault *fault)
+{
+    const uint32_t *at = s->operands;
+    for (uint32_t i = 0; i < s->n_inputs + s->n_outputs; i++, at += 2 + at[1]) {
+        uint32_t b = at[0] - 1;
+        bool crosses =
+            at[0] != 0 && (i < s->n_inputs) == is_in && x->places[b].block && !x->places[b].block->host;
+        size_t n = crosses ? x->places[b].size : 0;
+        if (crosses && !(is_in ? lap_vk_read(x, b, x->rooms[b].at, n, fault)
+                               : lap_vk_write(x, b, x->rooms[b].at, n, fault))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* On the host, between commands: its operands are what the commands before have left. */
+static bool run_foreign(lap_vk_exec *x, const lap_image_step *s, lap_fault *fault)
+{
+    lap_exec *exec = x->exec;
+    if (!lap_vk_check_status(x, fault) || !move_foreign(x, s, true, fault)) {
+        return false;
+    }
+    void *outside[2 * LAP_FOREIGN_MAX_OPERANDS]; /* inputs and outputs of the run lie there */
+    const uint32_t *at = s->operands;
+    for (uint32_t i = 0; i < s->n_inputs + s->n_outputs; i++, at += 2 + at[1]) {
+        outside[i] = at[0] ? exec->at[at[0] - 1] : NULL;
+        if (at[0]) {
+            exec->at[at[0] - 1] = host_side(x, at[0] - 1);
+        }
+    }
+    bool done = lap_exec_foreign(exec, s, fault);
+    for (uint32_t i = s->n_inputs + s->n_outputs; i-- > 0;) { /* backwards: an operand may stand twice */
+        at = s->operands;
+        for (uint32_t k = 0; k < i; k++) {
+            at += 2 + at[1];
+        }
+        if (at[0]) {
+            exec->at[at[0] - 1] = outside[i];
+        }
+    }
+    return done && move_foreign(x, s, false, fault);
+}
+
 static bool run_part(lap_vk_exec *x, const lap_vk_part *part, lap_fault *fault)
 {
     switch (part->kind) {
@@ -179,8 +232,7 @@ static bool run_part(lap_vk_exec *x, const lap_vk_part *part, lap_fault *fault)
     case LAP_VK_BRANCH:
         return run_branch(x, part, fault);
     case LAP_VK_FOREIGN:
-        return lap_fault_at(fault, LAP_NO_DEVICE, part->step->place, "%s runs on processors alone, not on %s",
-                            part->step->name, x->vk->info.name);
+        return run_foreign(x, part->step, fault);
     case LAP_VK_REFUSAL:
         if (!lap_vk_check_status(x, fault)) {
             return false;

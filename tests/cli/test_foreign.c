@@ -38,15 +38,16 @@ static void take(lap_ctx *ctx, const lap_views *views, const char *name, lap_ten
     assert_true(lap_tensor_take(ctx, view, LAP_NO_DTYPE, name, out, NULL));
 }
 
-/* The model gives the same on both engines; n_same pairs of its outputs are equal. */
-static void check_model(const char *model, const char *options, uint32_t n_same, const char *const (*same)[2])
+/* The model gives the same as the evaluator; n_same pairs of its outputs are equal. */
+static void check_engine(const char *engine, const char *model, const char *options, uint32_t n_same,
+                         const char *const (*same)[2])
 {
     char line[1024];
     snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target ref -o @/ref.safetensors", model,
              options);
     expect(line, 0, "", "");
-    snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target cpu -o @/cpu.safetensors", model,
-             options);
+    snprintf(line, sizeof line, "run %s --foreign @/ops.so %s --target %s -o @/cpu.safetensors", model,
+             options, engine);
     expect(line, 0, "", "");
     lap_ctx *ctx = lap_ctx_new(0);
     lap_safetensors *files[2];
@@ -74,6 +75,12 @@ static void check_model(const char *model, const char *options, uint32_t n_same,
     lap_safetensors_close(files[0]);
     lap_safetensors_close(files[1]);
     lap_ctx_free(ctx);
+}
+
+static void check_model(const char *model, const char *options, uint32_t n_same, const char *const (*same)[2])
+{
+    check_engine("cpu", model, options, n_same, same);
+    check_engine("vulkan", model, options, n_same, same);
 }
 
 static void test_example(void **state)
