@@ -356,10 +356,33 @@ static const char *arithmetic(lap_shader *e, lap_ref ref, const lap_node *n, lap
     return lap_glsl_convert(e, v, as, to);
 }
 
+/* A 32-bit value against a constant that is beyond its range: the constant's sign decides. Said here
+ * since Mesa 22.3 compares a widened value with a constant wrongly. NULL: not such a case. */
+static const char *compare_beyond(lap_shader *e, lap_fn fn, const lap_node *n)
+{
+    for (int side = 0; side < 2; side++) {
+        const lap_node *c = lap_node_at(e->g, n->args[side]);
+        bool is_beyond = c->op == LAP_OP_CONST && e->type[n->args[side].ix] == LAP_GLSL_LONG &&
+                         e->type[n->args[1 - side].ix] == LAP_GLSL_INT;
+        if (!is_beyond) {
+            continue;
+        }
+        bool right_is_more = (lap_node_attr(c, LAP_ATTR_VALUE)->scalar.i > 0) == (side == 1);
+        bool holds =
+            fn == LAP_FN_NE || (fn != LAP_FN_EQ && (fn == LAP_FN_LT || fn == LAP_FN_LE) == right_is_more);
+        return holds ? "true" : "false";
+    }
+    return NULL;
+}
+
 const char *lap_glsl_map(lap_shader *e, lap_ref ref, const lap_node *n)
 {
     lap_fn fn = (lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0);
     const char *sign = sign_of(fn);
+    const char *decided = sign ? compare_beyond(e, fn, n) : NULL;
+    if (decided) {
+        return decided;
+    }
     if (sign) {
         lap_glsl_type as = common_type(e, n);
         return lap_glsl_print(e, "(%s %s %s)", lap_glsl_value(e, n->args[0], as), sign,
