@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_random_aot.c - random graphs as shared libraries, called through their C interface, against
- * the reference evaluator. LAP_GRAPHS sets how many (default 400), LAP_SEED the first. */
+ * the reference evaluator.
+ *
+ * LAP_GRAPHS sets how many (default 2000), LAP_SEED the first. Linking takes most of the time, so the work is
+ * shared by LAP_WORKERS processes (default 2); a graph that fails or crashes is printed with its seed. */
 #include "tests/unit/graphs.h"
 
 #include <dlfcn.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "codegen/aot/aot.h"
@@ -109,10 +114,15 @@ static void run_library(lap_ctx *ctx, const lap_program *p, const char *path, co
     dlclose(library);
 }
 
+static lap_graph *graph_of(lap_ctx *ctx, uint64_t seed)
+{
+    return test_random_graph(ctx, seed, 3 + (unsigned)(seed % 14));
+}
+
 static bool try_seed(uint64_t seed, const lap_machine *machine, const char *folder)
 {
     lap_ctx *ctx = lap_ctx_new(0);
-    lap_graph *g = test_random_graph(ctx, seed, 3 + (unsigned)(seed % 14));
+    lap_graph *g = graph_of(ctx, seed);
     lap_eval_io inputs, weights;
     lap_eval_result want;
     lap_program *program;
@@ -142,22 +152,71 @@ static bool try_seed(uint64_t seed, const lap_machine *machine, const char *fold
     return is_valid;
 }
 
-static void test_graphs(void **state)
+/* Of one worker, in memory that the parent sees. */
+typedef struct progress {
+    uint64_t seed, valid;
+    bool is_done;
+} progress;
+
+enum { MOST_WORKERS = 16 };
+
+/* A check that fails here ends this process as it would end the test. */
+static void do_share(uint64_t first, uint64_t end, uint64_t step, progress *p)
 {
-    (void)state;
     lap_fault fault = {0};
     lap_machine *machine = lap_machine_new(NULL, NULL, &fault);
     assert_non_null(machine);
     char *folder = folder_new();
-    uint64_t first = setting("LAP_SEED", 1), n = setting("LAP_GRAPHS", 400), valid = 0;
-    for (uint64_t seed = first; seed < first + n; seed++) {
-        valid += try_seed(seed, machine, folder);
+    for (uint64_t seed = first; seed < end; seed += step) {
+        p->seed = seed;
+        p->valid += try_seed(seed, machine, folder);
+    }
+    folder_remove(folder);
+    lap_machine_free(machine);
+    p->is_done = true;
+}
+
+static void show_graph(uint64_t seed)
+{
+    lap_ctx *ctx = lap_ctx_new(0);
+    fprintf(stderr, "seed %llu:\n%s", (unsigned long long)seed, lap_graph_text(graph_of(ctx, seed)));
+    lap_ctx_free(ctx);
+}
+
+static void test_graphs(void **state)
+{
+    (void)state;
+    uint64_t first = setting("LAP_SEED", 1), n = setting("LAP_GRAPHS", 2000), valid = 0;
+    uint64_t n_workers = setting("LAP_WORKERS", 2);
+    n_workers = n_workers < 1 ? 1 : n_workers > MOST_WORKERS ? MOST_WORKERS : n_workers;
+    progress *all =
+        mmap(NULL, MOST_WORKERS * sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(all != MAP_FAILED);
+    pid_t workers[MOST_WORKERS];
+    fflush(NULL);
+    for (uint64_t i = 0; i < n_workers; i++) {
+        workers[i] = fork();
+        assert_true(workers[i] >= 0);
+        if (workers[i] == 0) {
+            do_share(first + i, first + n, n_workers, &all[i]);
+            _exit(0);
+        }
+    }
+    bool all_agree = true;
+    for (uint64_t i = 0; i < n_workers; i++) {
+        int status;
+        assert_int_equal(waitpid(workers[i], &status, 0), workers[i]);
+        if (status != 0 || !all[i].is_done) {
+            all_agree = false;
+            show_graph(all[i].seed);
+        }
+        valid += all[i].valid;
     }
     printf("seeds %llu to %llu: %llu agree\n", (unsigned long long)first, (unsigned long long)(first + n - 1),
            (unsigned long long)valid);
+    munmap(all, MOST_WORKERS * sizeof *all);
+    assert_true(all_agree);
     assert_true(valid * 10 >= n * 9);
-    folder_remove(folder);
-    lap_machine_free(machine);
 }
 
 int main(void)
