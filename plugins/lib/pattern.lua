@@ -38,6 +38,56 @@ function pattern.block_mask(mask, p, m, i, j, size)
   return mask:at { [p] = i // size, [m] = j // size }
 end
 
+-- The `size` keys nearest to the query of n tokens, shifted inwards at the borders (neighbourhood).
+function pattern.clamped(i, j, size, n)
+  local first = (i - size // 2):atleast(0):atmost(n - size)
+  return j:ge(first) & j:lt(first + size)
+end
+-- A sliding window and the first `count` keys.
+function pattern.band_sinks(i, j, reach, count)
+  return pattern.sliding(i, j, reach) | (pattern.sinks(i, j, count) & j:le(i))
+end
+-- About share * 100 % of the blocks, the same at each run; `seed` is any integer.
+function pattern.random_blocks(i, j, size, share, seed)
+  local mixed = (i // size * 7919 + j // size * 10457 + (seed or 0) * 7331 + 4099) % 32749
+  return (mixed * mixed % 32749):lt(share * 32749 // 1)
+end
+
+-- Combinations ----------------------------------------------------------------------------------
+function pattern.union(first, ...)
+  for _, other in ipairs { ... } do first = first | other end
+  return first
+end
+function pattern.intersection(first, ...)
+  for _, other in ipairs { ... } do first = first & other end
+  return first
+end
+function pattern.complement(a) return ~a end
+function pattern.minus(a, b) return a & ~b end
+-- Any predicate with the query seen `by` places further on: shift(pattern.block, 2)(i, j, 8).
+function pattern.shift(f, by)
+  return function(i, j, ...) return f(i + by, j, ...) end
+end
+-- The k-th predicate of the list for head k - 1; h counts the heads.
+function pattern.per_head(h, list)
+  local out
+  for k, a in ipairs(list) do
+    local own = h:eq(k - 1) & a
+    out = out and out | own or own
+  end
+  return out
+end
+-- The predicate f along each axis of a grid: lists of the places of queries and keys, and what f takes
+-- more, one for all axes or a list.
+function pattern.per_axis(f, is, js, more)
+  local out
+  for a, i in ipairs(is) do
+    local own = f(i, js[a], type(more) == "table" and more[a] or more)
+    out = out and out & own or own
+  end
+  return out
+end
+
 -- Lists: { place = { y = index, .. }, keys = "wy wx", where = condition or nil } -----------------
 local function along(x, grid, per_axis)
   grid = lap.pack(grid)
