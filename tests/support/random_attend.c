@@ -74,6 +74,45 @@ static random_value make_score(random_maker *m, attend_maker *a, random_axes key
     return random_float_leaf(m, (random_chance(m, 80) ? rows : 0) | keys, -2, 2, random_chance(m, 30));
 }
 
+/* One axis of these, its number; none where they are empty or have no elements. */
+static bool one_of(random_maker *m, random_axes axes, uint32_t *out)
+{
+    for (uint32_t i = 0; i < m->n_axes; i++) {
+        if ((axes >> i & 1) && m->axis[i].size > 0 && !lap_ref_some(m->axis[i].count)) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A mask of blocks that is data, stored by a fold, read at the blocks of row and key. */
+static bool block_mask(random_maker *m, random_axes rows, random_axes keys, random_value *out)
+{
+    uint32_t of[2];
+    if (!one_of(m, rows, &of[0]) || !one_of(m, keys, &of[1]) || m->n_axes + 3 >= RANDOM_MOST_AXES) {
+        return false;
+    }
+    lap_name src[2];
+    lap_ref index[2];
+    random_axes axes = (random_axes)1 << random_new_axis(m, "f", lap_dim_const(m->ctx, 2), 2), folded = axes;
+    for (int i = 0; i < 2; i++) {
+        const random_axis *a = &m->axis[of[i]];
+        int64_t block = random_int(m, 1, 5), n = (a->size + block - 1) / block;
+        lap_ref at = lap_index(m->g, (lap_axis){a->name, a->dim, LAP_NONE});
+        index[i] = lap_map2(m->g, LAP_FN_IDIV, at, lap_const_i(m->g, block));
+        uint32_t made = random_new_axis(m, "b", lap_dim_const(m->ctx, n), n);
+        axes |= (random_axes)1 << made;
+        src[i] = m->axis[made].name;
+    }
+    random_value data = random_int_leaf(m, axes, 0, 5);
+    lap_ref live = lap_map2(m->g, LAP_FN_GT, data.ref, lap_const_i(m->g, 3));
+    live = lap_reduce(m->g, LAP_RED_ANY, live, random_names_of(m, folded));
+    lap_ref seen = lap_at(m->g, live, (lap_names){2, src}, index, NULL);
+    *out = random_add(m, (random_value){.ref = seen, .kind = LAP_BOOL, .hi = 1});
+    return true;
+}
+
 static void make_part(random_maker *m, attend_maker *a, random_axes keys)
 {
     lap_part *p = &a->parts[a->n_parts++];
@@ -88,7 +127,9 @@ static void make_part(random_maker *m, attend_maker *a, random_axes keys)
     p->score = add_operand(a, s);
     random_axes both = a->rows | keys;
     if (random_chance(m, 45)) {
-        p->where = add_operand(a, random_condition(m, both));
+        random_value seen;
+        bool is_data = random_chance(m, 25) && block_mask(m, a->rows, keys, &seen);
+        p->where = add_operand(a, is_data ? seen : random_condition(m, both));
         a->may_be_empty = true;
     }
     if (!a->is_plain && random_chance(m, 20)) {
