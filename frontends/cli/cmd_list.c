@@ -6,7 +6,7 @@
 #include "frontends/cli/setup.h"
 #include "frontends/compiler/plugin_path.h"
 
-static const char *const targets[] = {"cpu", "aot", "ref"};
+static const char *const targets[] = {"cpu", "aot", "vulkan", "ref"};
 enum { N_TARGETS = sizeof targets / sizeof targets[0] };
 
 static const char *or_dash(const char *text) { return text != NULL && *text != '\0' ? text : "-"; }
