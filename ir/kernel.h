@@ -14,8 +14,6 @@
  *                    stored may be loaded by another iteration.
  *   for kind=serial  in order; carried values are arbitrary.
  *   for kind=unroll  serial with a constant extent, expanded by the backend.
- *   for kind=across  serial with a constant extent around one vector loop; what a lane stores lies next to
- *                    what it stored in the iteration before: a backend may turn squares in registers.
  *
  *   mma: operands acc, acc0, ld, a, a0, sm, sk, m, b, b0, sb, K with acc, a, b buffers, all others i64:
  *        for i < rows, j < cols:  acc[acc0 + i*ld + j] = (init ? 0 : same) +

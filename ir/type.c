@@ -131,7 +131,7 @@ const char *lap_norm_text(lap_norm n)
 
 const char *lap_loop_text(lap_loop_kind k)
 {
-    static const char *const texts[LAP_N_LOOPS] = {"grid", "serial", "vector", "unroll", "across"};
+    static const char *const texts[LAP_N_LOOPS] = {"grid", "serial", "vector", "unroll"};
     return row(texts, LAP_N_LOOPS, k);
 }
 

@@ -34,7 +34,6 @@ typedef enum lap_loop_kind {
     LAP_LOOP_SERIAL,
     LAP_LOOP_VECTOR,
     LAP_LOOP_UNROLL,
-    LAP_LOOP_ACROSS,
     LAP_N_LOOPS
 } lap_loop_kind;
 typedef enum lap_space { LAP_SPACE_GLOBAL, LAP_SPACE_SCRATCH, LAP_N_SPACES } lap_space;

@@ -78,7 +78,7 @@ static void verify_for(lap_verifier *v)
         if (extent != LAP_OP_DIM && extent != LAP_OP_CONST) {
             lap_verify_fail(v, "is a grid loop whose extent is not a dim");
         }
-    } else if ((kind == LAP_LOOP_UNROLL || kind == LAP_LOOP_ACROSS) && extent != LAP_OP_CONST) {
+    } else if (kind == LAP_LOOP_UNROLL && extent != LAP_OP_CONST) {
         lap_verify_fail(v, "is of kind %s, and its extent is not a constant", lap_loop_text(kind));
     } else if (kind == LAP_LOOP_VECTOR) {
         verify_vector(v);

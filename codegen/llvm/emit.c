@@ -87,7 +87,7 @@ static void emit_fail(lap_emitter *e, const lap_node *n)
     LLVMPositionBuilderAtEnd(e->b, next);
 }
 
-void lap_emit_node(lap_emitter *e, lap_ref ref)
+static void emit_node(lap_emitter *e, lap_ref ref)
 {
     const lap_node *n = lap_node_at(e->g, ref);
     lap_lval *out = &e->values[ref.ix];
@@ -141,7 +141,7 @@ void lap_emit_region(lap_emitter *e, lap_region_id id)
     uint32_t n = 0;
     const lap_ref *nodes = lap_region_nodes(e->g, id, &n);
     for (uint32_t i = 0; i < n; i++) {
-        lap_emit_node(e, nodes[i]);
+        emit_node(e, nodes[i]);
     }
 }
 

@@ -67,7 +67,6 @@ void lap_pointer_mark(lap_emitter *e, LLVMValueRef fn, uint32_t param, const cha
 /* ---- emit.c: kernels, regions and effects */
 LLVMValueRef lap_emit_kernel(lap_emitter *e, uint32_t kernel);
 void lap_emit_region(lap_emitter *e, lap_region_id id);
-void lap_emit_node(lap_emitter *e, lap_ref ref);
 LLVMBasicBlockRef lap_block(lap_emitter *e, const char *name);
 
 /* ---- loop.c: loops */
@@ -89,14 +88,9 @@ void lap_counted_end(lap_emitter *e, lap_counted *loop, LLVMValueRef const *next
 /* ---- vector.c: vector loops */
 /* How the vector loop is run: lanes 1 means scalar code. */
 void lap_emit_vector_for(lap_emitter *e, lap_ref ref, const lap_node *n);
-/* Marks which nodes of a vector loop without carried values differ between lanes; false: no form in lanes. */
-bool lap_vector_marks(lap_emitter *e, const lap_node *n);
 
 /* ---- sums.c: each vector of f32, all of as many lanes, becomes the sum of its lanes. */
 void lap_sum_lanes(lap_emitter *e, uint32_t n, LLVMValueRef *x);
-
-/* ---- across.c: loops across lanes. False, and nothing emitted, where the form does not fit. */
-bool lap_emit_across_for(lap_emitter *e, lap_ref ref, const lap_node *n);
 
 /* ---- value.c: values */
 static inline lap_lval lap_uniform(LLVMValueRef v) { return (lap_lval){v, NULL}; }

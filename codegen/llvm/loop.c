@@ -156,7 +156,7 @@ void lap_emit_for(lap_emitter *e, lap_ref ref, const lap_node *n)
     lap_loop_kind kind = (lap_loop_kind)lap_attr_i(n, LAP_ATTR_KIND, LAP_LOOP_SERIAL);
     if (kind == LAP_LOOP_VECTOR && e->lanes == 1) {
         lap_emit_vector_for(e, ref, n);
-    } else if (kind != LAP_LOOP_ACROSS || !lap_emit_across_for(e, ref, n)) {
+    } else {
         emit_serial(e, ref, n, kind);
     }
 }

@@ -344,12 +344,6 @@ static bool plan(lap_emitter *e, vector_loop *v)
     return mark_region(e, v->n->regions[0], &v->size);
 }
 
-bool lap_vector_marks(lap_emitter *e, const lap_node *n)
-{
-    vector_loop v = {.n = n, .body = lap_region_at(e->g, n->regions[0])};
-    return plan(e, &v);
-}
-
 void lap_emit_vector_for(lap_emitter *e, lap_ref ref, const lap_node *n)
 {
     lap_arena *arena = e->ctx->arena;

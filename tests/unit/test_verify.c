@@ -387,8 +387,6 @@ static void test_loops(void **state)
     (void)state;
     kernel_is_broken(GRID("    %h = for %n {kind=unroll} {\n    (%j i64)\n    }\n"),
                      "is of kind unroll, and its extent is not a constant");
-    kernel_is_broken(GRID("    %h = for %n {kind=across} {\n    (%j i64)\n    }\n"),
-                     "is of kind across, and its extent is not a constant");
     kernel_is_broken(
         GRID("    %h = for %n %z {kind=vector} {\n    (%j i64, %c f32)\n    %d = map %c %j {fn=sub}\n"
              "    yield %d\n    }\n"),
