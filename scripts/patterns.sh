@@ -19,7 +19,8 @@ for file in plugins/*.lua; do
     [ "$slug" != attention ] || continue      # the built-in one
     "$lappet" info "$slug" > "$rows.one"
     paper=$(field paper) doc=$(field doc) family=$(field family)
-    parameters=$(awk '/^[^ ]/ { inside = $1 == "parameters" } inside && /^  / { n++ } END { print n + 0 }' "$rows.one")
+    parameters=$(awk '/^[^ ]/ { inside = $1 == "parameters" } inside && /^  / { n++ }
+        END { print n + 0 }' "$rows.one")
     "$lappet" dump "$slug" --stage fused --cpu $cpu > "$rows.one"
     launches=$(wc -l < "$rows.one")
     kernels=$(cut -d' ' -f1 "$rows.one" | sort -u | wc -l)
@@ -34,7 +35,8 @@ The $(wc -l < "$rows") mechanisms of \`plugins/\`, beside the built-in \`attenti
 \`scripts/patterns.sh\`; do not edit.
 
 - Kernels: different ones after fusion, at the default parameters. Equal layers share theirs.
-- Launches: lines of \`lappet dump SLUG --stage fused --cpu $cpu\`. Packing of weights counts, though it runs once.
+- Launches: lines of \`lappet dump SLUG --stage fused --cpu $cpu\`. Packing of weights counts, though it runs
+  once; steps inside a loop count once.
 
 | slug | paper, and what of it | family | parameters | kernels | launches |
 |---|---|---|---:|---:|---:|
