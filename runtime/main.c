@@ -15,7 +15,7 @@ typedef struct option_list {
 
 /* What the command line asks for. `in` holds NAME=FILE texts. */
 typedef struct request {
-    const char *program, *weights, *out;
+    const char *program, *weights, *out, *targets, *device;
     uint32_t n_threads;
     option_list in;
     bool help;
@@ -47,8 +47,12 @@ static void print_tensors(lap_exec *exec, unsigned kind, uint32_t n, const char 
 
 static void print_usage(const char *program)
 {
-    printf("usage: %s [--weights F.safetensors] [--threads N] --in NAME=F.npy ... -o OUT.safetensors\n"
-           "       an input may also be NAME=F.safetensors:TENSOR\n",
+    printf("usage: %s [--weights F.safetensors] [--threads N] [--target LIST] [--device NAME] --in "
+           "NAME=F.npy ... "
+           "-o OUT.safetensors\n"
+           "       an input may also be NAME=F.safetensors:TENSOR\n"
+           "       LIST: cpu, vulkan, or vulkan,cpu to take the processor where there is no device\n"
+           "       (LAPPET_TARGET); NAME: a Vulkan device's number or a part of its name (LAPPET_DEVICE)\n",
            program);
 }
 
@@ -80,12 +84,20 @@ static bool take_option(request *r, const char *option, const char *value, lap_f
         r->out = value;
         return true;
     }
+    if (strcmp(option, "--target") == 0) {
+        r->targets = value;
+        return true;
+    }
+    if (strcmp(option, "--device") == 0) {
+        r->device = value;
+        return true;
+    }
     return take_count(value, &r->n_threads, fault);
 }
 
 static bool parse_arguments(int argc, char **argv, request *r, lap_fault *fault)
 {
-    static const char *const options[] = {"--in", "--weights", "-o", "--threads"};
+    static const char *const options[] = {"--in", "--weights", "-o", "--threads", "--target", "--device"};
     for (int i = 1; i < argc; i++) {
         bool known = false;
         if (strcmp(argv[i], "--help") == 0) {
@@ -220,7 +232,7 @@ static bool run_model(lap_model *model, const request *r, lap_fault *fault)
 static int run_request(const request *r)
 {
     lap_fault fault = {0};
-    lap_model *model = lap_model_open(r->weights);
+    lap_model *model = lap_model_open_on(r->weights, r->targets, r->device);
     if (!model) {
         fprintf(stderr, "%s\n", lap_model_error(NULL));
         return (int)lap_model_code(NULL);
@@ -234,7 +246,7 @@ static int run_request(const request *r)
 static int help(const request *r)
 {
     print_usage(r->program);
-    lap_model *model = lap_model_open(r->weights);
+    lap_model *model = lap_model_open_on(r->weights, r->targets, r->device);
     if (model) {
         lap_exec *exec = lap_model_exec(model);
         print_tensors(exec, LAP_LEAF_INPUT, lap_exec_n_inputs(exec), "input");

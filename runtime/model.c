@@ -12,6 +12,8 @@ enum { MESSAGE = sizeof(lap_fault) + 16 };
 
 struct lap_model {
     lap_exec *exec;
+    struct lap_vk *vulkan; /* NULL: on the processor */
+    const char *device;
     lap_safetensors *weights;
     lap_tensor *inputs, *outputs;
     lap_code code;
@@ -35,8 +37,110 @@ static const lap_model_level *choose_level(lap_fault *fault)
             return level;
         }
     }
-    lap_fault_set(fault, LAP_NO_DEVICE, "this processor lacks %s", lap_cpu_text(lacking));
+    if (lacking == 0) {
+        lap_fault_set(fault, LAP_NO_DEVICE, "the model has code for Vulkan devices alone");
+    } else {
+        lap_fault_set(fault, LAP_NO_DEVICE, "this processor lacks %s", lap_cpu_text(lacking));
+    }
     return NULL;
+}
+
+static bool open_cpu(lap_model *model, const char *device, lap_fault *fault)
+{
+    (void)device;
+    const lap_model_level *level = choose_level(fault);
+    if (!level) {
+        return false;
+    }
+    model->device = level->cpu;
+    model->exec = lap_exec_open(level->image, (size_t)level->image_size, level->kernels, NULL, fault);
+    return model->exec;
+}
+
+static void leave_device(lap_model *model)
+{
+    if (model->vulkan) {
+        lap_model_devices->close(model->vulkan);
+    }
+    model->vulkan = NULL;
+}
+
+static bool open_vulkan(lap_model *model, const char *device, lap_fault *fault)
+{
+    if (!lap_model_devices) {
+        return lap_fault_set(fault, LAP_NO_DEVICE, "the model has code for processors alone");
+    }
+    model->vulkan = lap_model_devices->open(device, fault);
+    model->exec = model->vulkan ? lap_model_devices->bind(model->vulkan, fault) : NULL;
+    if (!model->exec) {
+        leave_device(model);
+        return false;
+    }
+    model->device = lap_model_devices->name(model->vulkan);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*open)(lap_model *model, const char *device, lap_fault *fault);
+} targets[] = {{"cpu", open_cpu}, {"vulkan", open_vulkan}};
+enum { N_TARGETS = sizeof targets / sizeof targets[0] };
+
+/* The target that the first n characters name, N_TARGETS: none. */
+static int find_target(const char *text, size_t n)
+{
+    int i = 0;
+    while (i < N_TARGETS && (strlen(targets[i].name) != n || memcmp(targets[i].name, text, n) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+static bool check_targets(const char *list, lap_fault *fault)
+{
+    for (const char *at = list;; at++) {
+        size_t n = strcspn(at, ",");
+        if (find_target(at, n) == N_TARGETS) {
+            return lap_fault_set(fault, LAP_BAD_INPUT,
+                                 "there is no target '%.*s'\nhint: targets are cpu, vulkan and 'vulkan,cpu'",
+                                 n < 64 ? (int)n : 64, at);
+        }
+        at += n;
+        if (*at == '\0') {
+            return true;
+        }
+    }
+}
+
+/* Goes on to the next target of the list where one is not there, and for no other reason. Where none is,
+ * the fault is that of the first. */
+static bool open_first(lap_model *model, const char *list, const char *device, lap_fault *fault)
+{
+    lap_fault first = {0};
+    if (!check_targets(list, fault)) {
+        return false;
+    }
+    for (const char *at = list;; at++) {
+        size_t n = strcspn(at, ",");
+        if (targets[find_target(at, n)].open(model, device, fault)) {
+            return true;
+        }
+        if (fault->code != LAP_NO_DEVICE) {
+            return false;
+        }
+        first = at == list ? *fault : first;
+        at += n;
+        if (*at == '\0') {
+            *fault = first;
+            return false;
+        }
+    }
+}
+
+static bool open_exec(lap_model *model, const char *list, const char *device, lap_fault *fault)
+{
+    list = list ? list : getenv("LAPPET_TARGET");
+    return open_first(model, list && *list ? list : lap_model_devices ? "vulkan" : "cpu", device, fault);
 }
 
 static bool open_weights(lap_model *model, const char *path, lap_fault *fault)
@@ -55,14 +159,6 @@ static bool open_weights(lap_model *model, const char *path, lap_fault *fault)
 
 static bool open_parts(lap_model *model, const char *weights_path, lap_fault *fault)
 {
-    const lap_model_level *level = choose_level(fault);
-    if (!level) {
-        return false;
-    }
-    model->exec = lap_exec_open(level->image, (size_t)level->image_size, level->kernels, NULL, fault);
-    if (!model->exec) {
-        return false;
-    }
     model->inputs = calloc(lap_exec_n_inputs(model->exec) + 1u, sizeof *model->inputs);
     model->outputs = calloc(lap_exec_n_outputs(model->exec) + 1u, sizeof *model->outputs);
     if (!model->inputs || !model->outputs) {
@@ -71,11 +167,13 @@ static bool open_parts(lap_model *model, const char *weights_path, lap_fault *fa
     return open_weights(model, weights_path, fault);
 }
 
-lap_model *lap_model_open(const char *weights_path)
+lap_model *lap_model_open(const char *weights_path) { return lap_model_open_on(weights_path, NULL, NULL); }
+
+lap_model *lap_model_open_on(const char *weights_path, const char *list, const char *device)
 {
     lap_fault fault = {0};
     lap_model *model = calloc(1, sizeof *model);
-    bool ok = model ? open_parts(model, weights_path, &fault)
+    bool ok = model ? open_exec(model, list, device, &fault) && open_parts(model, weights_path, &fault)
                     : lap_fault_set(&fault, LAP_BAD_INPUT, "out of memory");
     opening.code = fault.code;
     opening.message[0] = '\0';
@@ -93,6 +191,7 @@ void lap_model_close(lap_model *model)
         return;
     }
     lap_exec_close(model->exec);
+    leave_device(model);
     lap_safetensors_close(model->weights);
     free(model->inputs);
     free(model->outputs);
@@ -187,5 +286,7 @@ void lap_model_threads(lap_model *model, uint32_t n)
 }
 
 int lap_model_version(void) { return LAP_API_VERSION; }
+
+const char *lap_model_device(const lap_model *model) { return model ? model->device : ""; }
 
 lap_exec *lap_model_exec(lap_model *model) { return model->exec; }

@@ -27,6 +27,13 @@ typedef struct lap_aot_level {
     const lap_machine *machine;
 } lap_aot_level;
 
+/* The program compiled for Vulkan devices whose subgroups are at least so wide. */
+typedef struct lap_aot_tier {
+    const lap_program *program;
+    const lap_target *target;
+    uint32_t least_subgroup;
+} lap_aot_tier;
+
 typedef struct lap_aot_options {
     const char *name; /* a C identifier, see lap_aot_identifier */
     const char *doc;  /* one line for the header, or NULL */
@@ -35,6 +42,9 @@ typedef struct lap_aot_options {
     const char *runtime; /* folder with lib/TRIPLE/liblappet_rt.a */
     uint32_t n_levels;
     const lap_aot_level *levels; /* one platform, the most demanding first */
+    uint32_t n_tiers;
+    const lap_aot_tier *tiers;   /* the widest first; one level or tier is needed */
+    const lap_machine *platform; /* of the artefact; NULL: that of the levels */
     const void *weights;
     size_t n_weights;                         /* bytes of a safetensors file to embed, or NULL */
     const volatile sig_atomic_t *interrupted; /* becomes 1 when the build is to stop, or NULL */

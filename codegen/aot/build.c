@@ -118,7 +118,7 @@ static bool make(build *b, lap_aot_result *out)
 
 static bool find_runtime(build *b)
 {
-    const char *triple = lap_machine_triple(b->options->levels[0].machine);
+    const char *triple = lap_machine_triple(lap_aot_machine(b->options));
     b->arch = lap_arena_printf(b->ctx->arena, "%.*s", (int)strcspn(triple, "-"), triple);
     if (strstr(triple, "linux") == NULL) {
         return lap_fault_set(b->fault, LAP_NO_DEVICE, "artefacts are made for Linux, not for '%s'", triple);
@@ -154,8 +154,8 @@ static bool calls_nothing(const lap_program *p, uint32_t n, const lap_step *step
 
 bool lap_aot_build(const lap_aot_options *options, lap_aot_result *out, lap_fault *fault)
 {
-    build b = {.options = options, .ctx = options->levels[0].program->ctx, .fault = fault};
-    const lap_program *program = options->levels[0].program;
+    build b = {.options = options, .ctx = lap_aot_program(options)->ctx, .fault = fault};
+    const lap_program *program = lap_aot_program(options);
     if (!calls_nothing(program, program->n_steps, program->steps, fault) || !find_runtime(&b)) {
         return false;
     }

@@ -128,9 +128,28 @@ static void write_weights(lap_ctx *ctx, const lap_program *p, bool is_embedded, 
     }
 }
 
+/* What the model can run on, and how that is chosen. */
+static void write_targets(const lap_aot_options *o, FILE *to)
+{
+    const char *n = o->name;
+    if (o->n_tiers == 0) {
+        return;
+    }
+    fputs(" *\n * It runs on Vulkan devices: the Vulkan loader (libvulkan.so.1) is found when the model is\n"
+          " * opened. LAPPET_DEVICE names the device, by number or by a part of its name.\n",
+          to);
+    fprintf(
+        to,
+        o->n_levels > 0
+            ? " * It runs on the processor as well, but only where that is asked for: by %s_open_on or by\n"
+              " * LAPPET_TARGET=cpu, or LAPPET_TARGET=vulkan,cpu for where there is no device that will do.\n"
+            : " * It has no code for processors: without a device that will do, %s_open fails.\n",
+        n);
+}
+
 static void write_head(const lap_aot_options *o, const char *guard, FILE *to)
 {
-    const lap_program *p = o->levels[0].program;
+    const lap_program *p = lap_aot_program(o);
     const char *n = o->name;
     fprintf(to, "/* %s.h - ", n);
     put_safely(o->doc != NULL && *o->doc != '\0' ? o->doc : "a model", to);
@@ -144,36 +163,47 @@ static void write_head(const lap_aot_options *o, const char *guard, FILE *to)
     fputs(" * Tensors are dense and row-major. Sizes named by a letter or word are free, and are found\n"
           " * from the dims of the inputs; shapes that do not fit are an error, never undefined.\n"
           " * A handle serves one thread at a time; different handles are independent.\n"
-          " * Link with -lm -lpthread.\n",
+          " * Link with -lm -lpthread -ldl.\n",
           to);
+    write_targets(o, to);
     write_weights(p->ctx, p, o->weights != NULL, to);
     fprintf(to, " */\n#ifndef %s\n#define %s\n\n#include <stdint.h>\n\n", guard, guard);
 }
 
 static void write_functions(const char *n, bool is_embedded, FILE *to)
 {
-    fprintf(to,
-            "typedef struct %s %s;\n\n"
-            "/* Opens the model. `weights_path` names a safetensors file, which is mapped%s.\n"
-            " * It must not be made shorter while the model is open: its pages would be gone (SIGBUS).\n"
-            " * NULL on failure: then %s_error(NULL) says why. */\n"
-            "%s *%s_open(const char *weights_path);\n"
-            "void %s_close(%s *model);\n"
-            "/* 0 when done, else an error code: 2 bad input, 3 the processor lacks something, 4 a bug. */\n"
-            "int %s_run(%s *model, const %s_inputs *inputs, %s_outputs *outputs);\n"
-            "/* What the last failing call said, or \"\". */\n"
-            "const char *%s_error(const %s *model);\n"
-            "/* Threads to run on from the next run on; 0: one per processor. */\n"
-            "void %s_threads(%s *model, uint32_t n);\n"
-            "/* The API version of the library, to be compared with the header's. */\n"
-            "int %s_version(void);\n",
-            n, n, is_embedded ? "; NULL takes the\n * embedded weights" : "", n, n, n, n, n, n, n, n, n, n, n,
-            n, n, n);
+    fprintf(
+        to,
+        "typedef struct %s %s;\n\n"
+        "/* Opens the model. `weights_path` names a safetensors file, which is mapped%s.\n"
+        " * It must not be made shorter while the model is open: its pages would be gone (SIGBUS).\n"
+        " * NULL on failure: then %s_error(NULL) says why. */\n"
+        "%s *%s_open(const char *weights_path);\n"
+        "/* The same on a chosen target: \"cpu\", \"vulkan\", or \"vulkan,cpu\", where the next one is "
+        "taken\n"
+        " * if the one before is not there; NULL: what the environment's LAPPET_TARGET says, else Vulkan if\n"
+        " * the model has code for it. `device`: a Vulkan device's number or a part of its name; NULL: what\n"
+        " * LAPPET_DEVICE says, else the best. */\n"
+        "%s *%s_open_on(const char *weights_path, const char *targets, const char *device);\n"
+        "/* The name of the device, or of the processor that the code is for. */\n"
+        "const char *%s_device(const %s *model);\n"
+        "void %s_close(%s *model);\n"
+        "/* 0 when done, else an error code: 2 bad input, 3 the processor or device lacks something, 4 a "
+        "bug. */\n"
+        "int %s_run(%s *model, const %s_inputs *inputs, %s_outputs *outputs);\n"
+        "/* What the last failing call said, or \"\". */\n"
+        "const char *%s_error(const %s *model);\n"
+        "/* Threads to run on from the next run on; 0: one per processor. */\n"
+        "void %s_threads(%s *model, uint32_t n);\n"
+        "/* The API version of the library, to be compared with the header's. */\n"
+        "int %s_version(void);\n",
+        n, n, is_embedded ? "; NULL takes the\n * embedded weights" : "", n, n, n, n, n, n, n, n, n, n, n, n,
+        n, n, n, n, n, n);
 }
 
 void lap_aot_header(const lap_aot_options *o, FILE *to)
 {
-    const lap_program *p = o->levels[0].program;
+    const lap_program *p = lap_aot_program(o);
     lap_ctx *ctx = p->ctx;
     char *upper = lap_arena_printf(ctx->arena, "%s", o->name);
     for (char *c = upper; *c != '\0'; c++) {

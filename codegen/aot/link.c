@@ -9,7 +9,8 @@
 
 #include "codegen/aot/parts.h"
 
-const char *const lap_aot_functions[] = {"open", "run", "close", "error", "threads", "version"};
+const char *const lap_aot_functions[] = {"open",  "open_on", "run",    "close",
+                                         "error", "threads", "device", "version"};
 const uint32_t lap_aot_n_functions = sizeof lap_aot_functions / sizeof lap_aot_functions[0];
 
 enum { MAX_ARGS = 48 };
@@ -84,8 +85,9 @@ static bool link_shared(lap_ctx *ctx, const lap_aot_link *l, const char *object,
                         lap_fault *fault)
 {
     const char *soname = lap_arena_printf(ctx->arena, "-Wl,-soname,lib%s.so", l->options->name);
-    const char *args[] = {"-shared",         "-o",   out,   soname,      "-Wl,--no-undefined",
-                          "-Wl,--as-needed", object, "-lm", "-lpthread", NULL};
+    const char *args[] = {
+        "-shared", "-o",        out,    soname, "-Wl,--no-undefined", "-Wl,--as-needed", object,
+        "-lm",     "-lpthread", "-ldl", NULL};
     return drive(l, args, fault);
 }
 
@@ -94,8 +96,8 @@ static bool link_exe(lap_ctx *ctx, const lap_aot_link *l, const char *object, co
 {
     const char *start = lap_arena_printf(ctx->arena, "%s/lappet_main.o", l->runtime);
     const char *archive = lap_arena_printf(ctx->arena, "%s/liblappet_rt.a", l->runtime);
-    const char *args[] = {"-pie", "-o",    out,   "-Wl,--as-needed", start,
-                          object, archive, "-lm", "-lpthread",       NULL};
+    const char *args[] = {"-pie",      "-o",   out, "-Wl,--as-needed", start, object, archive, "-lm",
+                          "-lpthread", "-ldl", NULL};
     return drive(l, args, fault);
 }
 

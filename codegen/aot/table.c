@@ -12,15 +12,9 @@
 #include "codegen/llvm/machine.h"
 #include "codegen/needs.h"
 
-typedef struct writer {
-    LLVMContextRef llvm;
-    LLVMModuleRef module;
-    LLVMTypeRef pointer, word;
-} writer;
-
 void lap_aot_prefix(uint32_t level, char out[32]) { snprintf(out, 32, "lap_level_%u", level); }
 
-static LLVMValueRef external(const writer *w, const char *prefix, const char *suffix, LLVMTypeRef type)
+static LLVMValueRef external(const lap_aot_data *w, const char *prefix, const char *suffix, LLVMTypeRef type)
 {
     char name[64];
     snprintf(name, sizeof name, "%s_%s", prefix, suffix);
@@ -29,26 +23,16 @@ static LLVMValueRef external(const writer *w, const char *prefix, const char *su
     return global;
 }
 
-static LLVMValueRef define(const writer *w, const char *name, LLVMValueRef value, unsigned alignment)
-{
-    LLVMValueRef global = LLVMAddGlobal(w->module, LLVMTypeOf(value), name);
-    LLVMSetInitializer(global, value);
-    LLVMSetGlobalConstant(global, true);
-    LLVMSetVisibility(global, LLVMHiddenVisibility);
-    LLVMSetAlignment(global, alignment);
-    return global;
-}
-
-static LLVMValueRef text(const writer *w, const char *string)
+static LLVMValueRef text(const lap_aot_data *w, const char *string)
 {
     LLVMValueRef value = LLVMConstStringInContext2(w->llvm, string, strlen(string), false);
-    LLVMValueRef global = define(w, "lap_model_text", value, 1);
+    LLVMValueRef global = lap_aot_define(w, "lap_model_text", value, 1);
     LLVMSetLinkage(global, LLVMPrivateLinkage);
     return global;
 }
 
 /* { cpu, needs, image, image size, kernels }; the last entry is all zero. */
-static LLVMValueRef level_entry(const writer *w, const lap_aot_level *level, uint32_t i)
+static LLVMValueRef level_entry(const lap_aot_data *w, const lap_aot_level *level, uint32_t i)
 {
     char prefix[32];
     lap_aot_prefix(i, prefix);
@@ -64,25 +48,25 @@ static LLVMValueRef level_entry(const writer *w, const lap_aot_level *level, uin
     return LLVMConstStructInContext(w->llvm, fields, 5, false);
 }
 
-static LLVMValueRef last_entry(const writer *w)
+static LLVMValueRef last_entry(const lap_aot_data *w)
 {
     LLVMValueRef null = LLVMConstNull(w->pointer), zero = LLVMConstInt(w->word, 0, false);
     LLVMValueRef fields[] = {null, zero, null, zero, null};
     return LLVMConstStructInContext(w->llvm, fields, 5, false);
 }
 
-static void write_tables(const writer *w, const lap_aot_options *o, LLVMValueRef *entries)
+static void write_tables(const lap_aot_data *w, const lap_aot_options *o, LLVMValueRef *entries)
 {
     for (uint32_t i = 0; i < o->n_levels; i++) {
         entries[i] = level_entry(w, &o->levels[i], i);
     }
     entries[o->n_levels] = last_entry(w);
     LLVMTypeRef type = LLVMTypeOf(entries[0]);
-    define(w, "lap_model_levels", LLVMConstArray2(type, entries, o->n_levels + 1), 8);
+    lap_aot_define(w, "lap_model_levels", LLVMConstArray2(type, entries, o->n_levels + 1), 8);
     const char *bytes = o->weights != NULL ? o->weights : "";
-    define(w, "lap_model_weights",
-           LLVMConstStringInContext2(w->llvm, bytes, o->n_weights, o->weights != NULL), 64);
-    define(w, "lap_model_weights_size", LLVMConstInt(w->word, o->n_weights, false), 8);
+    lap_aot_define(w, "lap_model_weights",
+                   LLVMConstStringInContext2(w->llvm, bytes, o->n_weights, o->weights != NULL), 64);
+    lap_aot_define(w, "lap_model_weights_size", LLVMConstInt(w->word, o->n_weights, false), 8);
 }
 
 static bool emit(LLVMModuleRef module, const lap_machine *machine, char **out_bytes, size_t *out_size,
@@ -106,18 +90,18 @@ static bool emit(LLVMModuleRef module, const lap_machine *machine, char **out_by
 
 bool lap_aot_table(const lap_aot_options *o, char **out_bytes, size_t *out_size, lap_fault *fault)
 {
-    const lap_machine *machine = o->levels[o->n_levels - 1].machine;
-    writer w = {.llvm = LLVMContextCreate()};
+    const lap_machine *machine = lap_aot_machine(o);
+    lap_aot_data w = {.llvm = LLVMContextCreate()};
     w.module = LLVMModuleCreateWithNameInContext("table", w.llvm);
     w.pointer = LLVMPointerTypeInContext(w.llvm, 0);
     w.word = LLVMInt64TypeInContext(w.llvm);
     LLVMSetTarget(w.module, machine->triple);
     LLVMSetModuleDataLayout(w.module, machine->layout);
     LLVMValueRef *entries = calloc(o->n_levels + 1u, sizeof(LLVMValueRef));
-    bool good = entries != NULL;
+    bool good = entries != NULL || lap_fault_set(fault, LAP_BAD_INPUT, "out of memory");
     if (good) {
         write_tables(&w, o, entries);
-        good = emit(w.module, machine, out_bytes, out_size, fault);
+        good = lap_aot_tiers(&w, o, fault) && emit(w.module, machine, out_bytes, out_size, fault);
     }
     free(entries);
     LLVMDisposeModule(w.module);

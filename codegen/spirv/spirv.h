@@ -12,6 +12,10 @@
 
 /* The row of passes/target.h for devices whose subgroups have so many invocations. */
 const lap_target *lap_vk_target(uint32_t subgroup_size);
+/* All rows, for code whose device is not known yet: row i serves devices whose subgroups have at least
+ * *out_least invocations and that no row before it serves. */
+enum { LAP_N_VK_TARGETS = 2 };
+const lap_target *lap_vk_target_at(uint32_t i, uint32_t *out_least);
 
 /* GLSL of one kernel, in the context's arena. */
 const char *lap_spirv_glsl(const lap_program *p, const lap_target *target, uint32_t kernel);

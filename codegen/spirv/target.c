@@ -32,8 +32,22 @@ static const lap_target wide = {.name = "vulkan",
                                 .block_tiles = 4,
                                 .shared_bytes = 16 << 10};
 
+static const struct {
+    const lap_target *target;
+    uint32_t least;
+} rows[LAP_N_VK_TARGETS] = {{&wide, 16}, {&narrow, 0}};
+
+const lap_target *lap_vk_target_at(uint32_t i, uint32_t *out_least)
+{
+    *out_least = rows[i].least;
+    return rows[i].target;
+}
+
 const lap_target *lap_vk_target(uint32_t subgroup_size)
 {
-    enum { NARROW = 16 };
-    return subgroup_size < NARROW ? &narrow : &wide;
+    uint32_t i = 0;
+    while (subgroup_size < rows[i].least) {
+        i++;
+    }
+    return rows[i].target;
 }

@@ -410,7 +410,9 @@ bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tenso
 /* The processor or the device to generate code for. */
 static bool choose_target(lap_session *s, const lap_compile_options *o, lap_fault *fault)
 {
-    if (o->engine == LAP_ENGINE_VULKAN) {
+    if (o->tier != NULL) {
+        s->target = o->tier;
+    } else if (o->engine == LAP_ENGINE_VULKAN) {
         s->vk = s->vk != NULL ? s->vk : lap_vk_open(o->device, fault);
         s->target = s->vk != NULL ? lap_vk_target(lap_vk_info_of(s->vk)->subgroup_size) : NULL;
     } else {

@@ -47,6 +47,7 @@ typedef struct lap_compile_options {
     lap_engine engine;
     const char *triple, *cpu; /* NULL: this machine */
     const char *device;       /* for Vulkan: a number or a part of a name; NULL: the best */
+    const lap_target *tier;   /* for Vulkan: lower for such devices, none is opened; or NULL */
     uint32_t n_threads;       /* 0: all */
     const char *schedule;     /* knobs of passes/schedules.def, "attend.tiles=4,..."; NULL: defaults */
     FILE *dump_fused;         /* or NULL */

@@ -19,9 +19,15 @@ int main(int argc, char **argv)
     if (linear_open("/no/such/weights.safetensors") != NULL || *linear_error(NULL) == '\0') {
         return fail("open of a missing file", NULL);
     }
+    if (linear_open_on(argc > 1 ? argv[1] : NULL, "nowhere", NULL) != NULL || *linear_error(NULL) == '\0') {
+        return fail("open on no target", NULL);
+    }
     linear *model = linear_open(argc > 1 ? argv[1] : NULL);
     if (model == NULL) {
         return fail("open", NULL);
+    }
+    if (*linear_device(model) == '\0') {
+        return fail("device", model);
     }
     const float x[] = {1, 2, 3, 4, 5, 6};
     const float want[] = {1, 2, 4, 5};

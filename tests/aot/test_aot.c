@@ -121,7 +121,7 @@ static void assert_all_named(const char *text, const char *prefix)
         }
     }
     free(copy);
-    assert_int_equal(n, 6);
+    assert_int_equal(n, 8);
 }
 
 static void test_symbols(void **state)
