@@ -63,6 +63,11 @@ found=$(sources $compiler | xargs grep -nwiE "$slugs" 2>/dev/null)
 [ -z "$found" ] || say "C names a pattern:
 $found"
 
+# The table of patterns has each of them, and nothing else.
+listed=$(sed -n 's/^| `\([a-z0-9_]*\)` .*/\1/p' docs/patterns.md | sort)
+there=$(ls plugins/*.lua | sed 's|plugins/||; s|\.lua$||' | grep -vx attention | sort)
+[ "$listed" = "$there" ] || say "docs/patterns.md is not in step with plugins/: run scripts/patterns.sh"
+
 # Finished work only, and nothing that belongs to one machine.
 found=$(git ls-files 2>/dev/null | grep -vE '^(tests/style/check\.sh|LICENSE)$' |
     xargs grep -nIE 'TODO|FIXME|XXX:|^(<<<<<<<|>>>>>>>) |/home/[a-z]|/work/|/Users/' 2>/dev/null)
