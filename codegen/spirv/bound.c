@@ -35,12 +35,14 @@ static lap_glsl_bound of_dim(lap_shader *e, lap_dim d)
 
 static lap_glsl_bound unknown(bool is_natural) { return (lap_glsl_bound){.is_natural = is_natural}; }
 
-/* A polynomial that has grown out of hand says no more than that the value is not known. */
+/* A polynomial that is above every limit whatever the sizes, or has grown out of hand, says no more than that
+ * the value is not known. */
 static lap_glsl_bound made(lap_shader *e, lap_dim most, bool is_natural)
 {
-    int64_t c;
-    if (lap_dim_is_const(e->ctx, most, &c) ? c > INT32_MAX
-                                           : strlen(lap_dim_show(e->ctx, most)) > MOST_LIMIT_TEXT) {
+    int64_t c, low;
+    bool is_const = lap_dim_is_const(e->ctx, most, &c);
+    bool is_above = !is_const && lap_dim_lower(e->ctx, most, &low) && low >= LAP_VK_MOST_INDEX;
+    if (is_above || (is_const ? c > INT32_MAX : strlen(lap_dim_show(e->ctx, most)) > MOST_LIMIT_TEXT)) {
         return unknown(is_natural);
     }
     return (lap_glsl_bound){.is_known = true, .is_natural = is_natural, .most = most};
