@@ -66,19 +66,28 @@ static bool is_better(const lap_shader *e, lap_dim a, lap_dim b)
     return is_a && is_b ? c <= d : is_a ? c <= SMALL : !is_b || d > SMALL;
 }
 
+/* One of two values that fit 32 bits each: so does it, though their bound may be 2^31. */
+static lap_glsl_bound one_of(lap_shader *e, lap_glsl_bound a, lap_glsl_bound b, bool is_natural)
+{
+    int64_t c, d;
+    if (lap_dim_is_const(e->ctx, a.most, &c) && lap_dim_is_const(e->ctx, b.most, &d)) {
+        return (lap_glsl_bound){.is_known = true, .is_natural = is_natural, .most = c > d ? a.most : b.most};
+    }
+    return made(e, lap_dim_max(e->ctx, a.most, b.most), is_natural);
+}
+
 static lap_glsl_bound min_bound(lap_shader *e, lap_glsl_bound a, lap_glsl_bound b)
 {
     if (a.is_natural && b.is_natural) {
         bool takes_a = a.is_known && (!b.is_known || is_better(e, a.most, b.most));
         return takes_a ? a : b;
     }
-    return a.is_known && b.is_known ? made(e, lap_dim_max(e->ctx, a.most, b.most), false) : unknown(false);
+    return a.is_known && b.is_known ? one_of(e, a, b, false) : unknown(false);
 }
 
 static lap_glsl_bound either_bound(lap_shader *e, lap_glsl_bound a, lap_glsl_bound b, bool is_natural)
 {
-    return a.is_known && b.is_known ? made(e, lap_dim_max(e->ctx, a.most, b.most), is_natural)
-                                    : unknown(is_natural);
+    return a.is_known && b.is_known ? one_of(e, a, b, is_natural) : unknown(is_natural);
 }
 
 static lap_glsl_bound map_bound(lap_shader *e, const lap_node *n)
