@@ -139,7 +139,9 @@ static bool plan(lap_vk_exec *x, size_t *keep, size_t *run)
     }
     size_t scratch = 0;
     x->scratch_at = *run;
-    return ok && scratch_total(x, &scratch) && !__builtin_add_overflow(*run, scratch, run);
+    /* one line more: scratch of no elements must start inside the block too */
+    return ok && scratch_total(x, &scratch) && !__builtin_add_overflow(scratch, alignment(x), &scratch) &&
+           !__builtin_add_overflow(*run, scratch, run);
 }
 
 /* Contents that cross in every run get a place in the staging block; others go through its start. */
