@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pack.c - the right operand of register tiles: panels of some columns, one row per step of k.
  *
- * Lanes run along what is contiguous in the source: over the columns, or, where k is, over short runs
- * of k that are scattered into rows still in the first-level cache. */
-#include "passes/contract.h"
+ * Lanes run along what is contiguous in the source: over the columns; where k is, a panel is a transposed
+ * copy, or, when n does not come in even steps, short runs of k are scattered into rows still in cache. */
+#include "passes/tiles.h"
 
 #include <string.h>
 
 enum { RUN = 16 };
-
-static lap_dim list_product(lap_lowering *l, lap_axis_list axes)
-{
-    lap_dim total = lap_dim_const(l->ctx, 1);
-    for (uint32_t i = 0; i < axes.n; i++) {
-        total = lap_dim_mul(l->ctx, total, axes.at[i].size);
-    }
-    return total;
-}
 
 static const lap_dim *list_sizes(lap_lowering *l, lap_axis_list axes)
 {
@@ -275,8 +266,8 @@ static lap_panels describe(lap_lowering *l, const lap_roles *r, uint32_t cols)
         }
     }
     lap_panels p = {.batch = {nb, batch},
-                    .n_total = list_product(l, r->n),
-                    .k_total = list_product(l, r->k),
+                    .n_total = lap_axes_product(l, r->n),
+                    .k_total = lap_axes_product(l, r->k),
                     .cols = cols,
                     .r = r,
                     .stride = lap_dim_const(l->ctx, cols)};
@@ -293,7 +284,7 @@ static lap_dim batch_size(lap_lowering *l, const lap_panels *p)
 lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc)
 {
     lap_panels p = describe(l, r, cols);
-    lap_dim count = lap_dim_mul(l->ctx, list_product(l, p.batch), batch_size(l, &p));
+    lap_dim count = lap_dim_mul(l->ctx, lap_axes_product(l, p.batch), batch_size(l, &p));
     bool once = lap_factors_static(l, &r->b);
     p.buffer = lap_program_buffer(
         l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});

@@ -7,14 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const lap_knob_row rows[LAP_N_KNOBS] = {
+typedef struct knob_row {
+    const char *name; /* "attend.tiles" */
+    int32_t least, most;
+    const char *doc;
+} knob_row;
+
+static const knob_row rows[LAP_N_KNOBS] = {
 #define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, doc_)                                     \
     {#lowering_ "." #knob_, least_, most_, doc_},
 #include "passes/schedules.def"
 #undef LAP_KNOB
 };
-
-const lap_knob_row *lap_knob_of(lap_knob knob) { return &rows[knob]; }
 
 lap_schedule lap_schedule_default(const lap_target *t)
 {

@@ -13,17 +13,10 @@ typedef enum lap_knob {
     LAP_N_KNOBS
 } lap_knob;
 
-typedef struct lap_knob_row {
-    const char *name; /* "attend.tiles" */
-    int32_t least, most;
-    const char *doc;
-} lap_knob_row;
-
 typedef struct lap_schedule {
     int32_t v[LAP_N_KNOBS];
 } lap_schedule;
 
-const lap_knob_row *lap_knob_of(lap_knob knob);
 lap_schedule lap_schedule_default(const lap_target *t);
 /* Applies "attend.tiles=4,contract.rows=6". False with a message when a knob or value does not exist. */
 bool lap_schedule_parse(const char *text, lap_schedule *inout, lap_fault *fault);

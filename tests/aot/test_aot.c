@@ -2,29 +2,12 @@
  * test_aot.c - artefacts from outside: built, inspected, linked from C, run, also for another processor.
  *
  * LAPPET names the binary; the working folder is the source tree. */
-#include "tests/support/command_rig.h"
+#include "tests/aot/linear_rig.h"
 
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "runtime/npy.h"
-#include "runtime/safetensors.h"
-
 #define LINEAR "build tests/cli/models/linear.lua --param out=2 "
-
-static void run(const char *line, int status) { expect_line(line, status, "", ""); }
-
-static int make_inputs(void **state)
-{
-    make_folder(state);
-    float x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, 0, 0, 1, 0};
-    lap_tensor t = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = x, .n_bytes = sizeof x};
-    lap_tensor weight = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = w, .n_bytes = sizeof w};
-    bool written = lap_npy_write(folder_path(folder, "x.npy"), &t, NULL) &&
-                   lap_safetensors_write(folder_path(folder, "w.safetensors"), 1, (const char *[]){"weight"},
-                                         &weight, NULL, NULL);
-    return written ? 0 : 1;
-}
 
 static void assert_only(const char *const *names)
 {

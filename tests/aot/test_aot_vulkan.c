@@ -2,10 +2,7 @@
  * test_aot_vulkan.c - artefacts for Vulkan devices from outside: linked, run, and without a device.
  *
  * LAPPET names the binary; the working folder is the source tree; LAPPET_DEVICE names a device. */
-#include "tests/support/command_rig.h"
-
-#include "runtime/npy.h"
-#include "runtime/safetensors.h"
+#include "tests/aot/linear_rig.h"
 
 #define LINEAR     "! build tests/cli/models/linear.lua --param out=2 "
 #define FILES      "--in x=@/x.npy --weights @/w.safetensors -o @/y.safetensors "
@@ -13,20 +10,6 @@
 #define CASE       "tests/patterns/attention/band.safetensors"
 #define CASE_FILES "--in q=" CASE ":in.q --in k=" CASE ":in.k --in v=" CASE ":in.v "
 #define CASE_MODEL "attention --param heads=2 --param dim_head=4 --param window=4 --param scale=0.7 "
-
-static void run(const char *line, int status) { expect_line(line, status, "", ""); }
-
-static int make_inputs(void **state)
-{
-    make_folder(state);
-    float x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, 0, 0, 1, 0};
-    lap_tensor t = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = x, .n_bytes = sizeof x};
-    lap_tensor weight = {.dtype = LAP_F32, .rank = 2, .shape = {2, 3}, .data = w, .n_bytes = sizeof w};
-    bool written = lap_npy_write(folder_path(folder, "x.npy"), &t, NULL) &&
-                   lap_safetensors_write(folder_path(folder, "w.safetensors"), 1, (const char *[]){"weight"},
-                                         &weight, NULL, NULL);
-    return written ? 0 : 1;
-}
 
 static void test_kinds(void **state)
 {

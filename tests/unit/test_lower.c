@@ -3,6 +3,7 @@
  * second line counts ("; kernels: pack=1 contract=1"), and every kernel obeys the verifier. */
 #include "ir/kernel.h"
 #include "passes/passes.h"
+#include "tests/support/wide_target.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -15,16 +16,6 @@
 #ifndef LAP_SOURCE_DIR
 #define LAP_SOURCE_DIR "."
 #endif
-
-static const lap_target wide = {.name = "test",
-                                .vector_f32 = 16,
-                                .n_registers = 32,
-                                .mma_rows = 6,
-                                .mma_cols = 64,
-                                .l1_bytes = 32768,
-                                .l2_bytes = 1 << 20,
-                                .l3_bytes = 1 << 24,
-                                .has_masked = true};
 
 static char *read_file(const char *path, size_t *out_size)
 {

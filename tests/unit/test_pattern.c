@@ -17,18 +17,9 @@
 #include "passes/cost.h"
 #include "passes/passes.h"
 #include "tests/support/process.h"
+#include "tests/support/wide_target.h"
 
 enum { N = 48, WIDE = 8, MOST_TEXT = 4096 }; /* tokens; as a grid of rows of 8 */
-
-static const lap_target wide = {.name = "test",
-                                .vector_f32 = 16,
-                                .n_registers = 32,
-                                .mma_rows = 6,
-                                .mma_cols = 64,
-                                .l1_bytes = 32768,
-                                .l2_bytes = 1 << 20,
-                                .l3_bytes = 1 << 24,
-                                .has_masked = true};
 
 /* ---- patterns as text, and as a set of pairs made without the compiler */
 
