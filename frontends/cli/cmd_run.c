@@ -6,6 +6,7 @@
 
 #include "frontends/cli/document.h"
 #include "frontends/cli/setup.h"
+#include "frontends/compiler/case.h"
 
 /* Of the elements that are numbers. */
 typedef struct summary {
@@ -122,6 +123,11 @@ static lap_code run(lap_setup *s)
     double done = lap_seconds();
     const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, NULL);
     lap_code code = path != NULL ? write_outputs(s, path, &out) : LAP_OK;
+    const char *kept = lap_args_get(s->args, LAP_OPT_CASE, NULL);
+    lap_case_tensors all = {&inputs, &weights, &out};
+    if (code == LAP_OK && kept != NULL && !lap_case_write(kept, s->session, &s->load, &all)) {
+        return lap_setup_failure(s);
+    }
     double compile_s = lap_session_timing(s->session).load + compiled - start;
     if (code == LAP_OK && lap_args_has(s->args, LAP_OPT_JSON)) {
         document_outputs(&out, compile_s, done - compiled);

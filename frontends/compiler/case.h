@@ -29,4 +29,12 @@ typedef struct lap_case_report {
 /* True when the case passed. */
 bool lap_case_run(const char *path, const lap_case_options *options, lap_case_report *out);
 
+typedef struct lap_case_tensors {
+    const lap_tensors *inputs, *weights, *outputs;
+} lap_case_tensors;
+
+/* Writes what a session was given and gave as a case of the model `load` names. */
+LAP_MUST_CHECK bool lap_case_write(const char *path, lap_session *s, const lap_load_options *load,
+                                   const lap_case_tensors *t);
+
 #endif

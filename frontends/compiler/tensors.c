@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #define ALIGNMENT 64
-#define FAMILY    "{k}"
 
 static int64_t find(uint32_t n, const char *const *names, const char *name)
 {
@@ -95,7 +94,8 @@ bool lap_tensor_take(lap_ctx *ctx, const lap_tensor_view *view, lap_dtype dtype,
 
 static const char *family_member(lap_ctx *ctx, const char *name, const char *mark, uint32_t k)
 {
-    return lap_arena_printf(ctx->arena, "%.*s%u%s", (int)(mark - name), name, k, mark + strlen(FAMILY));
+    return lap_arena_printf(ctx->arena, "%.*s%u%s", (int)(mark - name), name, k,
+                            mark + strlen(LAP_FAMILY_MARK));
 }
 
 static bool same_shape(const lap_tensor_view *a, const lap_tensor_view *b)
@@ -156,7 +156,7 @@ bool lap_views_weight(lap_ctx *ctx, const lap_views *set, const char *name, lap_
     if (whole != NULL) {
         return lap_tensor_take(ctx, whole, dtype, name, out, fault);
     }
-    const char *mark = strstr(name, FAMILY);
+    const char *mark = strstr(name, LAP_FAMILY_MARK);
     if (mark == NULL) {
         return true;
     }

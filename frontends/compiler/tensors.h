@@ -34,6 +34,9 @@ void lap_views_read(lap_ctx *ctx, lap_views *set, const lap_safetensors *file, c
 void lap_tensors_add(lap_ctx *ctx, lap_tensors *set, const char *name, const lap_tensor *tensor);
 const lap_tensor *lap_tensors_find(const lap_tensors *set, const char *name);
 
+/* Stands for the number in the name of a family of weights. */
+#define LAP_FAMILY_MARK "{k}"
+
 /* A tensor of this type and shape with zeroed arena memory, aligned to 64 bytes. */
 LAP_MUST_CHECK bool lap_tensor_make(lap_ctx *ctx, lap_dtype dtype, uint32_t rank, const int64_t *shape,
                                     lap_tensor *out, lap_fault *fault);

@@ -215,6 +215,21 @@ static void test_run_seeds(void **state)
     cJSON_Delete(d);
 }
 
+/* A run kept as a case passes on another engine; families of weights lie in it one by one. */
+static void test_run_case(void **state)
+{
+    (void)state;
+    expect("run volo --target ref --seed 3 --param dim=16 --param num_heads=2 --dim B=1 --dim H=8 --dim W=8 "
+           "--case @/volo.safetensors",
+           0, "", "");
+    expect("check @/volo.safetensors --target cpu", 0, "1 passed", "");
+    expect("run ulsam --case @/ulsam.safetensors --target ref --dim B=1", 0, "", "");
+    expect("check @/ulsam.safetensors --target cpu", 0, "1 passed", "");
+    expect("run volo --dim B=1 --dim H=8 --dim W=8 --target ref --case @/no/such/folder/volo.safetensors", 2,
+           "", "error: ");
+    expect("run tests/cli/models/linear.lua --target ref --case /dev/full", 2, "", "error: ");
+}
+
 /* ---- check --------------------------------------------------------------------------------- */
 
 static const char *const good_meta[] = {"pattern", "attention", "params", "{\"heads\": 1, \"dim_head\": 2}",
@@ -397,6 +412,7 @@ int main(void)
         TEST(test_run_files),
         TEST(test_run_mistakes),
         TEST(test_run_seeds),
+        TEST(test_run_case),
         TEST(test_check),
         TEST(test_check_bad_cases),
         TEST(test_check_corrupt_files),
