@@ -119,8 +119,7 @@ static lap_code dump(lap_setup *s, const stage *what)
         lap_cli_error("out of memory");
         return LAP_BAD_INPUT;
     }
-    lap_code code =
-        !lap_session_load(s->session, &s->load) ? lap_setup_failure(s) : what->dump(s, memory);
+    lap_code code = !lap_setup_load(s) ? lap_session_code(s->session) : what->dump(s, memory);
     fclose(memory);
     const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, "-");
     if (code == LAP_OK && strcmp(path, "-") == 0) {

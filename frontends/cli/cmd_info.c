@@ -151,7 +151,9 @@ static lap_code inform(lap_setup *s)
         return lap_setup_failure(s);
     }
     const char *missing = NULL;
-    if (!lap_session_load(s->session, &s->load)) {
+    bool is_loaded = lap_session_load(s->session, &s->load);
+    lap_setup_warn(s);
+    if (!is_loaded) {
         if (lap_args_has(s->args, LAP_OPT_PARAM) || lap_session_code(s->session) != LAP_BAD_INPUT) {
             return lap_setup_failure(s);
         }

@@ -327,9 +327,19 @@ static void warn_of_unread(const lap_setup *s)
     }
 }
 
+void lap_setup_warn(lap_setup *s)
+{
+    const lap_ctx *ctx = lap_session_ctx(s->session);
+    for (size_t i = 0; i < lap_warning_count(ctx); i++) {
+        lap_cli_message(lap_warning_text(ctx, i));
+    }
+}
+
 bool lap_setup_load(lap_setup *s)
 {
-    if (lap_session_load(s->session, &s->load)) {
+    bool is_loaded = lap_session_load(s->session, &s->load);
+    lap_setup_warn(s);
+    if (is_loaded) {
         warn_of_unread(s);
         return true;
     }

@@ -28,7 +28,9 @@ typedef struct lap_setup {
 /* Reads the options that the command has. False after saying what was wrong; setup_free either way. */
 bool lap_setup_init(lap_setup *s, const lap_args *args);
 void lap_setup_free(lap_setup *s);
-/* Loads the model and makes its graph. */
+/* Prints what the session warns of. */
+void lap_setup_warn(lap_setup *s);
+/* Loads the model and makes its graph. Prints warnings, and what was wrong. */
 bool lap_setup_load(lap_setup *s);
 /* Tensors given and made up. */
 bool lap_setup_fill(lap_setup *s, lap_tensors *inputs, lap_tensors *weights);

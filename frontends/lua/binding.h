@@ -111,6 +111,11 @@ lap_dtype lap_lua_check_dtype(lua_State *L, int at);
 /* graph.c: nodes, leaves, regions, outputs. */
 void lap_lua_open_graph(lua_State *L);
 
+/* sharing.c: warnings where axes are aligned that were hardly meant to be. */
+void lap_lua_open_sharing(lua_State *L);
+/* Two operands of a scalar function that are one coordinate. */
+void lap_lua_look_same(lua_State *L, lap_fn fn, lap_ref a, lap_ref b);
+
 /* grad.c */
 void lap_lua_open_grad(lua_State *L);
 

@@ -76,6 +76,7 @@ static int open_all(lua_State *L)
     lap_lua_open_graph(L);
     lap_lua_open_model(L);
     lap_lua_open_grad(L);
+    lap_lua_open_sharing(L);
     lap_lua_open_prelude(L);
     return 0;
 }

@@ -81,6 +81,9 @@ static lap_ref map(lua_State *L, lap_fn fn, int first)
     for (unsigned i = 0; i < n; i++) {
         a[i] = lap_lua_lift(L, first + (int)i);
     }
+    if (n == 2) {
+        lap_lua_look_same(L, fn, a[0], a[1]);
+    }
     return n == 1   ? lap_map1(g, fn, a[0])
            : n == 2 ? lap_map2(g, fn, a[0], a[1])
                     : lap_map3(g, fn, a[0], a[1], a[2]);

@@ -62,6 +62,11 @@ size_t lap_error_count(const lap_ctx *ctx);
 const char *lap_error_text(const lap_ctx *ctx, size_t i);
 void lap_errors_print(const lap_ctx *ctx, FILE *to);
 void lap_errors_clear(lap_ctx *ctx);
+/* Records "file:line: warning: ..." in the same form: what is allowed and was hardly meant. The same text
+ * is kept once, and no more of them than a screenful. */
+void lap_warning(lap_ctx *ctx, lap_loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+size_t lap_warning_count(const lap_ctx *ctx);
+const char *lap_warning_text(const lap_ctx *ctx, size_t i);
 
 /* A condition that only a mistake of ours can break: says where and stops with status 4. */
 _Noreturn void lap_bug(const char *file, int line, const char *format, ...)

@@ -24,9 +24,12 @@ struct lap_interns {
     lap_idset place_ids;
 };
 
-struct lap_diag_list {
-    const char **texts;
+typedef struct lap_diag_texts {
+    const char **at;
     size_t n, capacity;
+} lap_diag_texts;
+struct lap_diag_list {
+    lap_diag_texts errors, warnings;
 };
 
 lap_interns *lap_interns_new(lap_arena *arena);

@@ -103,6 +103,21 @@ static void test_scripts(void **state)
     expect("info tests/cli", 2, "", "error: ");
 }
 
+/* A warning is said on standard error and changes neither the exit code nor the result. */
+static void test_warnings(void **state)
+{
+    (void)state;
+    static const char warning[] = "shared.lua:4: warning: queries and keys share the axis 'n'";
+    expect("info tests/cli/models/shared.lua", 0, "o ", warning);
+    expect("dump tests/cli/models/shared.lua", 0, "attend", warning);
+    expect("run tests/cli/models/shared.lua --json", 0, "\"outputs\"", warning);
+    cJSON *json = cJSON_Parse(result.out);
+    assert_non_null(json);
+    cJSON_Delete(json);
+    expect("run tests/cli/models/linear.lua --dim N=2 --target ref", 0, "", "");
+    assert_null(strstr(result.err, "warning"));
+}
+
 /* Sizes that a model proposes are those of made-up inputs; the name of an axis is none. */
 static void test_proposed_sizes(void **state)
 {
@@ -408,6 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_usage),
         TEST(test_scripts),
+        TEST(test_warnings),
         TEST(test_proposed_sizes),
         TEST(test_run_files),
         TEST(test_run_mistakes),

@@ -4,7 +4,7 @@
  * tests/lua/NAME.cases holds many small scripts:
  *     === title | params={"n": 3} | inputs=x,y | weights=w | steps=100000 | bytes=4000000 | script
  *     body of `build`, or with `script` a whole file
- *     >>> expected message, "@" for the script's path; no such line: it must build
+ *     >>> expected warning or error, "@" for the script's path; no error: it must build
  *     +++ op=count ..., counts of operations in the graph
  * LAP_BLESS=1 in the environment rewrites the expected messages. */
 #include <glob.h>
@@ -109,19 +109,26 @@ static void check_counts(const script *s, const lap_graph *g)
     }
 }
 
-/* The messages with the path of the script as "@". */
+/* A message with the path of the script as "@". */
+static void collect_one(const char *message, const char *path, text *out)
+{
+    for (const char *hit; (hit = strstr(message, path)) != NULL; message = hit + strlen(path)) {
+        add(out, message, (size_t)(hit - message));
+        add(out, "@", 1);
+    }
+    add(out, message, strlen(message));
+    add(out, "\n", 1);
+}
+
 static void collect(const lap_ctx *ctx, const char *path, text *out)
 {
     out->n = 0;
     out->at[0] = '\0';
+    for (size_t i = 0; i < lap_warning_count(ctx); i++) {
+        collect_one(lap_warning_text(ctx, i), path, out);
+    }
     for (size_t i = 0; i < lap_error_count(ctx); i++) {
-        const char *p = lap_error_text(ctx, i);
-        for (const char *hit; (hit = strstr(p, path)) != NULL; p = hit + strlen(path)) {
-            add(out, p, (size_t)(hit - p));
-            add(out, "@", 1);
-        }
-        add(out, p, strlen(p));
-        add(out, "\n", 1);
+        collect_one(lap_error_text(ctx, i), path, out);
     }
 }
 

@@ -50,5 +50,6 @@ function G:attend(o)
   if #parts == 0 then fail("attend needs a part") end
   local node = prim.emit("attend", args,
     { parts = parts, norm = o.norm or "softmax", empty = o.empty or 0.0, eps = o.eps })
+  prim.look_attend(node)
   return prim.fields(node, known)
 end

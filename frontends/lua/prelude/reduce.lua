@@ -47,10 +47,12 @@ function V:var(names)
   return (z * z):mean(names)
 end
 function V:softmax(names)
+  prim.look_scores(self, prim.words(names))
   local e = (self - self:max(names)):exp()
   return e / e:sum(names)
 end
 function V:log_softmax(names)
+  prim.look_scores(self, prim.words(names))
   local z = self - self:max(names)
   return z - z:exp():sum(names):log()
 end
