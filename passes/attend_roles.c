@@ -56,7 +56,7 @@ bool lap_attend_value_roles(lap_lowering *l, const lap_node *op, const lap_part 
             n[r->n.n++] = v->axes[i];
         }
     }
-    return r->n.n > 0 && v->dtype == LAP_F32;
+    return r->n.n > 0 && lap_dtype_compute(v->dtype) == LAP_F32;
 }
 
 static bool within_rows(const lap_node *x, const lap_roles *r)

@@ -195,7 +195,7 @@ bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t 
     if (p->kind != LAP_STORE_INLINE && p->kind != LAP_STORE_ALIAS) {
         *out_buffer = p->buffer;
         *out_address = lap_address(k, node, env);
-        return l->buffers[p->buffer].elem == LAP_F32;
+        return lap_dtype_compute(l->buffers[p->buffer].elem) == LAP_F32;
     }
     if (p->kind != LAP_STORE_INLINE || (n->op != LAP_OP_RENAME && n->op != LAP_OP_AT)) {
         return false;

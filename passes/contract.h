@@ -34,7 +34,7 @@ bool lap_factors_static(lap_lowering *l, const lap_factors *f);
 /* Swaps the parts of A and B. */
 void lap_roles_swap(lap_roles *r);
 
-/* The flat address of a value that is a view of one stored f32 tensor, without conditions. */
+/* The flat address of a value that is a view of one stored tensor of floats, without conditions. */
 bool lap_view_address(lap_kctx *k, lap_ref node, const lap_coord *env, uint32_t *out_buffer,
                       lap_coord *out_address);
 /* Product of the factors at coordinates given for axes by name; 0 where an axis of `k` is absent. */

@@ -56,7 +56,7 @@ static void set_batch(job *j, const lap_env_list *env)
     }
 }
 
-/* Address of B, one f32 view, at these flat coordinates of n and k; false when it is not such a view. */
+/* Address of B, one view of floats, at these flat coordinates of n and k; false when it is not such a view. */
 static bool view_at(job *j, lap_coord n, lap_coord depth, uint32_t *out_buffer, lap_coord *out_address)
 {
     lap_coord_split(j->k, n, j->r->n.n, list_sizes(j->l, j->r->n), n_coords(j));
@@ -306,7 +306,8 @@ bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_pan
     job j = {.l = l, .r = r, .p = &p, .k = k};
     strides s;
     set_axes(&j);
-    if (!find_strides(&j, &s) || !s.has_n || !s.has_k || !is_one(&j, s.n)) {
+    if (!find_strides(&j, &s) || l->buffers[s.buffer].elem != LAP_F32 || !s.has_n || !s.has_k ||
+        !is_one(&j, s.n)) {
         return false;
     }
     p.buffer = s.buffer;

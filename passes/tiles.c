@@ -93,6 +93,7 @@ static bool a_is_affine(lap_tiles *t)
     const lap_coord *env = lap_env_for(t->k, t->r.a.at[0], t->env.n, t->axes, t->coords);
     lap_coord address, rest;
     return lap_view_address(t->k, t->r.a.at[0], env, &t->a_buffer, &address) &&
+           t->l->buffers[t->a_buffer].elem == LAP_F32 &&
            lap_coord_affine(t->k->c, address, m, &t->a_sm, &rest) &&
            lap_coord_affine(t->k->c, rest, k, &t->a_sk, &t->a_rest);
 }
