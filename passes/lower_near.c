@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { USUAL_ROWS = 32 }; /* of a grid, for the choice of blocks */
+enum { USUAL_ROWS = 64 }; /* of a grid, for the choice of blocks */
 
 lap_coord lap_near_i(lap_near_job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 lap_dim lap_near_d(lap_near_job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
@@ -38,12 +38,20 @@ const lap_coord *lap_near_env(lap_near_job *j, lap_ref node)
     return lap_env_for(j->k, node, j->n_axes, j->axes, j->env);
 }
 
-lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wx, lap_coord key, lap_coord lane)
+lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wy, lap_coord wx, lap_coord lane)
 {
     lap_coord flat = lap_near_sum(j, lap_near_times(j, t, lap_near_i(j, j->kz)), wz);
+    flat = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->ky)), wy);
     flat = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->kx)), wx);
-    flat = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->kt)), key);
     return lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->lanes)), lane);
+}
+
+lap_coord lap_near_at(lap_near_job *j, const lap_near_strip *strip, const lap_near_spot *at)
+{
+    lap_coord flat = lap_near_times(j, at->slot, lap_coord_dim(j->k->c, strip->slot));
+    flat = lap_near_sum(j, flat, lap_near_times(j, at->row, lap_coord_dim(j->k->c, strip->row)));
+    flat = lap_near_sum(j, flat, lap_near_times(j, at->plane, lap_coord_dim(j->k->c, strip->plane)));
+    return lap_near_sum(j, flat, lap_near_times(j, at->column, lap_coord_dim(j->k->c, strip->column)));
 }
 
 static lap_coord pick(lap_near_job *j, lap_fn fn, lap_coord a, lap_coord b, lap_coord yes, lap_coord no)
@@ -118,20 +126,36 @@ lap_coord lap_near_rows(lap_near_job *j)
 
 /* ---- the schedule ---- */
 
-/* Cycles of a block of rows x cols: two multiplications or two loads a cycle, an unaligned load is two. */
-static int64_t block_cost(int64_t rows, int64_t cols, bool is_aligned)
+/* Cycles of some loads and multiplications, two of either at once; a load that is not aligned counts double.
+ */
+static int64_t cycles(int64_t aligned, int64_t shifted, int64_t sums)
 {
-    int64_t loads = (rows + cols - 1) * (is_aligned ? 1 : 2) + rows, sums = rows * cols;
-    return (loads > sums ? loads : sums) + 2;
+    int64_t loads = aligned + 2 * shifted;
+    return loads > sums ? loads : sums;
 }
 
-static void choose_block(lap_near_job *j)
+/* A step of the sum over `cols` keys of each of `rows` queries, for all rows of the window (lap_near_scores).
+ */
+static int64_t score_cost(const lap_near_job *j, int64_t rows, int64_t cols)
+{
+    if (j->is_folded) {
+        return cycles(rows + cols - 1 + rows, 0, rows * cols) + 2;
+    }
+    int64_t cost = 0;
+    for (int64_t i = 0; i < j->ky; i++) {
+        int64_t groups = i < rows - 1 ? (rows - 1 - i + j->ky - 1) / j->ky + 1 : 1;
+        cost += cycles(rows, groups * cols, rows * cols) + 2;
+    }
+    return cost;
+}
+
+static void choose_scores(lap_near_job *j)
 {
     int64_t registers = j->l->target->n_registers, best = INT64_MAX;
     for (int64_t rows = 1; rows <= 8; rows++) {
-        for (int64_t cols = 1; cols <= j->kt && rows * cols + rows + 2 <= registers; cols++) {
-            int64_t rest = j->kt % cols, cost = j->kt / cols * block_cost(rows, cols, j->is_folded);
-            cost += rest > 0 ? block_cost(rows, rest, j->is_folded) : 0;
+        for (int64_t cols = 1; cols <= j->kx && rows * cols + rows + 1 <= registers; cols++) {
+            int64_t rest = j->kx % cols, cost = j->kx / cols * score_cost(j, rows, cols);
+            cost += rest > 0 ? score_cost(j, rows, rest) : 0;
             cost *= (USUAL_ROWS + rows - 1) / rows;
             if (cost < best) {
                 best = cost;
@@ -140,9 +164,33 @@ static void choose_block(lap_near_job *j)
             }
         }
     }
-    j->wide = 1;
-    while (2 * j->wide <= 8 && 2 * j->wide * j->rows + j->rows + 2 <= registers) {
-        j->wide *= 2;
+}
+
+/* Queries x vectors of channels: as many sums as hide the time that one takes, then as few loads as may be.
+ */
+static void choose_tile(lap_near_job *j)
+{
+    enum { HIDES = 10, USUAL_WIDE = 32, MOST_KEYS = 8 };
+    int64_t registers = j->l->target->n_registers, best = INT64_MAX, wide = USUAL_WIDE;
+    int64_t parts = (j->kx + MOST_KEYS - 1) / MOST_KEYS, keys = (j->kx + parts - 1) / parts;
+    lap_dim_is_const(j->l->ctx, j->n_wide, &wide);
+    wide = (wide + j->lanes - 1) / j->lanes;
+    j->keys_at_once = keys;
+    for (int64_t vectors = 1; wide % vectors == 0; vectors *= 2) {
+        for (int64_t n = 1; n <= j->lanes; n *= 2) {
+            int64_t queries = j->is_folded ? j->rows : n, sums = queries * vectors;
+            if (sums + vectors + 1 > registers) {
+                continue;
+            }
+            int64_t all = sums * keys, loads = (queries + keys - 1) * vectors + queries * keys;
+            int64_t time = cycles(loads, 0, sums < HIDES ? all * HIDES / sums : all);
+            int64_t cost = (time * 64 + loads) * 64 / sums;
+            if (cost < best) {
+                best = cost;
+                j->queries_at_once = queries;
+                j->vectors = vectors;
+            }
+        }
     }
 }
 
@@ -156,20 +204,21 @@ static void choose(lap_near_job *j)
     j->t = n == 3 ? 1 : 0;
     j->x = n - 1 > j->t ? n - 1 : -1;
     j->kz = j->z >= 0 ? a[j->z].count : 1;
-    j->kt = a[j->t].count;
-    j->kx = j->x >= 0 ? a[j->x].count : 1;
+    j->ky = j->is_folded ? 1 : a[j->t].count;
+    j->kx = a[n - 1].count;
     j->lanes = j->l->target->vector_f32;
-    choose_block(j);
+    choose_scores(j);
+    choose_tile(j);
     j->tiles = j->is_folded ? 1 : v[j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES];
     j->run = v[j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN];
-    int64_t least = j->is_folded ? 4 * j->kt : j->kt; /* windows that a run repeats from the one before */
+    int64_t least = j->is_folded ? 4 * j->kx : j->ky; /* windows that a run repeats from the one before */
     j->run = j->run < least ? least : j->run;
     j->run = (j->run + j->rows - 1) / j->rows * j->rows;
     j->z_run = j->z >= 0 ? v[LAP_KNOB_NEAR_RUN_OUTER] : 1;
     j->depth = v[LAP_KNOB_NEAR_DEPTH];
-    int64_t columns = j->tiles * j->lanes + j->kx - 1;
+    int64_t columns = j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
     j->strip = (columns + 15) / 16 * 16;
-    j->strip_rows = j->run + j->kt - 1;
+    j->strip_rows = j->run + a[j->t].count - 1;
 }
 
 /* ---- the kernel ---- */
@@ -340,18 +389,33 @@ static lap_ref take_scaled(lap_near_job *j, lap_ref score)
     return j->near.contraction;
 }
 
-static void make_scratch(lap_near_job *j)
+/* Keys: neighbouring places lie together, a row's planes after one another; folded: whole planes, whose
+ * rows are then known steps apart. Values: channels lie together, then neighbouring places. */
+static void make_strips(lap_near_job *j)
 {
     lap_ctx *ctx = j->l->ctx;
-    lap_dim plane = lap_near_d(j, (j->z_run + j->kz - 1) * j->strip_rows * j->strip);
+    lap_dim one = lap_near_d(j, 1), strip = lap_near_d(j, j->strip), rows = lap_near_d(j, j->strip_rows);
+    lap_dim slots = lap_near_d(j, j->z_run + j->kz - 1), lanes = lap_near_d(j, j->lanes);
+    lap_near_strip *k = &j->keys_in, *v = &j->values_in;
+    k->column = one;
+    k->plane = j->is_folded ? lap_dim_mul(ctx, rows, strip) : strip;
+    k->row = j->is_folded ? strip : lap_dim_mul(ctx, j->n_depth, strip);
+    k->slot = lap_dim_mul(ctx, lap_dim_mul(ctx, j->n_depth, rows), strip);
+    k->strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, slots, k->slot));
+    lap_dim planes = lap_dim_mul(ctx, lap_dim_ceildiv(ctx, j->n_wide, lanes), lanes);
+    v->plane = one;
+    v->column = j->is_folded ? lap_dim_mul(ctx, rows, planes) : planes;
+    v->row = j->is_folded ? planes : lap_dim_mul(ctx, strip, planes);
+    v->slot = lap_dim_mul(ctx, lap_dim_mul(ctx, planes, rows), strip);
+    v->strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, slots, v->slot));
+}
+
+static void make_scratch(lap_near_job *j)
+{
     lap_dim rows = lap_near_d(j, j->rows * j->lanes);
-    j->planes =
-        lap_dim_mul(ctx, lap_dim_ceildiv(ctx, j->n_wide, lap_near_d(j, j->wide)), lap_near_d(j, j->wide));
-    j->ks = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->n_depth, plane));
-    j->vs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->planes, plane));
-    j->qs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->n_depth, rows));
-    j->s = lap_kctx_scratch(j->k, LAP_F32, lap_near_d(j, j->rows * j->lanes * j->kz * j->kt * j->kx));
-    j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, j->planes, rows));
+    make_strips(j);
+    j->qs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(j->l->ctx, j->n_depth, rows));
+    j->s = lap_kctx_scratch(j->k, LAP_F32, lap_near_d(j, j->rows * j->lanes * j->kz * j->ky * j->kx));
     j->top = lap_kctx_scratch(j->k, LAP_F32, rows);
     j->scale = lap_kctx_scratch(j->k, LAP_F32, rows);
 }
@@ -380,7 +444,6 @@ static void run_blocks(lap_near_job *j)
     lap_near_scores(j);
     lap_near_normalise(j);
     lap_near_weigh(j);
-    lap_near_finish(j);
     lap_kctx_end(k, &across, NULL, NULL);
     lap_kctx_end(k, &blocks, NULL, NULL);
 }
@@ -425,9 +488,9 @@ bool lap_attend_near(lap_lowering *l, lap_ref attend)
     }
     j.norm = (lap_norm)lap_attr_i(j.n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
     j.k = lap_kctx_new(l, j.n->loc);
-    choose(&j);
     j.n_depth = list_product(&j, j.near.depth);
     j.n_wide = list_product(&j, j.near.wide);
+    choose(&j);
     j.segment = segment_size(&j);
     collect(&j);
     open_grid(&j);
@@ -438,7 +501,7 @@ bool lap_attend_near(lap_lowering *l, lap_ref attend)
     end_if(&j, region, cond);
     j.k->roles = lap_arena_printf(l->ctx->arena, "windows batch=(%s) keys=(%lld %lld %lld) block=%lldx%lld",
                                   lap_axes_text(l, j.near.batch.n, j.near.batch.at), (long long)j.kz,
-                                  (long long)j.kt, (long long)j.kx, (long long)j.rows, (long long)j.cols);
+                                  (long long)j.ky, (long long)j.kx, (long long)j.rows, (long long)j.cols);
     lap_kctx_launch(j.k, "attend");
     return true;
 }

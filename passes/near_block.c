@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * near_block.c - the register blocks of attends over windows of a grid.
  *
- * For one offset of the lanes and `rows` neighbouring queries, the keys of all of them are rows + cols - 1
- * neighbouring vectors, each loaded once and used by every query whose window it is in. */
+ * Scores have queries in lanes: a key vector is loaded once and used by every query of the block whose window
+ * it is in. Weighing has the channels of the values in lanes, so that values and results stay as memory has
+ * them: a value is loaded once for the queries of a tile, and each weight is one element for all lanes. */
 #include "passes/near_job.h"
 
 #include <string.h>
@@ -12,11 +13,6 @@ enum { MOST_BLOCK = 64 };
 static lap_ref load(lap_near_job *j, lap_ref buffer, lap_coord at)
 {
     return lap_k_load(j->k->k, buffer, lap_coord_ref(j->k->c, at), LAP_NONE);
-}
-
-static void store(lap_near_job *j, lap_ref buffer, lap_coord at, lap_ref v)
-{
-    lap_k_store(j->k->k, buffer, lap_coord_ref(j->k->c, at), v, LAP_NONE);
 }
 
 static lap_ref multiply_add(lap_near_job *j, lap_ref acc, lap_ref a, lap_ref b)
@@ -34,35 +30,82 @@ static lap_k_loop lanes(lap_near_job *j, lap_coord *lane)
     return lap_kctx_for(j->k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes), LAP_NONE, 0, NULL, lane);
 }
 
-/* ((plane * rows of a strip + row) * columns) + column, in the strips of K and V. */
-static lap_coord strip_at(lap_near_job *j, lap_dim planes, lap_coord slot, lap_coord plane, lap_coord row,
-                          lap_coord column)
-{
-    lap_coords *c = j->k->c;
-    lap_coord flat = lap_coord_add(c, lap_coord_mul(c, slot, lap_coord_dim(c, planes)), plane);
-    flat = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->strip_rows)), row);
-    return lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->strip)), column);
-}
-
+/* Keys of a step: offsets of the outer axis and of the middle one, the first of `n` of the inner one. */
 typedef struct place {
-    lap_coord chunk, wz, wx, key; /* part of the summed axes; offsets; first key along the rows' axis */
-    uint32_t n;                   /* keys along the rows' axis */
+    lap_coord wz, wy, wx;
+    uint32_t n;
 } place;
 
-/* One step of the sum: every key vector against the queries that see it. */
-static void score_step(lap_near_job *j, const place *p, lap_coord d, lap_coord lane, lap_ref *acc)
+/* Does `make` for all keys along the inner axis, `at_once` at a time. */
+typedef void step(lap_near_job *j, place *p, void *with);
+static void for_parts(lap_near_job *j, place *p, int64_t at_once, step *make, uint32_t n_acc, lap_ref *acc,
+                      void *with)
 {
-    lap_coord column =
-        lap_near_sum(j, lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), p->wx), lane);
-    lap_coord slot = lap_near_sum(j, j->z_slot, p->wz), first = lap_near_sum(j, j->row, p->key);
-    lap_ref q[MOST_BLOCK];
-    for (int64_t t = 0; t < j->rows; t++) {
-        lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows)), lap_near_i(j, t));
-        q[t] = load(j, j->qs, lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->lanes)), lane));
+    int64_t whole = j->kx / at_once;
+    lap_coord part;
+    if (whole > 0) {
+        lap_k_loop parts = serial(j, whole, n_acc, acc, &part);
+        for (uint32_t i = 0; i < n_acc; i++) {
+            acc[i] = parts.carried[i];
+        }
+        p->wx = lap_near_times(j, part, lap_near_i(j, at_once));
+        p->n = (uint32_t)at_once;
+        make(j, p, with);
+        lap_kctx_end(j->k, &parts, acc, acc);
     }
+    if (j->kx % at_once != 0) {
+        p->wx = lap_near_i(j, whole * at_once);
+        p->n = (uint32_t)(j->kx % at_once);
+        make(j, p, with);
+    }
+}
+
+/* ---- scores ---- */
+
+/* Rows of keys at once: query t of the block meets row[t], counted from the block's first; queries of one
+ * group meet the same. */
+typedef struct score_rows {
+    lap_coord chunk; /* part of the summed axes */
+    lap_coord row[MOST_BLOCK];
+    int64_t group[MOST_BLOCK];
+} score_rows;
+
+/* Keys of queries that all see the same row: neighbouring vectors of it. */
+static void add_across(lap_near_job *j, const place *p, const score_rows *rows, lap_coord d, lap_coord lane,
+                       const lap_ref *q, lap_ref *acc)
+{
+    lap_coord first = lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), lane);
+    first = lap_near_sum(j, first, p->wx);
+    for (int64_t t = 0, end; t < j->rows; t = end) {
+        end = t + 1;
+        while (end < j->rows && rows->group[end] == rows->group[t]) {
+            end++;
+        }
+        lap_coord row = lap_near_sum(j, j->row, rows->row[t]);
+        for (uint32_t i = 0; i < p->n; i++) {
+            lap_near_spot at = {.slot = lap_near_sum(j, j->z_slot, p->wz),
+                                .row = row,
+                                .plane = d,
+                                .column = lap_near_sum(j, first, lap_near_i(j, i))};
+            lap_ref key = load(j, j->keys_in.strip, lap_near_at(j, &j->keys_in, &at));
+            for (int64_t s = t; s < end; s++) {
+                acc[s * p->n + i] = multiply_add(j, acc[s * p->n + i], q[s], key);
+            }
+        }
+    }
+}
+
+/* The only axis is that of the rows: windows of neighbouring queries overlap along it. */
+static void add_along(lap_near_job *j, const place *p, lap_coord d, lap_coord lane, const lap_ref *q,
+                      lap_ref *acc)
+{
+    lap_coord first = lap_near_sum(j, j->row, p->wx);
     for (int64_t u = 0; u < j->rows + p->n - 1; u++) {
-        lap_coord row = lap_near_sum(j, first, lap_near_i(j, u));
-        lap_ref key = load(j, j->ks, strip_at(j, j->n_depth, slot, d, row, column));
+        lap_near_spot at = {.slot = lap_near_i(j, 0),
+                            .row = lap_near_sum(j, first, lap_near_i(j, u)),
+                            .plane = d,
+                            .column = lane};
+        lap_ref key = load(j, j->keys_in.strip, lap_near_at(j, &j->keys_in, &at));
         for (int64_t t = 0; t < j->rows; t++) {
             if (u >= t && u < t + p->n) {
                 lap_ref *one = &acc[t * p->n + u - t];
@@ -72,144 +115,246 @@ static void score_step(lap_near_job *j, const place *p, lap_coord d, lap_coord l
     }
 }
 
-static void score_block(lap_near_job *j, const place *p)
+/* One step of the sum. */
+static void score_step(lap_near_job *j, const place *p, const score_rows *rows, lap_coord d, lap_coord lane,
+                       lap_ref *acc)
+{
+    lap_ref q[MOST_BLOCK];
+    for (int64_t t = 0; t < j->rows; t++) {
+        lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows)), lap_near_i(j, t));
+        q[t] = load(j, j->qs, lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->lanes)), lane));
+    }
+    if (j->is_folded) {
+        add_along(j, p, d, lane, q, acc);
+    } else {
+        add_across(j, p, rows, d, lane, q, acc);
+    }
+}
+
+static void store_scores(lap_near_job *j, const place *p, const score_rows *rows, lap_coord lane,
+                         const lap_ref *sum)
 {
     lap_kctx *k = j->k;
-    int64_t depth, n = j->rows * p->n;
+    int64_t depth;
     bool is_whole = lap_dim_is_const(j->l->ctx, j->n_depth, &depth) && depth <= j->depth;
+    lap_ref zero = lap_const_f(k->k, 0);
+    lap_ref is_first = lap_map2(k->k, LAP_FN_EQ, lap_coord_ref(k->c, rows->chunk), lap_const_i(k->k, 0));
+    for (int64_t i = 0; i < j->rows * p->n; i++) {
+        lap_coord t = lap_near_i(j, i / p->n), wx = lap_near_sum(j, p->wx, lap_near_i(j, i % p->n));
+        lap_coord wy = j->is_folded ? p->wy : lap_coord_sub(k->c, rows->row[i / p->n], t);
+        lap_coord at = lap_near_s(j, t, p->wz, wy, wx, lane);
+        lap_ref v = lap_ref_some(j->factor) ? lap_map2(k->k, LAP_FN_MUL, sum[i], j->factor) : sum[i];
+        if (!is_whole) {
+            lap_ref before = lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, at));
+            v = lap_map2(k->k, LAP_FN_ADD, before, v);
+        }
+        lap_k_store(k->k, j->s, lap_coord_ref(k->c, at), v, LAP_NONE);
+    }
+}
+
+static void score_block(lap_near_job *j, place *p, void *with)
+{
+    lap_kctx *k = j->k;
+    const score_rows *rows = with;
+    int64_t n = j->rows * p->n;
     lap_coord lane, d;
     lap_ref acc[MOST_BLOCK], out[MOST_BLOCK];
     LAP_ENSURE(n <= MOST_BLOCK);
     lap_k_loop vector = lanes(j, &lane);
-    lap_ref zero = lap_const_f(k->k, 0);
-    lap_ref is_first = lap_map2(k->k, LAP_FN_EQ, lap_coord_ref(k->c, p->chunk), lap_const_i(k->k, 0));
     for (int64_t i = 0; i < n; i++) {
-        acc[i] = zero;
+        acc[i] = lap_const_f(k->k, 0);
     }
-    lap_coord d0 = lap_near_times(j, p->chunk, lap_near_i(j, j->depth));
+    lap_coord d0 = lap_near_times(j, rows->chunk, lap_near_i(j, j->depth));
     lap_coord left = lap_coord_min(k->c, lap_coord_sub(k->c, lap_coord_dim(k->c, j->n_depth), d0),
                                    lap_near_i(j, j->depth));
     lap_k_loop sum = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->depth), lap_coord_ref(k->c, left),
                                   (uint32_t)n, acc, &d);
     memcpy(acc, sum.carried, (size_t)n * sizeof *acc);
-    score_step(j, p, lap_near_sum(j, d0, d), lane, acc);
+    score_step(j, p, rows, lap_near_sum(j, d0, d), lane, acc);
     lap_kctx_end(k, &sum, acc, out);
-    for (int64_t i = 0; i < n; i++) {
-        lap_coord at = lap_near_s(j, lap_near_i(j, i / p->n), p->wz, p->wx,
-                                  lap_near_sum(j, p->key, lap_near_i(j, i % p->n)), lane);
-        lap_ref v = lap_ref_some(j->factor) ? lap_map2(k->k, LAP_FN_MUL, out[i], j->factor) : out[i];
-        if (!is_whole) {
-            lap_ref before = lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, at));
-            v = lap_map2(k->k, LAP_FN_ADD, before, v);
-        }
-        store(j, j->s, at, v);
-    }
+    store_scores(j, p, rows, lane, out);
     lap_kctx_end(k, &vector, NULL, NULL);
+}
+
+/* Every query of the block against the row of its window that is `i` after the block's first row, modulo the
+ * rows of a window: so all have one, and but for the first few i it is the same. */
+static void score_row(lap_near_job *j, place *p, score_rows *rows, lap_coord i, int64_t known)
+{
+    for (int64_t t = 0; t < j->rows; t++) {
+        rows->group[t] = known < t ? (t - known + j->ky - 1) / j->ky : 0;
+        rows->row[t] = lap_near_sum(j, i, lap_near_i(j, rows->group[t] * j->ky));
+    }
+    for_parts(j, p, j->cols, score_block, 0, NULL, rows);
 }
 
 void lap_near_scores(lap_near_job *j)
 {
     lap_kctx *k = j->k;
-    place p;
-    lap_coord part;
+    place p = {.wy = lap_near_i(j, 0)};
+    score_rows rows = {.chunk = lap_near_i(j, 0)};
     lap_dim chunks = lap_dim_ceildiv(j->l->ctx, j->n_depth, lap_near_d(j, j->depth));
-    lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_SERIAL, chunks, LAP_NONE, 0, NULL, &p.chunk);
-    lap_k_loop z = serial(j, j->kz, 0, NULL, &p.wz), x = serial(j, j->kx, 0, NULL, &p.wx);
-    int64_t whole = j->kt / j->cols;
-    if (whole > 0) {
-        lap_k_loop parts = serial(j, whole, 0, NULL, &part);
-        p.key = lap_near_times(j, part, lap_near_i(j, j->cols));
-        p.n = (uint32_t)j->cols;
-        score_block(j, &p);
-        lap_kctx_end(k, &parts, NULL, NULL);
+    lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_SERIAL, chunks, LAP_NONE, 0, NULL, &rows.chunk);
+    lap_k_loop z = serial(j, j->kz, 0, NULL, &p.wz);
+    int64_t apart = j->is_folded ? 0 : j->rows - 1 < j->ky ? j->rows - 1 : j->ky;
+    for (int64_t i = 0; i < apart; i++) {
+        score_row(j, &p, &rows, lap_near_i(j, i), i);
     }
-    if (j->kt % j->cols != 0) {
-        p.key = lap_near_i(j, whole * j->cols);
-        p.n = (uint32_t)(j->kt % j->cols);
-        score_block(j, &p);
+    if (apart < j->ky) {
+        lap_coord i;
+        lap_k_loop rest = serial(j, j->ky - apart, 0, NULL, &i);
+        score_row(j, &p, &rows, lap_near_sum(j, i, lap_near_i(j, apart)), j->rows);
+        lap_kctx_end(k, &rest, NULL, NULL);
     }
-    lap_kctx_end(k, &x, NULL, NULL);
     lap_kctx_end(k, &z, NULL, NULL);
     lap_kctx_end(k, &depth, NULL, NULL);
 }
 
-/* acc += P V for some keys along the rows' axis. */
-static void weigh_step(lap_near_job *j, const place *p, lap_coord lane, lap_ref *acc)
+/* ---- weighing ---- */
+
+/* A tile: neighbouring queries of one row of the block or, folded, of one lane, and `vectors` of channels. */
+typedef struct tile {
+    lap_coord t, first; /* row of the block; first lane, or the only one */
+    lap_coord plane, lane;
+    int64_t vectors;
+    lap_ref acc[MOST_BLOCK];
+} tile;
+
+static lap_coord row_of(lap_near_job *j, const tile *w, int64_t i)
 {
-    lap_coord column =
-        lap_near_sum(j, lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), p->wx), lane);
-    lap_coord slot = lap_near_sum(j, j->z_slot, p->wz), first = lap_near_sum(j, j->row, p->key);
-    lap_coord e0 = lap_near_times(j, p->chunk, lap_near_i(j, j->wide));
-    for (int64_t u = 0; u < j->rows + p->n - 1; u++) {
-        lap_ref weight[MOST_BLOCK];
-        for (int64_t t = 0; t < j->rows; t++) {
-            if (u >= t && u < t + p->n) {
-                lap_coord key = lap_near_sum(j, p->key, lap_near_i(j, u - t));
-                weight[t] = load(j, j->s, lap_near_s(j, lap_near_i(j, t), p->wz, p->wx, key, lane));
-            }
+    return j->is_folded ? lap_near_i(j, i) : w->t;
+}
+
+static lap_coord lane_of(lap_near_job *j, const tile *w, int64_t i)
+{
+    return j->is_folded ? w->first : lap_near_sum(j, w->first, lap_near_i(j, i));
+}
+
+/* acc += P V for some keys of the inner axis. */
+static void weigh_step(lap_near_job *j, place *p, void *with)
+{
+    tile *w = with;
+    lap_coord tiles = lap_near_times(j, j->tile, lap_near_i(j, j->lanes));
+    lap_near_spot at = {.slot = lap_near_sum(j, j->z_slot, p->wz),
+                        .row = lap_near_sum(j, j->row, j->is_folded ? p->wx : lap_near_sum(j, w->t, p->wy)),
+                        .column = j->is_folded ? w->first
+                                               : lap_near_sum(j, tiles, lap_near_sum(j, w->first, p->wx))};
+    lap_coord *along = j->is_folded ? &at.row : &at.column, start = *along;
+    for (int64_t u = 0; u < j->queries_at_once + p->n - 1; u++) {
+        lap_ref v[MOST_BLOCK];
+        *along = lap_near_sum(j, start, lap_near_i(j, u));
+        for (int64_t e = 0; e < w->vectors; e++) {
+            at.plane = lap_near_sum(j, lap_near_sum(j, w->plane, lap_near_i(j, e * j->lanes)), w->lane);
+            v[e] = load(j, j->values_in.strip, lap_near_at(j, &j->values_in, &at));
         }
-        lap_coord row = lap_near_sum(j, first, lap_near_i(j, u));
-        for (int64_t e = 0; e < j->wide; e++) {
-            lap_coord plane = lap_near_sum(j, e0, lap_near_i(j, e));
-            lap_ref v = load(j, j->vs, strip_at(j, j->planes, slot, plane, row, column));
-            for (int64_t t = 0; t < j->rows; t++) {
-                if (u >= t && u < t + p->n) {
-                    acc[t * j->wide + e] = multiply_add(j, acc[t * j->wide + e], weight[t], v);
-                }
+        for (int64_t i = 0; i < j->queries_at_once; i++) {
+            if (u < i || u >= i + p->n) {
+                continue;
+            }
+            lap_coord wx = lap_near_sum(j, p->wx, lap_near_i(j, u - i));
+            lap_ref weight =
+                load(j, j->s, lap_near_s(j, row_of(j, w, i), p->wz, p->wy, wx, lane_of(j, w, i)));
+            for (int64_t e = 0; e < w->vectors; e++) {
+                lap_ref *one = &w->acc[i * w->vectors + e];
+                *one = multiply_add(j, *one, weight, v[e]);
             }
         }
     }
 }
 
-static void weigh_keys(lap_near_job *j, place *p, lap_coord lane, lap_ref *acc)
+/* Query i of the tile to memory. */
+static void store_result(lap_near_job *j, const tile *w, int64_t i, bool is_masked)
 {
     lap_kctx *k = j->k;
-    uint32_t n = (uint32_t)(j->rows * j->wide);
-    int64_t whole = j->kt / j->cols;
-    lap_coord part;
-    if (whole > 0) {
-        lap_k_loop parts = serial(j, whole, n, acc, &part);
-        p->key = lap_near_times(j, part, lap_near_i(j, j->cols));
-        p->n = (uint32_t)j->cols;
-        memcpy(acc, parts.carried, n * sizeof *acc);
-        weigh_step(j, p, lane, acc);
-        lap_kctx_end(k, &parts, acc, acc);
+    lap_coord t = row_of(j, w, i), lane = lane_of(j, w, i);
+    lap_ref out = lap_result_named(j->l, j->op, "out");
+    lap_ref buffer = lap_kctx_buffer(k, lap_plan_of(j->l, out)->buffer);
+    lap_ref ok =
+        lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, lane), lap_coord_ref(k->c, lap_near_lanes(j, t)));
+    if (j->is_folded) {
+        ok = lap_mask_both(
+            k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, t), lap_coord_ref(k->c, lap_near_rows(j))));
     }
-    if (j->kt % j->cols != 0) {
-        p->key = lap_near_i(j, whole * j->cols);
-        p->n = (uint32_t)(j->kt % j->cols);
-        weigh_step(j, p, lane, acc);
+    lap_ref scale = load(j, j->scale, lap_near_sum(j, lap_near_times(j, t, lap_near_i(j, j->lanes)), lane));
+    lap_near_set_row(j, t, lane);
+    for (int64_t e = 0; e < w->vectors; e++) {
+        lap_coord plane = lap_near_sum(j, lap_near_sum(j, w->plane, lap_near_i(j, e * j->lanes)), w->lane);
+        lap_ref mask = ok;
+        if (is_masked) {
+            mask = lap_mask_both(
+                k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, plane), lap_dim_node(k->k, j->n_wide)));
+        }
+        lap_near_set_merged(j, j->near.wide, plane);
+        lap_ref at = lap_coord_ref(k->c, lap_address(k, out, lap_near_env(j, out)));
+        lap_k_store(k->k, buffer, at, lap_map2(k->k, LAP_FN_MUL, w->acc[i * w->vectors + e], scale), mask);
+    }
+}
+
+/* `count` tiles of `vectors` of channels from `plane` on. */
+static void weigh_tiles(lap_near_job *j, tile *w, lap_dim plane, lap_dim count, int64_t vectors,
+                        bool is_masked)
+{
+    lap_kctx *k = j->k;
+    place p = {.wy = lap_near_i(j, 0)};
+    lap_coord chunk;
+    uint32_t n = (uint32_t)(j->queries_at_once * vectors);
+    LAP_ENSURE(n <= MOST_BLOCK);
+    lap_k_loop chunks = lap_kctx_for(k, LAP_LOOP_SERIAL, count, LAP_NONE, 0, NULL, &chunk);
+    w->vectors = vectors;
+    w->plane = lap_near_sum(j, lap_coord_dim(k->c, plane),
+                            lap_near_times(j, chunk, lap_near_i(j, vectors * j->lanes)));
+    lap_k_loop vector = lanes(j, &w->lane);
+    for (uint32_t i = 0; i < n; i++) {
+        w->acc[i] = lap_const_f(k->k, 0);
+    }
+    lap_k_loop z = serial(j, j->kz, n, w->acc, &p.wz);
+    lap_k_loop y = serial(j, j->ky, n, z.carried, &p.wy);
+    memcpy(w->acc, y.carried, n * sizeof *w->acc);
+    for_parts(j, &p, j->keys_at_once, weigh_step, n, w->acc, w);
+    lap_kctx_end(k, &y, w->acc, w->acc);
+    lap_kctx_end(k, &z, w->acc, w->acc);
+    for (int64_t i = 0; i < j->queries_at_once; i++) {
+        store_result(j, w, i, is_masked);
+    }
+    lap_kctx_end(k, &vector, NULL, NULL);
+    lap_kctx_end(k, &chunks, NULL, NULL);
+}
+
+/* All channels: whole tiles, and single vectors for the rest. */
+static void weigh_channels(lap_near_job *j, tile *w)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim width = lap_near_d(j, j->vectors * j->lanes), lanes_of = lap_near_d(j, j->lanes);
+    lap_dim whole = lap_dim_floordiv(ctx, j->n_wide, width), done = lap_dim_mul(ctx, whole, width);
+    lap_dim rest = lap_dim_ceildiv(ctx, lap_dim_sub(ctx, j->n_wide, done), lanes_of);
+    int64_t n;
+    if (!lap_dim_is_const(ctx, whole, &n) || n > 0) {
+        weigh_tiles(j, w, lap_near_d(j, 0), whole, j->vectors, false);
+    }
+    if (!lap_dim_is_const(ctx, rest, &n) || n > 0) {
+        weigh_tiles(j, w, done, rest, 1, true);
     }
 }
 
 void lap_near_weigh(lap_near_job *j)
 {
     lap_kctx *k = j->k;
-    place p;
-    lap_coord lane;
-    uint32_t n = (uint32_t)(j->rows * j->wide);
-    lap_ref acc[MOST_BLOCK];
-    LAP_ENSURE(n <= MOST_BLOCK);
-    lap_dim chunks = lap_dim_ceildiv(j->l->ctx, j->n_wide, lap_near_d(j, j->wide));
-    lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_SERIAL, chunks, LAP_NONE, 0, NULL, &p.chunk);
-    lap_k_loop vector = lanes(j, &lane);
-    for (uint32_t i = 0; i < n; i++) {
-        acc[i] = lap_const_f(k->k, 0);
+    lap_coords *c = k->c;
+    tile w = {.t = lap_near_i(j, 0)};
+    if (j->is_folded) {
+        lap_k_loop columns = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes),
+                                          lap_coord_ref(c, lap_near_lanes(j, w.t)), 0, NULL, &w.first);
+        weigh_channels(j, &w);
+        lap_kctx_end(k, &columns, NULL, NULL);
+        return;
     }
-    lap_k_loop z = serial(j, j->kz, n, acc, &p.wz);
-    lap_k_loop x = serial(j, j->kx, n, z.carried, &p.wx);
-    memcpy(acc, x.carried, n * sizeof *acc);
-    weigh_keys(j, &p, lane, acc);
-    lap_kctx_end(k, &x, acc, acc);
-    lap_kctx_end(k, &z, acc, acc);
-    for (uint32_t i = 0; i < n; i++) {
-        lap_coord t = lap_near_i(j, i / j->wide), e = lap_near_i(j, i % j->wide);
-        lap_coord plane = lap_near_sum(j, lap_near_times(j, p.chunk, lap_near_i(j, j->wide)), e);
-        lap_coord flat = lap_near_sum(j, lap_near_times(j, t, lap_coord_dim(k->c, j->planes)), plane);
-        lap_coord at = lap_near_sum(j, lap_near_times(j, flat, lap_near_i(j, j->lanes)), lane);
-        lap_coord factor = lap_near_sum(j, lap_near_times(j, t, lap_near_i(j, j->lanes)), lane);
-        store(j, j->acc, at, lap_map2(k->k, LAP_FN_MUL, acc[i], load(j, j->scale, factor)));
-    }
-    lap_kctx_end(k, &vector, NULL, NULL);
-    lap_kctx_end(k, &wide, NULL, NULL);
+    lap_coord group, at_once = lap_near_i(j, j->queries_at_once);
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
+                                   lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &w.t);
+    lap_coord n = lap_near_sum(j, lap_near_lanes(j, w.t), lap_near_i(j, j->queries_at_once - 1));
+    lap_k_loop groups = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes / j->queries_at_once),
+                                     lap_coord_ref(c, lap_coord_floordiv(c, n, at_once)), 0, NULL, &group);
+    w.first = lap_near_times(j, group, at_once);
+    weigh_channels(j, &w);
+    lap_kctx_end(k, &groups, NULL, NULL);
+    lap_kctx_end(k, &rows, NULL, NULL);
 }

@@ -5,6 +5,15 @@
 
 #include "passes/near.h"
 
+/* K or V of a run in scratch, by strides. */
+typedef struct lap_near_strip {
+    lap_ref strip;
+    lap_dim slot, row, plane, column; /* outer row, row, channel, place along the lanes' axis */
+} lap_near_strip;
+typedef struct lap_near_spot {
+    lap_coord slot, row, plane, column;
+} lap_near_spot;
+
 typedef struct lap_near_job {
     lap_lowering *l;
     lap_kctx *k;
@@ -16,39 +25,42 @@ typedef struct lap_near_job {
     int z, t, x;
     bool is_folded; /* one axis only: lanes are `segment` apart along the rows' axis */
     /* the schedule */
-    int64_t lanes, rows, cols,
-        wide; /* queries in lanes; queries x keys, queries x value columns in registers */
+    int64_t lanes, rows, cols;                      /* queries in lanes; queries x keys in registers */
+    int64_t queries_at_once, vectors, keys_at_once; /* queries x vectors of value channels in registers */
     int64_t tiles, run, z_run,
         depth;                 /* vectors of a strip, rows of a run, outer rows, summed terms at once */
-    int64_t kz, kt, kx;        /* keys of the window along each role */
+    int64_t kz, ky, kx;        /* keys of the window: outer axis, rows, lanes; folded: all are kx */
     int64_t strip, strip_rows; /* columns and rows kept per plane of K and V */
-    lap_dim n_depth, n_wide, planes, segment;
+    lap_dim n_depth, n_wide, segment;
     uint32_t n_axes;
     lap_axis *axes;
     lap_coord *env;
     lap_coord r[LAP_NEAR_AXES], start[LAP_NEAR_AXES], limit[LAP_NEAR_AXES];
     lap_coord_window window[LAP_NEAR_AXES];
-    lap_coord n_rows, n_outer, z_first;     /* of this run; the first outer row of keys in scratch */
-    lap_coord row, tile, z_slot;            /* the block at work, and its outer row of keys */
-    lap_ref product;                        /* the contraction, or its multiple that the score reads */
-    lap_ref keys, queries, factor;          /* the sides without what only scales them, and that */
-    lap_ref ks, vs, qs, s, acc, top, scale; /* scratch */
+    lap_coord n_rows, n_outer, z_first; /* of this run; the first outer row of keys in scratch */
+    lap_coord row, tile, z_slot;        /* the block at work, and its outer row of keys */
+    lap_ref product;                    /* the contraction, or its multiple that the score reads */
+    lap_ref keys, queries, factor;      /* the sides without what only scales them, and that */
+    lap_near_strip keys_in, values_in;
+    lap_ref qs, s, top, scale; /* scratch */
 } lap_near_job;
 
 /* Flat addresses in scratch. */
-lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wx, lap_coord key, lap_coord lane);
+lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wy, lap_coord wx, lap_coord lane);
+lap_coord lap_near_at(lap_near_job *j, const lap_near_strip *strip, const lap_near_spot *at);
 
-/* near_block.c: the register blocks at j->row, j->tile: S = Q K', and acc = P V. */
+/* near_block.c: the register blocks at j->row, j->tile: S = Q K', and the results P V. */
 void lap_near_scores(lap_near_job *j);
 void lap_near_weigh(lap_near_job *j);
 
 /* near_rows.c: score edits and weights of the block's rows. */
 void lap_near_normalise(lap_near_job *j);
 
-/* near_pack.c: K and V of the run and Q of the block into scratch; the block's results out of it. */
+/* near_pack.c: K and V of the run and Q of the block into scratch. */
 void lap_near_pack_keys(lap_near_job *j);
 void lap_near_pack_queries(lap_near_job *j);
-void lap_near_finish(lap_near_job *j);
+/* Sets merged axes from a flat coordinate. */
+void lap_near_set_merged(lap_near_job *j, lap_axis_list axes, lap_coord flat);
 
 /* lower_near.c: arithmetic on coordinates, and what several files ask. */
 lap_coord lap_near_i(lap_near_job *j, int64_t v);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * near_pack.c - the operands of attends over windows of a grid, brought into strips: queries in lanes,
- * channels apart.
+ * near_pack.c - the operands of attends over windows of a grid, brought into scratch: planes of neighbouring
+ * queries and keys by channel, values as rows of channels.
  *
  * Where an operand is a view of memory and the columns of a strip are plain places of it, a whole row of the
  * strip is one transposing copy. What remains, places beside the grid and any other expression, is read
@@ -80,8 +80,7 @@ static bool find_view(lap_near_job *j, lap_ref r, const lap_coord *env, view *v)
     return find_view(j, n->args[0], sub, v);
 }
 
-/* Sets merged axes from a flat coordinate. */
-static void set_merged(lap_near_job *j, lap_axis_list axes, lap_coord flat)
+void lap_near_set_merged(lap_near_job *j, lap_axis_list axes, lap_coord flat)
 {
     lap_dim sizes[64] = {{0}};
     lap_coord at[64];
@@ -106,33 +105,54 @@ static bool is_turnable(lap_near_job *j, lap_ref side, lap_coord column, lap_coo
            (lap_dim_same(v->plane, one) || lap_dim_same(v->column, one));
 }
 
-/* `n` columns of all planes from memory to `strip`, planes `ld` apart there. */
-static void copy_columns(lap_near_job *j, const view *v, lap_ref strip, lap_coord to, int64_t ld, lap_coord n,
-                         int64_t most, lap_dim planes)
+/* Columns from memory to scratch. */
+typedef struct copy {
+    const view *v;
+    lap_ref to;
+    lap_coord first;       /* where the first column goes */
+    lap_dim plane, column; /* strides there */
+    lap_coord n;           /* columns, at most `most` */
+    int64_t most;
+    lap_dim planes;
+} copy;
+
+static void copy_turned(lap_near_job *j, const copy *m, bool by_plane)
+{
+    lap_kctx *k = j->k;
+    lap_ref n = lap_coord_ref(k->c, m->n), planes = lap_dim_node(k->k, m->planes);
+    lap_k_turn(k->k, &(lap_k_turn_args){.to = m->to,
+                                        .to0 = lap_coord_ref(k->c, m->first),
+                                        .ld = lap_dim_node(k->k, by_plane ? m->plane : m->column),
+                                        .from = lap_kctx_buffer(k, m->v->buffer),
+                                        .from0 = lap_coord_ref(k->c, m->v->base),
+                                        .stride = lap_dim_node(k->k, by_plane ? m->v->column : m->v->plane),
+                                        .rows = by_plane ? n : planes,
+                                        .cols = by_plane ? planes : n});
+}
+
+/* All planes; what lies together stays together, or is turned. */
+static void copy_columns(lap_near_job *j, const copy *m)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
-    lap_ref from = lap_kctx_buffer(k, v->buffer);
-    if (lap_dim_same(v->plane, lap_near_d(j, 1))) {
-        lap_k_turn(k->k, &(lap_k_turn_args){.to = strip,
-                                            .to0 = lap_coord_ref(c, to),
-                                            .ld = lap_const_i(k->k, ld),
-                                            .from = from,
-                                            .from0 = lap_coord_ref(c, v->base),
-                                            .stride = lap_dim_node(k->k, v->column),
-                                            .rows = lap_coord_ref(c, n),
-                                            .cols = lap_dim_node(k->k, planes)});
+    lap_dim one = lap_near_d(j, 1);
+    bool from_plane = lap_dim_same(m->v->plane, one), to_plane = lap_dim_same(m->plane, one);
+    if (from_plane != to_plane) {
+        copy_turned(j, m, from_plane);
         return;
     }
-    lap_coord plane, column;
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, planes, LAP_NONE, 0, NULL, &plane);
-    lap_k_loop lanes =
-        lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, most), lap_coord_ref(c, n), 0, NULL, &column);
-    lap_coord at = lap_near_sum(j, lap_near_sum(j, v->base, column),
-                                lap_near_times(j, plane, lap_coord_dim(c, v->plane)));
-    lap_coord in = lap_near_sum(j, lap_near_sum(j, to, column), lap_near_times(j, plane, lap_near_i(j, ld)));
-    lap_k_store(k->k, strip, lap_coord_ref(c, in), lap_k_load(k->k, from, lap_coord_ref(c, at), LAP_NONE),
-                LAP_NONE);
+    lap_coord plane, column, *outer = to_plane ? &column : &plane, *inner = to_plane ? &plane : &column;
+    lap_dim most = lap_near_d(j, m->most),
+            bound[2] = {to_plane ? most : m->planes, to_plane ? m->planes : most};
+    lap_ref n = lap_coord_ref(c, m->n);
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, bound[0], to_plane ? n : LAP_NONE, 0, NULL, outer);
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, bound[1], to_plane ? LAP_NONE : n, 0, NULL, inner);
+    lap_coord at = lap_near_sum(j, m->v->base, lap_near_times(j, column, lap_coord_dim(c, m->v->column)));
+    at = lap_near_sum(j, at, lap_near_times(j, plane, lap_coord_dim(c, m->v->plane)));
+    lap_coord in = lap_near_sum(j, m->first, lap_near_times(j, column, lap_coord_dim(c, m->column)));
+    in = lap_near_sum(j, in, lap_near_times(j, plane, lap_coord_dim(c, m->plane)));
+    lap_ref v = lap_k_load(k->k, lap_kctx_buffer(k, m->v->buffer), lap_coord_ref(c, at), LAP_NONE);
+    lap_k_store(k->k, m->to, lap_coord_ref(c, in), v, LAP_NONE);
     lap_kctx_end(k, &lanes, NULL, NULL);
     lap_kctx_end(k, &rows, NULL, NULL);
 }
@@ -141,11 +161,12 @@ static void copy_columns(lap_near_job *j, const view *v, lap_ref strip, lap_coor
 
 typedef struct strip_work {
     lap_near_job *j;
-    lap_ref side, strip;
+    lap_ref side;
+    const lap_near_strip *to;
     lap_axis_list axes;
-    lap_dim planes, total; /* kept, and those that exist */
-    lap_coord slot, u;     /* outer row and row of the strip */
-    lap_coord row;         /* place of the row; folded: of its first lane */
+    lap_dim total;     /* planes that exist */
+    lap_coord slot, u; /* outer row and row of the strip */
+    lap_coord row;     /* place of the row; folded: of its first lane */
 } strip_work;
 
 /* The last place that some query's unclamped window has. */
@@ -181,7 +202,10 @@ static lap_coord column_place(strip_work *w, lap_coord column)
     return lap_near_sum(j, lap_near_sum(j, j->start[j->x], lap_near_i(j, -j->near.axis[j->x].back)), column);
 }
 
-static int64_t n_columns(const lap_near_job *j) { return j->tiles * j->lanes + j->kx - 1; }
+static int64_t n_columns(const lap_near_job *j)
+{
+    return j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
+}
 
 /* Columns that some query of the run sees. */
 static lap_coord columns_seen(lap_near_job *j)
@@ -197,10 +221,7 @@ static lap_coord columns_seen(lap_near_job *j)
 
 static lap_coord strip_address(strip_work *w, lap_coord plane, lap_coord column)
 {
-    lap_near_job *j = w->j;
-    lap_coord at = lap_near_sum(j, lap_near_times(j, w->slot, lap_coord_dim(j->k->c, w->planes)), plane);
-    at = lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip_rows)), w->u);
-    return lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->strip)), column);
+    return lap_near_at(w->j, w->to, &(lap_near_spot){w->slot, w->u, plane, column});
 }
 
 /* Places of a source axis with `size` elements: 0 .. this - 1. */
@@ -258,8 +279,14 @@ static void copy_plain(strip_work *w, view *v, lap_ref rows_ok, lap_coord *lo, l
         *hi = lap_coord_opaque(c, some);
     }
     v->base = lap_near_sum(j, v->base, lap_near_times(j, *lo, lap_coord_dim(c, v->column)));
-    copy_columns(j, v, w->strip, strip_address(w, lap_near_i(j, 0), *lo), j->strip_rows * j->strip,
-                 lap_coord_sub(c, *hi, *lo), n_columns(j), w->total);
+    copy_columns(j, &(copy){.v = v,
+                            .to = w->to->strip,
+                            .first = strip_address(w, lap_near_i(j, 0), *lo),
+                            .plane = w->to->plane,
+                            .column = w->to->column,
+                            .n = lap_coord_sub(c, *hi, *lo),
+                            .most = n_columns(j),
+                            .planes = w->total});
 }
 
 /* The other columns, any value. */
@@ -277,10 +304,10 @@ static void copy_rest(strip_work *w, lap_coord lo, lap_coord hi)
     lap_coord column = lap_near_sum(j, i, lap_coord_opaque(c, jump));
     set_place(j, lane_axis(j), padded(j, lane_axis(j), column_place(w, column)));
     lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, w->total, LAP_NONE, 0, NULL, &plane);
-    set_merged(j, w->axes, plane);
+    lap_near_set_merged(j, w->axes, plane);
     lap_ref v = lap_pull_ref(k, w->side, lap_near_env(j, w->side), LAP_NONE);
     v = lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v);
-    lap_k_store(k->k, w->strip, lap_coord_ref(c, strip_address(w, plane, column)), v, LAP_NONE);
+    lap_k_store(k->k, w->to->strip, lap_coord_ref(c, strip_address(w, plane, column)), v, LAP_NONE);
     lap_kctx_end(k, &lanes, NULL, NULL);
     lap_kctx_end(k, &columns, NULL, NULL);
 }
@@ -295,7 +322,7 @@ static void copy_row(strip_work *w)
         set_place(j, j->t, row);
     }
     set_place(j, lane_axis(j), column_place(w, column));
-    set_merged(j, w->axes, plane);
+    lap_near_set_merged(j, w->axes, plane);
     view v = {0};
     if (is_turnable(j, w->side, column, plane, &v)) {
         lap_ref ok = j->is_folded ? LAP_NONE : is_place(j, j->t, row, v.size[j->t]);
@@ -308,13 +335,13 @@ static void copy_row(strip_work *w)
     copy_rest(w, lo, hi);
 }
 
-/* K or V to scratch: [outer row][plane][row][column]. */
-static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_dim planes, lap_dim total,
-                       lap_ref strip)
+/* K or V to scratch. */
+static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_dim total,
+                       const lap_near_strip *to)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
-    strip_work w = {.j = j, .side = side, .strip = strip, .axes = axes, .planes = planes, .total = total};
+    strip_work w = {.j = j, .side = side, .to = to, .axes = axes, .total = total};
     lap_coord outer = lap_near_i(j, 1);
     if (j->z >= 0) { /* windows of neighbours start at most one apart */
         const lap_near_axis *a = &j->near.axis[j->z];
@@ -328,7 +355,7 @@ static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_di
         lap_near_set_query(j, j->z, j->start[j->z]);
         lap_near_set(j, j->near.axis[j->z].key, w.slot);
     }
-    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->kt - 1));
+    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->near.axis[j->t].count - 1));
     lap_k_loop rows =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->strip_rows), lap_coord_ref(c, n), 0, NULL, &w.u);
     lap_coord first = lap_near_sum(j, j->start[j->t], lap_near_i(j, -j->near.axis[j->t].back));
@@ -340,11 +367,11 @@ static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_di
 
 void lap_near_pack_keys(lap_near_job *j)
 {
-    pack_strip(j, j->keys, j->near.depth, j->n_depth, j->n_depth, j->ks);
-    pack_strip(j, j->near.v, j->near.wide, j->planes, j->n_wide, j->vs);
+    pack_strip(j, j->keys, j->near.depth, j->n_depth, &j->keys_in);
+    pack_strip(j, j->near.v, j->near.wide, j->n_wide, &j->values_in);
 }
 
-/* ---- queries and results ---- */
+/* ---- queries ---- */
 
 /* Q of the block: [depth][row][lane]. Lanes that are no query keep what was there. */
 void lap_near_pack_queries(lap_near_job *j)
@@ -358,10 +385,17 @@ void lap_near_pack_queries(lap_near_job *j)
     lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, j->lanes)),
               plane = lap_coord_stand_in(j->k->c, j->n_depth);
     lap_near_set_row(j, t, some);
-    set_merged(j, j->near.depth, plane);
+    lap_near_set_merged(j, j->near.depth, plane);
     view v = {0};
     if (is_turnable(j, j->queries, some, plane, &v)) {
-        copy_columns(j, &v, j->qs, to, j->rows * j->lanes, n, j->lanes, j->n_depth);
+        copy_columns(j, &(copy){.v = &v,
+                                .to = j->qs,
+                                .first = to,
+                                .plane = lap_near_d(j, j->rows * j->lanes),
+                                .column = lap_near_d(j, 1),
+                                .n = n,
+                                .most = j->lanes,
+                                .planes = j->n_depth});
         lap_kctx_end(k, &rows, NULL, NULL);
         return;
     }
@@ -369,60 +403,12 @@ void lap_near_pack_queries(lap_near_job *j)
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), lap_coord_ref(c, n), 0, NULL, &lane);
     lap_near_set_row(j, t, lane);
     lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_VECTOR, j->n_depth, LAP_NONE, 0, NULL, &d);
-    set_merged(j, j->near.depth, d);
+    lap_near_set_merged(j, j->near.depth, d);
     lap_ref q = lap_pull_ref(k, j->queries, lap_near_env(j, j->queries), LAP_NONE);
     q = lap_node_at(k->k, q)->dtype == LAP_F32 ? q : lap_map1(k->k, LAP_FN_FLOAT, q);
     lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows * j->lanes)), to);
     lap_k_store(k->k, j->qs, lap_coord_ref(c, lap_near_sum(j, at, lane)), q, LAP_NONE);
     lap_kctx_end(k, &depth, NULL, NULL);
     lap_kctx_end(k, &lanes, NULL, NULL);
-    lap_kctx_end(k, &rows, NULL, NULL);
-}
-
-/* The block's results to memory. */
-void lap_near_finish(lap_near_job *j)
-{
-    lap_kctx *k = j->k;
-    lap_coords *c = k->c;
-    lap_ref out = lap_result_named(j->l, j->op, "out");
-    uint32_t buffer = lap_plan_of(j->l, out)->buffer;
-    lap_coord t, e, lane, base, rest;
-    lap_dim lane_stride, wide_stride;
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
-                                   lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &t);
-    lap_coord n = lap_near_lanes(j, t),
-              from = lap_near_times(
-                  j, t, lap_coord_dim(c, lap_dim_mul(j->l->ctx, j->planes, lap_near_d(j, j->lanes))));
-    lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, j->lanes)),
-              plane = lap_coord_stand_in(j->k->c, j->n_wide);
-    lap_near_set_row(j, t, some);
-    set_merged(j, j->near.wide, plane);
-    if (is_float(j, buffer) &&
-        lap_coord_affine(c, lap_address(k, out, lap_near_env(j, out)), some, &lane_stride, &rest) &&
-        lap_coord_affine(c, rest, plane, &wide_stride, &base) &&
-        lap_dim_same(wide_stride, lap_near_d(j, 1))) {
-        lap_k_turn(k->k, &(lap_k_turn_args){.to = lap_kctx_buffer(k, buffer),
-                                            .to0 = lap_coord_ref(c, base),
-                                            .ld = lap_dim_node(k->k, lane_stride),
-                                            .from = j->acc,
-                                            .from0 = lap_coord_ref(c, from),
-                                            .stride = lap_const_i(k->k, j->lanes),
-                                            .rows = lap_dim_node(k->k, j->n_wide),
-                                            .cols = lap_coord_ref(c, n)});
-        lap_kctx_end(k, &rows, NULL, NULL);
-        return;
-    }
-    lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_SERIAL, j->n_wide, LAP_NONE, 0, NULL, &e);
-    lap_k_loop lanes =
-        lap_kctx_for(k, LAP_LOOP_VECTOR, lap_near_d(j, j->lanes), lap_coord_ref(c, n), 0, NULL, &lane);
-    set_merged(j, j->near.wide, e);
-    lap_near_set_row(j, t, lane);
-    lap_coord at =
-        lap_near_sum(j, lap_near_sum(j, from, lap_near_times(j, e, lap_near_i(j, j->lanes))), lane);
-    lap_ref v = lap_k_load(k->k, j->acc, lap_coord_ref(c, at), LAP_NONE);
-    lap_ref to = lap_coord_ref(c, lap_address(k, out, lap_near_env(j, out)));
-    lap_k_store(k->k, lap_kctx_buffer(k, buffer), to, v, LAP_NONE);
-    lap_kctx_end(k, &lanes, NULL, NULL);
-    lap_kctx_end(k, &wide, NULL, NULL);
     lap_kctx_end(k, &rows, NULL, NULL);
 }

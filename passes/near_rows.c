@@ -10,10 +10,10 @@
 
 enum { MOST_AT_ONCE = 8 };
 
-/* Key axes at work: offsets of the outer axis and the lanes' axis, first key of the rows' axis. */
+/* Key axes at work: offsets of the outer axis and of the rows' axis. */
 typedef struct row_work {
     lap_near_job *j;
-    lap_coord t, lane, wz, wx;
+    lap_coord t, lane, wz, wy;
     lap_ref shift; /* weights: what is taken from the exponents, to the base of two */
     bool is_plain;
 } row_work;
@@ -40,18 +40,18 @@ static lap_ref fold_keys(row_work *w, lap_fn fn, lap_ref start, element *make)
 {
     lap_near_job *j = w->j;
     lap_kctx *k = j->k;
-    int64_t at_once = j->kt < MOST_AT_ONCE ? j->kt : MOST_AT_ONCE, whole = j->kt / at_once;
+    int64_t at_once = j->kx < MOST_AT_ONCE ? j->kx : MOST_AT_ONCE, whole = j->kx / at_once;
     lap_coord part;
     lap_k_loop z = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->kz), LAP_NONE, 1, &start, &w->wz);
-    lap_k_loop x = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->kx), LAP_NONE, 1, z.carried, &w->wx);
-    lap_k_loop parts = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, whole), LAP_NONE, 1, x.carried, &part);
+    lap_k_loop y = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->ky), LAP_NONE, 1, z.carried, &w->wy);
+    lap_k_loop parts = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, whole), LAP_NONE, 1, y.carried, &part);
     lap_coord first = lap_near_times(j, part, lap_near_i(j, at_once));
     lap_ref acc = combine(w, fn, parts.carried[0], make, first, at_once);
     lap_kctx_end(k, &parts, &acc, &acc);
-    if (j->kt % at_once != 0) {
-        acc = combine(w, fn, acc, make, lap_near_i(j, whole * at_once), j->kt % at_once);
+    if (j->kx % at_once != 0) {
+        acc = combine(w, fn, acc, make, lap_near_i(j, whole * at_once), j->kx % at_once);
     }
-    lap_kctx_end(k, &x, &acc, &acc);
+    lap_kctx_end(k, &y, &acc, &acc);
     lap_kctx_end(k, &z, &acc, &acc);
     return acc;
 }
@@ -73,9 +73,10 @@ static void set_keys(row_work *w, lap_coord key)
 {
     lap_near_job *j = w->j;
     const lap_near_axis *axis = j->near.axis;
-    lap_near_set(j, axis[j->t].key, key_number(w, j->t, lap_near_row(j, w->t, w->lane), key));
+    lap_coord along = j->is_folded ? key : w->wy;
+    lap_near_set(j, axis[j->t].key, key_number(w, j->t, lap_near_row(j, w->t, w->lane), along));
     if (j->x >= 0) {
-        lap_near_set(j, axis[j->x].key, key_number(w, j->x, lap_near_lane(j, w->lane), w->wx));
+        lap_near_set(j, axis[j->x].key, key_number(w, j->x, lap_near_lane(j, w->lane), key));
     }
     if (j->z >= 0) {
         lap_near_set(j, axis[j->z].key, w->wz);
@@ -84,7 +85,7 @@ static void set_keys(row_work *w, lap_coord key)
 
 static lap_coord s_at(row_work *w, lap_coord key)
 {
-    return lap_near_s(w->j, w->t, w->wz, w->wx, key, w->lane);
+    return lap_near_s(w->j, w->t, w->wz, w->wy, key, w->lane);
 }
 
 static lap_ref edited(row_work *w, lap_coord key)
