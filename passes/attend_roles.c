@@ -112,7 +112,7 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
     }
     lap_ref score_value = n->args[part->score];
     const lap_name *names;
-    if (lap_plan_of(l, score_value)->may_fail || !within_rows(lap_node_at(l->g, score_value), &score) ||
+    if (!within_rows(lap_node_at(l->g, score_value), &score) ||
         (!lap_ref_same(score_value, contraction) && lap_plan_of(l, score_value)->kind != LAP_STORE_INLINE) ||
         !lap_plan_trace(l, contraction, score_value, &names)) {
         return false;

@@ -14,6 +14,8 @@
 
 typedef lap_attend_job job;
 
+enum { LEAST_EXPONENT = -90 };
+
 static lap_ref f32(job *j, double v) { return lap_const_f(j->k->k, v); }
 static lap_coord c_int(job *j, int64_t v) { return lap_coord_const(j->k->c, v); }
 static lap_dim d_int(job *j, int64_t v) { return lap_dim_const(j->l->ctx, v); }
@@ -146,11 +148,14 @@ static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *
                         init, key);
 }
 
-/* score * factor * log2(e) - shift */
-static lap_ref shifted(job *j, lap_ref score, lap_ref shift)
+/* 2 to the power (score * factor * log2(e) - shift), beside the largest, which is 1. What counts nothing beside it
+ * is 0: its products with values could be subnormal, which processors take a hundred times longer for. */
+static lap_ref power(job *j, lap_ref score, lap_ref shift)
 {
     lap_graph *g = j->k->k;
-    return lap_map2(g, LAP_FN_SUB, lap_map2(g, LAP_FN_MUL, score, f32(j, j->factor * M_LOG2E)), shift);
+    lap_ref x = lap_map2(g, LAP_FN_SUB, lap_map2(g, LAP_FN_MUL, score, f32(j, j->factor * M_LOG2E)), shift);
+    return lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_LT, x, f32(j, LEAST_EXPONENT)), f32(j, 0),
+                    lap_map1(g, LAP_FN_EXP2, x));
 }
 
 /* Score edits, and the mask where `is_masked`, of one row, in place; its maximum goes to shift. */
@@ -171,13 +176,14 @@ static void edit_row(job *j, lap_coord row, bool is_masked)
                        .env = lap_env_for(k, j->contraction, j->t.env.n, j->t.axes, j->t.coords)};
     const lap_node *score = lap_node_at(j->l->g, j->score);
     const lap_coord *env = lap_env_for(k, j->score, j->t.env.n, j->t.axes, j->t.coords);
-    lap_ref ok = lap_present(k, score->n_axes, score->axes, env, &j->part->keys);
+    bool may_fail = lap_plan_of(j->l, j->score)->may_fail; /* then no more is read than is seen */
+    lap_ref ok = lap_present(k, score->n_axes, score->axes, env, may_fail ? NULL : &j->part->keys);
     if (is_masked) {
         lap_ref where = j->n->args[j->part->where];
         ok = lap_mask_both(
             k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
     }
-    lap_ref s = lap_pull_ref(k, j->score, env, LAP_NONE);
+    lap_ref s = lap_pull_ref(k, j->score, env, may_fail ? ok : LAP_NONE);
     k->n_overrides = 0;
     if (lap_ref_some(ok)) {
         s = lap_map3(k->k, LAP_FN_SELECT, ok, s, f32(j, j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0));
@@ -234,7 +240,7 @@ static void grow(job *j)
     row_store(j, j->max, row, grown);
     row_store(j, j->shift, row, shift);
     if (!j->is_single) {
-        row_store(j, j->shrink, row, lap_map1(g, LAP_FN_EXP2, shifted(j, old, shift)));
+        row_store(j, j->shrink, row, power(j, old, shift));
     }
     lap_kctx_end(k, &rows, NULL, NULL);
 }
@@ -265,7 +271,7 @@ static void weigh_row(job *j, lap_coord row)
     lap_k_loop keys = keys_loop(j, 1, &start, &key);
     lap_ref p = row_load(j, j->s, s_at(j, row, key));
     if (soft) {
-        p = lap_map1(g, LAP_FN_EXP2, shifted(j, p, shift));
+        p = power(j, p, shift);
         row_store(j, j->s, s_at(j, row, key), p);
     }
     lap_ref next = lap_map2(g, LAP_FN_ADD, keys.carried[0], p), total;

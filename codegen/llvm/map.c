@@ -4,6 +4,8 @@
  * i64 sums and products of affine values stay affine, so addresses cost scalar arithmetic only, and
  * comparing affine values compares small lane numbers. Where LLVM leaves a case undefined (division
  * by 0, INT64_MIN / -1, conversion out of range) the language's answer is made explicit. */
+#include <math.h>
+
 #include "codegen/llvm/emitter.h"
 
 /* Contraction is allowed; NaN and infinities are values (masks use them), and the order of operations
@@ -371,6 +373,33 @@ static void level_out(lap_emitter *e, uint32_t n, const lap_lval *x, LLVMValueRe
     }
 }
 
+/* x of a comparison x < c with the same number c in all lanes; NULL: v is none. */
+static LLVMValueRef is_below(LLVMValueRef v, double *out_c)
+{
+    if (!LLVMIsAFCmpInst(v) || LLVMGetFCmpPredicate(v) != LLVMRealOLT || !LLVMIsConstant(LLVMGetOperand(v, 1))) {
+        return NULL;
+    }
+    LLVMValueRef c = LLVMGetOperand(v, 1), one = lap_is_vector(c) ? LLVMGetAggregateElement(c, 0) : c;
+    LLVMBool is_rounded;
+    bool is_same = one && LLVMIsAConstantFP(one);
+    for (uint32_t i = 1; is_same && i < lap_lanes_of(c); i++) {
+        is_same = LLVMGetAggregateElement(c, i) == one;
+    }
+    *out_c = is_same ? LLVMConstRealGetDouble(one, &is_rounded) : NAN;
+    return LLVMGetOperand(v, 0);
+}
+
+/* Of (x < c ? 0 : (x < d ? 0 : v)) with d <= c the inner choice is not needed: exponentials end in one. */
+static LLVMValueRef without_inner(LLVMValueRef cond, LLVMValueRef a, LLVMValueRef b)
+{
+    double c, d;
+    if (!LLVMIsASelectInst(b) || !LLVMIsNull(a) || !LLVMIsNull(LLVMGetOperand(b, 1))) {
+        return b;
+    }
+    LLVMValueRef x = is_below(cond, &c), y = is_below(LLVMGetOperand(b, 0), &d);
+    return x && x == y && d <= c ? LLVMGetOperand(b, 2) : b;
+}
+
 static lap_lval select_map(lap_emitter *e, const lap_node *n, const lap_lval *x, const lap_dtype *from)
 {
     lap_dtype type = lap_dtype_compute(n->dtype);
@@ -388,7 +417,7 @@ static lap_lval select_map(lap_emitter *e, const lap_node *n, const lap_lval *x,
         v[0] = cond;
     }
     LLVMValueRef a = lap_convert(e, v[1], from[1], type), b = lap_convert(e, v[2], from[2], type);
-    return lap_uniform(LLVMBuildSelect(e->b, v[0], a, b, ""));
+    return lap_uniform(LLVMBuildSelect(e->b, v[0], a, without_inner(v[0], a, b), ""));
 }
 
 static lap_dtype operand_type(operand_rule rule, const lap_node *n, uint32_t n_args, const lap_dtype *from)
