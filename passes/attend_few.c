@@ -121,6 +121,36 @@ static void pack_queries(job *j)
     end(j, &rows);
 }
 
+/* Whether a list of the keys' places is read for one of these values. */
+static bool is_listed(lap_lowering *l, uint32_t n, const lap_ref *at, uint32_t *steps)
+{
+    enum { MOST_STEPS = 64 };
+    for (uint32_t i = 0; i < n && ++*steps < MOST_STEPS; i++) {
+        const lap_node *x = lap_node_at(l->g, at[i]);
+        const lap_plan_node *p = lap_plan_of(l, at[i]);
+        bool is_here = p->kind == LAP_STORE_INLINE && !p->is_affine;
+        if (is_here && ((x->op == LAP_OP_AT && !p->is_view) || is_listed(l, x->n_args, x->args, steps))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Reads one element of each key of register block b: the entries of lists that this finds, and their checks,
+ * are then known to the loop over all elements. */
+static void find_keys(job *j, lap_axis_list inner, lap_coord b, const lap_factors *f)
+{
+    uint32_t steps = 0;
+    if (!is_listed(j->f.l, f->n, f->at, &steps) || j->masks_values) {
+        return;
+    }
+    lap_few_set(&j->f, inner, c_int(j, 0));
+    for (int64_t i = 0; i < j->keys; i++) {
+        set_key(j, b, i);
+        product(j, f);
+    }
+}
+
 /* Some rows against some keys, in registers. */
 static void score_keys(job *j, lap_coord row0, lap_coord b)
 {
@@ -132,6 +162,7 @@ static void score_keys(job *j, lap_coord row0, lap_coord b)
     for (uint32_t i = 0; i < n; i++) {
         acc[i] = f32(j, 0);
     }
+    find_keys(j, j->few->depth, b, &j->few->k);
     lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_VECTOR, j->few->n_depth, LAP_NONE, n, acc, &d);
     memcpy(acc, depth.carried, n * sizeof *acc);
     lap_few_set(&j->f, j->few->depth, d);
@@ -287,6 +318,7 @@ static void weigh_values(job *j, lap_coord row0, lap_coord b)
         lap_coord row = plus(j, row0, c_int(j, i / j->keys));
         weight[i] = load(j, j->s, s_at(j, row, plus(j, times(j, b, j->keys), c_int(j, i % j->keys))));
     }
+    find_keys(j, j->few->wide, b, &j->few->v);
     lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_VECTOR, j->few->n_wide, LAP_NONE, 0, NULL, &e);
     lap_few_set(&j->f, j->few->wide, e);
     for (int64_t i = 0; i < j->keys; i++) {
@@ -353,15 +385,15 @@ static void clear(job *j)
     end(j, &rows);
 }
 
-static bool within_batch(job *j, lap_ref count)
+static lap_ref batch_is_there(job *j)
 {
-    const lap_node *n = lap_node_at(j->f.l->g, count);
-    for (uint32_t i = 0; i < n->n_axes; i++) {
-        if (lap_axis_find(j->few->batch.at, j->few->batch.n, n->axes[i].name) == NULL) {
-            return false;
-        }
+    const lap_axis_list batch = j->few->batch;
+    lap_name names[LAP_MAX_AXES];
+    LAP_ENSURE(batch.n <= LAP_MAX_AXES);
+    for (uint32_t i = 0; i < batch.n; i++) {
+        names[i] = batch.at[i].name;
     }
-    return true;
+    return lap_present(j->k, j->f.env.n, j->f.env.axes, j->f.coords, &(lap_names){batch.n, names});
 }
 
 /* Keys that exist, as far as that is the same for all rows. */
@@ -376,7 +408,7 @@ static lap_coord limit(job *j)
             if (key == NULL || !lap_ref_some(key->count)) {
                 continue;
             }
-            if (few->keys.n > 1 || !within_batch(j, key->count)) {
+            if (!lap_few_counts_by_batch(j->f.l, few, key)) {
                 j->masks_values = j->masks_values || i == 1;
                 continue;
             }
@@ -384,6 +416,11 @@ static lap_coord limit(job *j)
                 lap_val_ref(j->k, lap_pull(j->k, key->count, lap_few_env(&j->f, key->count), LAP_NONE));
             all = lap_coord_min(j->k->c, all, lap_coord_opaque(j->k->c, count));
         }
+    }
+    lap_ref here = batch_is_there(j);
+    if (lap_ref_some(here)) { /* an absent one has no keys */
+        lap_ref some = lap_coord_ref(j->k->c, all), none = lap_const_i(j->k->k, 0);
+        all = lap_coord_opaque(j->k->c, lap_map3(j->k->k, LAP_FN_SELECT, here, some, none));
     }
     return all;
 }

@@ -25,6 +25,9 @@ typedef struct lap_few {
 /* Whether the attend has this form, its score being elementwise around `contraction`. */
 bool lap_few_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_few *out);
 
+/* Whether the count of this axis, the only key axis, is the same for all rows of a batch. */
+bool lap_few_counts_by_batch(lap_lowering *l, const lap_few *few, const lap_axis *key);
+
 /* One kernel of such an attend: a context, and the coordinates of all axes in it. */
 typedef struct lap_few_kernel {
     lap_lowering *l;

@@ -66,7 +66,7 @@ static bool split_factors(lap_lowering *l, lap_ref r, lap_few *f, lap_names rows
         return split_factors(l, n->args[0], f, rows, depth + 1) &&
                split_factors(l, n->args[1], f, rows, depth + 1);
     }
-    if (lap_plan_of(l, r)->may_fail || f->q.n == LAP_MAX_FACTORS) {
+    if (f->q.n == LAP_MAX_FACTORS) {
         return false;
     }
     if (by_key) {
@@ -211,7 +211,7 @@ static bool reads_own(lap_lowering *l, const lap_few *f)
 {
     const lap_node *sum = lap_node_at(l->g, f->contraction);
     const lap_name *names;
-    if (!within(l, f->score, sum) || !has_all(sum, f->part->keys) || lap_plan_of(l, f->score)->may_fail ||
+    if (!within(l, f->score, sum) || !has_all(sum, f->part->keys) ||
         !lap_plan_trace(l, f->contraction, f->score, &names)) {
         return false;
     }
@@ -222,6 +222,52 @@ static bool reads_own(lap_lowering *l, const lap_few *f)
     }
     return !lap_ref_some(f->where) ||
            (within(l, f->where, sum) && !lap_plan_trace(l, f->contraction, f->where, &names));
+}
+
+bool lap_few_counts_by_batch(lap_lowering *l, const lap_few *f, const lap_axis *key)
+{
+    const lap_node *n = lap_node_at(l->g, key->count);
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_axis_find(f->batch.at, f->batch.n, n->axes[i].name) == NULL) {
+            return false;
+        }
+    }
+    return f->keys.n == 1;
+}
+
+static bool is_ragged(lap_axis_list axes)
+{
+    for (uint32_t i = 0; i < axes.n; i++) {
+        if (lap_ref_some(axes.at[i].count)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing is read that only a condition or a count would exclude: so what fails should. */
+static bool reads_what_is_there(lap_lowering *l, const lap_few *f)
+{
+    const lap_node *sides[2] = {lap_node_at(l->g, f->score), lap_node_at(l->g, f->value)};
+    for (uint32_t i = 0; i < 2 * f->keys.n; i++) {
+        const lap_axis *key = lap_node_axis(sides[i % 2], f->keys.at[i / 2].name);
+        if (key != NULL && lap_ref_some(key->count) && !lap_few_counts_by_batch(l, f, key)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < f->q.n; i++) {
+        if (lap_plan_of(l, f->q.at[i])->may_fail && is_ragged(f->batch)) {
+            return false;
+        }
+    }
+    return !lap_ref_some(f->where) && !is_ragged(f->rows);
+}
+
+static bool may_fail(lap_lowering *l, const lap_few *f)
+{
+    lap_ref product = lap_node_at(l->g, f->contraction)->args[0];
+    return lap_plan_of(l, f->score)->may_fail || lap_plan_of(l, f->value)->may_fail ||
+           lap_plan_of(l, product)->may_fail;
 }
 
 /* Few rows always, or perhaps: then few rows is what a run may come to. Some more than one register block
@@ -255,8 +301,8 @@ bool lap_few_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_few 
                      .score = n->args[part->score],
                      .where = part->where >= 0 ? n->args[part->where] : LAP_NONE,
                      .value = n->args[part->value]};
-    return !lap_plan_of(l, out->value)->may_fail && take_sides(l, out) && sort_result_axes(l, out) &&
-           sort_inner_axes(l, out) && reads_own(l, out) && count_rows(l, out);
+    return take_sides(l, out) && sort_result_axes(l, out) && sort_inner_axes(l, out) && reads_own(l, out) &&
+           (!may_fail(l, out) || reads_what_is_there(l, out)) && count_rows(l, out);
 }
 
 static bool hopes(lap_lowering *l, lap_ref attend, lap_ref r, uint32_t *steps)

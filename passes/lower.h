@@ -162,6 +162,12 @@ typedef struct lap_row_value {
     lap_ref scratch;
 } lap_row_value;
 
+/* A condition that has been tested in a region: it fails there. */
+typedef struct lap_tested {
+    lap_ref cond;
+    lap_region_id region;
+} lap_tested;
+
 typedef struct lap_kctx {
     lap_lowering *l;
     lap_graph *k;
@@ -176,6 +182,9 @@ typedef struct lap_kctx {
     lap_memo *memo;
     size_t memo_capacity;
     uint32_t n_memo;
+    lap_tested *tests;
+    size_t test_capacity;
+    uint32_t n_tests;
     uint32_t n_overrides;
     lap_override overrides[8];
     uint32_t n_row_values;

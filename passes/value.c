@@ -36,6 +36,16 @@ lap_ref lap_mask_both(lap_kctx *k, lap_ref a, lap_ref b)
     return lap_ref_some(b) ? lap_map2(k->k, LAP_FN_AND, a, b) : a;
 }
 
+static bool is_open(const lap_kctx *k, lap_region_id region)
+{
+    for (uint32_t d = 0; d < k->depth; d++) {
+        if (k->stack[d].ix == region.ix) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const lap_memo *memo_find(lap_kctx *k, lap_ref node, uint32_t n, const lap_coord *env, lap_ref mask)
 {
     for (uint32_t i = k->n_memo; i-- > 0;) {
@@ -44,10 +54,8 @@ static const lap_memo *memo_find(lap_kctx *k, lap_ref node, uint32_t n, const la
             (n > 0 && memcmp(m->env, env, n * sizeof *env) != 0)) {
             continue;
         }
-        for (uint32_t d = 0; d < k->depth; d++) {
-            if (k->stack[d].ix == m->region.ix) {
-                return m;
-            }
+        if (is_open(k, m->region)) {
+            return m;
         }
     }
     return NULL;
@@ -274,6 +282,21 @@ lap_ref lap_scalar_as(lap_graph *k, lap_scalar s, lap_dtype dtype)
 
 lap_ref lap_zero_as(lap_graph *k, lap_dtype dtype) { return lap_scalar_as(k, lap_scalar_i(0), dtype); }
 
+/* Fails where `bad` holds, unless that has been tested already. */
+static void fail_once(lap_kctx *k, lap_ref bad, const char *text)
+{
+    for (uint32_t i = k->n_tests; i-- > 0;) {
+        if (lap_ref_same(k->tests[i].cond, bad) && is_open(k, k->tests[i].region)) {
+            return;
+        }
+    }
+    lap_k_fail(k->k, bad, text);
+    if (k->depth > 0) {
+        lap_arena_grow(k->l->ctx->arena, &k->tests, k->n_tests, 1, &k->test_capacity, sizeof *k->tests);
+        k->tests[k->n_tests++] = (lap_tested){bad, k->stack[k->depth - 1]};
+    }
+}
+
 static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
 {
     lap_lowering *l = k->l;
@@ -300,7 +323,7 @@ static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref 
             const char *text =
                 lap_arena_printf(l->ctx->arena, "index outside axis '%s' of %s",
                                  lap_text(l->ctx, x->axes[i].name), lap_dim_show(l->ctx, x->axes[i].size));
-            lap_k_fail(k->k, bad, text);
+            fail_once(k, bad, text);
             lap_set_loc(k->k, k->loc);
         }
         inside = lap_mask_both(k, inside, ok);
