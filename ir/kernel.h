@@ -131,6 +131,7 @@ typedef struct lap_step {
 typedef struct lap_kernel {
     lap_graph *graph;
     const char *name;
+    const char *roles; /* what its axes do, as `dump --stage fused` shows it */
     lap_loc loc;
 } lap_kernel; /* names are unique in the program */
 
@@ -147,6 +148,8 @@ typedef struct lap_program {
     const lap_step *steps;
     uint32_t n_checks;
     const lap_check *checks;
+    lap_graph *source;      /* what was lowered */
+    const uint32_t *homes;  /* by node of it: 1 + the kernel that computes it; 0: none of its own */
 } lap_program;
 
 /* Text of a program: buffers, kernels, steps (the `loop` stage of `lappet dump`). */

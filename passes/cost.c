@@ -14,6 +14,7 @@ typedef struct census {
     bool *absorbed;      /* counted by its reader: products of contractions, maps of scores */
     double *density;     /* part of the node's elements that a pattern needs */
     double *times;       /* per region: how often it runs */
+    double *flops;       /* per node */
     bool is_known;
     lap_cost cost;
     double all_pairs;
@@ -160,8 +161,9 @@ static const lap_node *operand(census *c, const lap_node *n, int32_t i)
     return i >= 0 ? lap_node_at(c->g, n->args[i]) : NULL;
 }
 
-static void count_part(census *c, const lap_node *attend, const lap_part *part)
+static void count_part(census *c, lap_ref attend_ref, const lap_part *part)
 {
+    const lap_node *attend = lap_node_at(c->g, attend_ref);
     const lap_node *score = operand(c, attend, part->score), *where = operand(c, attend, part->where);
     const lap_node *nodes[] = {score, where, operand(c, attend, part->value)};
     double density =
@@ -171,7 +173,7 @@ static void count_part(census *c, const lap_node *attend, const lap_part *part)
     c->all_pairs += times * pairs;
     c->cost.pairs += times * pairs * density;
     if (nodes[2] != NULL) {
-        c->cost.flops += times * 2.0 * density * union_elements(c, nodes, 3);
+        c->flops[attend_ref.ix] += times * 2.0 * density * union_elements(c, nodes, 3);
     }
     if (score != NULL) {
         mark_score(c, attend->args[part->score], part->keys, where, density);
@@ -179,11 +181,11 @@ static void count_part(census *c, const lap_node *attend, const lap_part *part)
 }
 
 /* Readers come after what they read, so going down marks a score before its parts are counted. */
-static void count_attend(census *c, const lap_node *n)
+static void count_attend(census *c, lap_ref ref)
 {
-    const lap_parts *parts = &lap_node_attr(n, LAP_ATTR_PARTS)->parts;
+    const lap_parts *parts = &lap_node_attr(lap_node_at(c->g, ref), LAP_ATTR_PARTS)->parts;
     for (uint32_t i = 0; i < parts->n; i++) {
-        count_part(c, n, &parts->at[i]);
+        count_part(c, ref, &parts->at[i]);
     }
 }
 
@@ -217,9 +219,9 @@ static void count_reduce(census *c, lap_ref ref, const lap_node *n)
     if (find_product(c, n, &product)) {
         c->absorbed[product.ix] = true;
         c->absorbed[n->args[0].ix] = true;
-        c->cost.flops += 2.0 * work;
+        c->flops[ref.ix] += 2.0 * work;
     } else if (n->dtype == LAP_F32) {
-        c->cost.flops += work;
+        c->flops[ref.ix] += work;
     }
 }
 
@@ -231,26 +233,26 @@ static void count_node(census *c, lap_ref ref)
     }
     switch (n->op) {
     case LAP_OP_ATTEND:
-        count_attend(c, n);
+        count_attend(c, ref);
         break;
     case LAP_OP_REDUCE:
         count_reduce(c, ref, n);
         break;
     case LAP_OP_MAP:
         if (n->dtype == LAP_F32 && !c->absorbed[ref.ix]) {
-            c->cost.flops += elements(c, n) * c->times[n->region.ix];
+            c->flops[ref.ix] += elements(c, n) * c->times[n->region.ix];
         }
         break;
     case LAP_OP_TOPK:
     case LAP_OP_SCATTER:
-        c->cost.flops += elements(c, lap_node_at(c->g, n->args[0])) * c->times[n->region.ix];
+        c->flops[ref.ix] += elements(c, lap_node_at(c->g, n->args[0])) * c->times[n->region.ix];
         break;
     default:
         break;
     }
 }
 
-bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out)
+static census take_census(lap_graph *g, lap_dim_value *value, void *user)
 {
     lap_arena *arena = lap_graph_ctx(g)->arena;
     uint32_t n = lap_graph_n_nodes(g);
@@ -259,6 +261,7 @@ bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out)
     c.varies = lap_arena_array(arena, n + 1u, sizeof *c.varies);
     c.absorbed = lap_arena_array(arena, n + 1u, sizeof *c.absorbed);
     c.density = lap_arena_array(arena, n + 1u, sizeof *c.density);
+    c.flops = lap_arena_array(arena, n + 1u, sizeof *c.flops);
     c.times = lap_arena_array(arena, lap_graph_n_regions(g) + 1u, sizeof *c.times);
     for (uint32_t i = 0; i <= n; i++) {
         c.density[i] = 1.0;
@@ -268,7 +271,23 @@ bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out)
     for (uint32_t i = n; i > 0; i--) {
         count_node(&c, (lap_ref){i});
     }
+    return c;
+}
+
+bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out)
+{
+    census c = take_census(g, value, user);
+    for (uint32_t i = 1; i <= c.n_nodes; i++) {
+        c.cost.flops += c.flops[i];
+    }
     *out = c.cost;
     out->density = c.all_pairs > 0.0 ? c.cost.pairs / c.all_pairs : 1.0;
+    return c.is_known;
+}
+
+bool lap_cost_of_nodes(lap_graph *g, lap_dim_value *value, void *user, const double **out_flops)
+{
+    census c = take_census(g, value, user);
+    *out_flops = c.flops;
     return c.is_known;
 }

@@ -15,6 +15,9 @@ typedef struct lap_cost {
  * results 1 per element. What depends on weights alone is free, since it is computed at load. Run-time
  * extents count as their bounds, loops as their limits, branches half. False when a size is unknown. */
 LAP_MUST_CHECK bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, lap_cost *out);
+/* The flops of each node, by ref.ix. */
+LAP_MUST_CHECK bool lap_cost_of_nodes(lap_graph *g, lap_dim_value *value, void *user,
+                                      const double **out_flops);
 
 /* Part of the elements of a boolean value that hold, where it depends on coordinates alone (counted,
  * or sampled evenly beyond 2^27 of them); 1 where it depends on data. */

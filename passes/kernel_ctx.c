@@ -148,9 +148,10 @@ void lap_kctx_launch(lap_kctx *k, const char *what)
         lap_arena_grow(l->ctx->arena, &l->kernels, number, 1, &l->kernel_capacity, sizeof *l->kernels);
         l->kernel_texts[number] = text;
         const char *name = lap_arena_printf(l->ctx->arena, "k%u_%s", number, what);
-        l->kernels[number] = (lap_kernel){.graph = k->k, .name = name, .loc = k->loc};
+        l->kernels[number] = (lap_kernel){.graph = k->k, .name = name, .roles = k->roles, .loc = k->loc};
         l->n_kernels++;
     }
+    l->homes[l->now.ix] = number + 1;
     if (l->dump != NULL) {
         fprintf(l->dump, "%-4s %-9s %-44s %s\n", lap_arena_printf(l->ctx->arena, "k%u", number), what,
                 k->roles != NULL ? k->roles : "", lap_loc_show(l->ctx, k->loc));

@@ -213,6 +213,7 @@ static void lower_node(lap_lowering *l, lap_ref r)
     const lap_node *n = lap_node_at(l->g, r);
     const lap_plan_node *p = lap_plan_of(l, r);
     l->is_static = p->is_static && n->op != LAP_OP_REQUIRE;
+    l->now = r;
     if (n->op == LAP_OP_REQUIRE) {
         lap_lower_require(l, r);
     } else if ((lap_op_traits(n->op) & LAP_TRAIT_MULTI) != 0) {
@@ -263,8 +264,22 @@ lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap
                         .dump = options != NULL ? options->dump_fused : NULL};
     l->schedule =
         options != NULL && options->schedule != NULL ? *options->schedule : lap_schedule_default(target);
+    l->homes = lap_arena_array(l->ctx->arena, lap_graph_n_nodes(g) + 1, sizeof *l->homes);
     l->is_written = lap_arena_array(l->ctx->arena, lap_graph_n_outputs(g) + 1, sizeof *l->is_written);
     return l;
+}
+
+/* What is computed in place belongs to the kernel of its reader. */
+static const uint32_t *homes_of(lap_lowering *l)
+{
+    for (uint32_t i = lap_graph_n_nodes(l->g); i > 0; i--) {
+        const lap_plan_node *p = lap_plan_of(l, (lap_ref){i});
+        if (l->homes[i] == 0 && p->is_live && p->kind == LAP_STORE_INLINE) {
+            l->homes[i] = l->homes[p->home.ix];
+        }
+    }
+    l->homes[0] = 0;
+    return l->homes;
 }
 
 lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_pass_options *options)
@@ -297,7 +312,9 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_p
                        .kernels = l->kernels,
                        .n_steps = top.n,
                        .steps = top.at,
-                       .n_checks = lap_graph_n_checks(g)};
+                       .n_checks = lap_graph_n_checks(g),
+                       .source = g,
+                       .homes = homes_of(l)};
     lap_check *checks = lap_arena_array(ctx->arena, p->n_checks + 1, sizeof *checks);
     for (uint32_t i = 0; i < p->n_checks; i++) {
         checks[i] = *lap_graph_check(g, i);

@@ -434,6 +434,10 @@ bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_sha
     return exec->is_bound;
 }
 
+uint32_t lap_exec_n_kernels(const lap_exec *exec) { return exec->image.n_kernels; }
+
+void lap_exec_measure(lap_exec *exec, lap_exec_spent *by_kernel) { exec->spent = by_kernel; }
+
 size_t lap_exec_workspace(const lap_exec *exec) { return exec->workspace; }
 
 bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault)

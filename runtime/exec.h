@@ -57,6 +57,15 @@ bool lap_exec_output_shape(const lap_exec *exec, uint32_t i, lap_tensor *out_sha
  * On return shapes are exact. An absent optional input has data NULL and rank 0. */
 bool lap_exec_run(lap_exec *exec, const lap_tensor *inputs, lap_tensor *outputs, lap_fault *fault);
 
+/* Time spent in launches of each kernel, and how many there were, added up by the runs that follow: arrays by
+ * kernel that outlive them. NULL ends that. On this processor only. */
+typedef struct lap_exec_spent {
+    double seconds;
+    uint64_t launches;
+} lap_exec_spent;
+uint32_t lap_exec_n_kernels(const lap_exec *exec);
+void lap_exec_measure(lap_exec *exec, lap_exec_spent *by_kernel);
+
 size_t lap_exec_workspace(const lap_exec *exec); /* bytes of the memory plan, after bind */
 /* 0: one per processor. The next run binds again. */
 bool lap_exec_set_threads(lap_exec *exec, uint32_t n_threads, lap_fault *fault);

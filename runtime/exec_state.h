@@ -67,6 +67,7 @@ struct lap_exec {
     bool *on_load_dim;    /* extents that the load steps depend on */
     int64_t *loaded_dims; /* their values at the last load */
     void **slots;         /* operands of the running launch */
+    lap_exec_spent *spent; /* by kernel; NULL: nobody asks */
 };
 
 /* A program on a device. `self` belongs to the exec, but not after a failure. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * steps.c - runs the steps of a program: launches over the pool, loops, branches, copies. */
 #include <string.h>
+#include <time.h>
 
 #include "runtime/exec_state.h"
 
@@ -81,6 +82,13 @@ static int64_t grain_of(const lap_exec *exec, const lap_image_kernel *k, int64_t
     return even > least ? even : least;
 }
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault)
 {
     const lap_image_kernel *k = &exec->image.kernels[s->kernel];
@@ -96,7 +104,12 @@ static bool run_launch(lap_exec *exec, const lap_image_step *s, lap_fault *fault
     int64_t n = exec->dims[k->grid];
     launch l = {exec->kernels[s->kernel], exec->slots, exec->kernel_dims + exec->kernel_start[s->kernel],
                 exec->scratch.at, exec->scratch_stride};
+    double start = exec->spent ? seconds() : 0.0;
     int32_t code = lap_pool_run(exec->pool, n, grain_of(exec, k, n), launch_range, &l);
+    if (exec->spent) {
+        exec->spent[s->kernel].seconds += seconds() - start;
+        exec->spent[s->kernel].launches++;
+    }
     return code == 0 || kernel_failed(exec, k, code, fault);
 }
 

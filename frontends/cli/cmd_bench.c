@@ -5,7 +5,9 @@
 #include "codegen/llvm/measure.h"
 #include "codegen/spirv/measure.h"
 #include "frontends/cli/document.h"
+#include "frontends/cli/kernels.h"
 #include "frontends/cli/setup.h"
+#include "frontends/compiler/case.h"
 #include "passes/cost.h"
 
 enum { MAX_RUNS = 100000, MIN_RUNS = 3 };
@@ -16,6 +18,7 @@ typedef struct figures {
     lap_cost cost;
     double gflops, peak_gflops;
     size_t workspace;
+    lap_kernel_times kernels;
 } figures;
 
 static int by_value(const void *a, const void *b)
@@ -25,18 +28,17 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Runs until the time is used up; the first run, which plans memory, does not count. */
-static bool time_runs(lap_setup *s, const lap_tensors *inputs, double seconds, figures *f)
+static bool time_runs(lap_setup *s, const lap_tensors *inputs, double seconds, figures *f, lap_tensors *out)
 {
     double *times = lap_arena_array(lap_session_ctx(s->session)->arena, MAX_RUNS, sizeof *times);
-    lap_tensors out = {0};
-    if (!lap_session_run(s->session, inputs, &out)) {
+    if (!lap_session_run(s->session, inputs, out)) {
         return false;
     }
     double start = lap_seconds(), now = start;
     uint32_t n = 0;
     while (n < MAX_RUNS && (n < MIN_RUNS || now - start < seconds)) {
         double before = lap_seconds();
-        if (!lap_session_run(s->session, inputs, &out)) {
+        if (!lap_session_run(s->session, inputs, out)) {
             return false;
         }
         now = lap_seconds();
@@ -53,7 +55,7 @@ static bool time_runs(lap_setup *s, const lap_tensors *inputs, double seconds, f
 static bool measure(lap_setup *s, figures *f)
 {
     double seconds;
-    lap_tensors inputs = {0}, weights = {0};
+    lap_tensors inputs = {0}, weights = {0}, out = {0};
     if (!lap_args_number(s->args, LAP_OPT_SECONDS, 0.0, 3600.0, 1.0, &seconds) || !lap_setup_load(s) ||
         !lap_setup_fill(s, &inputs, &weights)) {
         return false;
@@ -62,7 +64,12 @@ static bool measure(lap_setup *s, figures *f)
     double start = lap_seconds();
     bool done = lap_session_compile(session, &s->compile);
     f->compile_s = lap_session_timing(session).load + lap_seconds() - start;
-    if (!done || !lap_session_bind(session, &weights) || !time_runs(s, &inputs, seconds, f)) {
+    bool with_kernels = lap_args_has(s->args, LAP_OPT_KERNELS);
+    const char *kept = lap_args_get(s->args, LAP_OPT_CASE, NULL);
+    lap_case_tensors all = {&inputs, &weights, &out};
+    if (!done || !lap_session_bind(session, &weights) || !time_runs(s, &inputs, seconds, f, &out) ||
+        (with_kernels && !lap_kernel_times_take(session, &inputs, seconds, &f->kernels)) ||
+        (kept != NULL && !lap_case_write(kept, session, &s->load, &all))) {
         lap_setup_failure(s);
         return false;
     }
@@ -117,6 +124,9 @@ static void document(const lap_setup *s, const figures *f)
     for (uint32_t i = 0; i < all->n; i++) {
         cJSON_AddNumberToObject(sizes, lap_text(all->ctx, all->at[i].symbol), (double)all->at[i].value);
     }
+    if (f->kernels.n > 0) {
+        cJSON_AddItemToObject(d, "kernels", lap_kernel_times_document(s->session, &f->kernels));
+    }
     lap_document_print(d);
 }
 
@@ -132,6 +142,9 @@ static void print(const lap_setup *s, const figures *f)
         printf(", %.1f %% of a peak of %.1f", 100.0 * f->gflops / f->peak_gflops, f->peak_gflops);
     }
     printf("\n  workspace  %zu bytes\n", f->workspace);
+    if (f->kernels.n > 0) {
+        lap_kernel_times_print(s->session, &f->kernels);
+    }
 }
 
 lap_code lap_cmd_bench(const lap_args *args)
@@ -143,6 +156,8 @@ lap_code lap_cmd_bench(const lap_args *args)
         s.load.for_bench = true;
         if (s.compile.engine == LAP_ENGINE_AOT) {
             lap_cli_error("'bench' compiles in memory\nhint: use --target cpu");
+        } else if (s.compile.engine != LAP_ENGINE_CPU && lap_args_has(args, LAP_OPT_KERNELS)) {
+            lap_cli_error("--kernels measures on this processor only\nhint: use --target cpu");
         } else if (measure(&s, &f)) {
             (lap_args_has(args, LAP_OPT_JSON) ? document : print)(&s, &f);
             code = LAP_OK;

@@ -44,6 +44,8 @@ void lap_model_free(lap_model *model);
 
 const char *lap_model_name(const lap_model *m);
 const char *lap_model_paper(const lap_model *m);     /* or NULL */
+const char *lap_model_authors(const lap_model *m);   /* of the paper, or NULL */
+int64_t lap_model_year(const lap_model *m);          /* of the paper, or 0 */
 const char *lap_model_doc(const lap_model *m);       /* or NULL */
 const char *lap_model_family(const lap_model *m);    /* or NULL */
 const char *lap_model_reference(const lap_model *m); /* where its reference cases come from, or NULL */
@@ -67,6 +69,8 @@ typedef struct lap_build_options {
 
 /* Checks parameters against the schema, asks `refuse`, runs `build`. The graph is verified. */
 LAP_MUST_CHECK bool lap_model_build(lap_model *m, const lap_build_options *options, lap_graph **out);
+/* Values of all parameters in the last build: a JSON object. */
+const char *lap_model_built_with(const lap_model *m);
 /* Inputs declared for the parameters of the last build. */
 uint32_t lap_model_n_inputs(const lap_model *m);
 const lap_model_input *lap_model_input_at(const lap_model *m, uint32_t i);

@@ -14,7 +14,8 @@ enum { MAX_SLUG = 128 };
 struct lap_model {
     lap_ctx *ctx;
     lap_lua *lua;
-    const char *name, *paper, *doc, *family, *reference;
+    const char *name, *paper, *authors, *doc, *family, *reference, *built_with;
+    int64_t year;
     uint32_t n_params, n_inputs;
     lap_model_param *params;
     lap_model_input *inputs;
@@ -48,6 +49,14 @@ static bool bool_field(lua_State *L, int at, const char *key)
     bool b = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return b;
+}
+
+static int64_t int_field(lua_State *L, int at, const char *key)
+{
+    lua_getfield(L, at, key);
+    int64_t n = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return n;
 }
 
 static const char *json_field(lua_State *L, int at, const char *key)
@@ -131,6 +140,8 @@ static int describe(lua_State *L)
     int at = call_prim(L, "describe", 2);
     m->name = text_field(L, at, "name");
     m->paper = text_field(L, at, "paper");
+    m->authors = text_field(L, at, "authors");
+    m->year = int_field(L, at, "year");
     m->doc = text_field(L, at, "doc");
     m->family = text_field(L, at, "family");
     m->reference = text_field(L, at, "reference");
@@ -245,6 +256,23 @@ static void push_strings(lua_State *L, uint32_t n, const char *const *strings)
     }
 }
 
+/* The parameters of the build as a JSON object. */
+static const char *read_values(lua_State *L, int at, lap_ctx *ctx)
+{
+    const char *text = "{";
+    lua_getfield(L, at, "params");
+    int list = lua_gettop(L);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, list);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, list, i);
+        text = lap_arena_printf(ctx->arena, "%s%s\"%s\": %s", text, i > 1 ? ", " : "",
+                                text_field(L, list + 1, "name"), json_field(L, list + 1, "value"));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return lap_arena_printf(ctx->arena, "%s}", text);
+}
+
 /* (request) */
 static int build(lua_State *L)
 {
@@ -263,6 +291,7 @@ static int build(lua_State *L)
     int at = call_prim(L, "run", 5);
     m->dims = read_extents(L, at, "dims", m->ctx);
     m->made = read_extents(L, at, "made", m->ctx);
+    m->built_with = read_values(L, at, m->ctx);
     lua_getfield(L, at++, "inputs");
     m->n_inputs = (uint32_t)lua_rawlen(L, at);
     m->inputs = lap_arena_array(m->ctx->arena, m->n_inputs + 1, sizeof *m->inputs);
@@ -314,11 +343,14 @@ bool lap_model_build(lap_model *m, const lap_build_options *options, lap_graph *
 
 const char *lap_model_name(const lap_model *m) { return m->name; }
 const char *lap_model_paper(const lap_model *m) { return m->paper; }
+const char *lap_model_authors(const lap_model *m) { return m->authors; }
+int64_t lap_model_year(const lap_model *m) { return m->year; }
 const char *lap_model_doc(const lap_model *m) { return m->doc; }
 const char *lap_model_family(const lap_model *m) { return m->family; }
 const char *lap_model_reference(const lap_model *m) { return m->reference; }
 uint32_t lap_model_n_params(const lap_model *m) { return m->n_params; }
 const lap_model_param *lap_model_param_at(const lap_model *m, uint32_t i) { return &m->params[i]; }
+const char *lap_model_built_with(const lap_model *m) { return m->built_with; }
 lap_model_extents lap_model_dims(const lap_model *m) { return m->dims; }
 lap_model_extents lap_model_made(const lap_model *m) { return m->made; }
 uint32_t lap_model_n_inputs(const lap_model *m) { return m->n_inputs; }

@@ -406,6 +406,23 @@ static void test_bench(void **state)
     expect("bench @/wrong.lua --target ref", 2, "", "no parameter 'dims'");
 }
 
+/* --kernels names each kernel and its line; --case keeps what was timed. */
+static void test_bench_kernels(void **state)
+{
+    (void)state;
+    const char *linear = "bench tests/cli/models/linear.lua --seconds 0 --threads 1";
+    char command[256];
+    snprintf(command, sizeof command, "%s --kernels", linear);
+    expect(command, 0, "contract", "");
+    expect(command, 0, "tests/cli/models/linear.lua:", "");
+    snprintf(command, sizeof command, "%s --kernels --json", linear);
+    expect(command, 0, "\"share\":", "");
+    snprintf(command, sizeof command, "%s --kernels --target ref", linear);
+    expect(command, 2, "", "on this processor only");
+    expect("bench attention --dim N=9 --param heads=2 --seconds 0 --case @/made.safetensors", 0, "", "");
+    expect("check @/made.safetensors --target ref", 0, "1 passed, 0 failed", "");
+}
+
 static void test_full_disk(void **state)
 {
     (void)state;
@@ -436,6 +453,7 @@ int main(void)
         TEST(test_list),
         TEST(test_dump),
         TEST(test_bench),
+        TEST(test_bench_kernels),
         TEST(test_full_disk),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);

@@ -5,7 +5,8 @@ local lap, V, G, fail = prim.lap, prim.V, prim.G, prim.say
 local sorted = prim.sorted
 
 local module_keys = {
-  name = "string", paper = "string", doc = "string", family = "string", reference = "string",
+  name = "string", paper = "string", authors = "string", year = "number", doc = "string",
+  family = "string", reference = "string",
   params = "table", inputs = "any", refuse = "function", build = "function", cost = "any", schedule = "any",
   outputs = "any", dims = "table", made = "table", bench = "table" }
 local scalars = {
@@ -124,8 +125,11 @@ function prim.describe(model, stem)
     if r.default ~= nil and type(r.default) ~= "function" then check_value(r, r.default) end
     if type(r.default) == "function" then r.default = nil end
   end
-  return { name = model.name or stem, paper = model.paper, doc = model.doc, family = model.family,
-    reference = model.reference, params = rows }
+  if model.year and math.type(model.year) ~= "integer" then
+    fail("the field 'year' of a model must be an integer, found %s", tostring(model.year))
+  end
+  return { name = model.name or stem, paper = model.paper, authors = model.authors, year = model.year,
+    doc = model.doc, family = model.family, reference = model.reference, params = rows }
 end
 
 local function resolve(model, given, proposed)
@@ -222,7 +226,9 @@ function prim.run(model, given, inputs, weights, for_bench)
     end
   end }))
   if prim.n_outputs() == 0 then fail("the model gives no output\nhint: g:output(\"y\", y, \"b n c\")") end
-  return { inputs = rows, dims = dims, made = made }
+  local values = {}
+  for i, k in ipairs(sorted(p)) do values[i] = { name = k, value = p[k] } end
+  return { inputs = rows, dims = dims, made = made, params = values }
 end
 
 -- Methods become C functions: a C function that is called in tail position keeps its caller's frame, so
