@@ -8,9 +8,13 @@
 #define RTOL "1e-4"
 #define ATOL "1e-5"
 
+/* What several leaves read is one tensor. */
 static void add(lap_ctx *ctx, lap_tensors *all, const char *prefix, const char *name, const lap_tensor *t)
 {
-    lap_tensors_add(ctx, all, lap_arena_printf(ctx->arena, "%s%s", prefix, name), t);
+    const char *whole = lap_arena_printf(ctx->arena, "%s%s", prefix, name);
+    if (lap_tensors_find(all, whole) == NULL) {
+        lap_tensors_add(ctx, all, whole, t);
+    }
 }
 
 /* A weight as checkpoints have it: a family "a.{k}.b" is one tensor per number. */

@@ -240,6 +240,8 @@ static void test_run_case(void **state)
     expect("check @/volo.safetensors --target cpu", 0, "1 passed", "");
     expect("run ulsam --case @/ulsam.safetensors --target ref --dim B=1", 0, "", "");
     expect("check @/ulsam.safetensors --target cpu", 0, "1 passed", "");
+    expect("run lalm --case @/lalm.safetensors --target cpu", 0, "", ""); /* reads a weight at two places */
+    expect("check @/lalm.safetensors --target cpu", 0, "1 passed", "");
     expect("run volo --dim B=1 --dim H=8 --dim W=8 --target ref --case @/no/such/folder/volo.safetensors", 2,
            "", "error: ");
     expect("run tests/cli/models/linear.lua --target ref --case /dev/full", 2, "", "error: ");

@@ -104,7 +104,7 @@ static inline uint32_t kernel(rig *r, lap_kernel_fn *fn, const char *grid, const
     }
     lap_k_end(g, &loop, NULL, NULL);
     uint32_t k = r->p.n_kernels++;
-    r->kernels[k] = (lap_kernel){g, lap_arena_printf(r->ctx->arena, "k%u", k), {0}};
+    r->kernels[k] = (lap_kernel){.graph = g, .name = lap_arena_printf(r->ctx->arena, "k%u", k)};
     r->fns[k] = fn;
     return k;
 }

@@ -143,7 +143,7 @@ static void test_program_text(void **state)
         {.kind = LAP_BUF_OUTPUT, .elem = LAP_F32, .count = n},
         {.kind = LAP_BUF_TEMP, .elem = LAP_BOOL, .count = one},
     };
-    const lap_kernel kernel = {fill_kernel(ctx), "fill", {0}};
+    const lap_kernel kernel = {.graph = fill_kernel(ctx), .name = "fill"};
     const uint32_t operands[] = {0};
     const lap_step body[] = {{.kind = LAP_STEP_LAUNCH, .launch = {0, 1, operands}}};
     const lap_step steps[] = {
