@@ -68,5 +68,6 @@ bool lap_case_write(const char *path, lap_session *s, const lap_load_options *lo
     const char *meta[] = {"pattern", slug, "params", lap_model_built_with(lap_session_model(s)),
                           "rtol", RTOL, "atol", ATOL, "provenance", "lappet run --case", NULL};
     lap_fault fault = {0};
-    return lap_safetensors_write(path, all.n, all.names, all.at, meta, &fault) || lap_session_fault(s, &fault);
+    bool written = lap_safetensors_write(path, all.n, all.names, all.at, meta, &fault);
+    return written || lap_session_fault(s, &fault);
 }
