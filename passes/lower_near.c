@@ -48,8 +48,13 @@ lap_coord lap_near_s(lap_near_job *j, lap_coord t, lap_coord wz, lap_coord wy, l
 
 lap_coord lap_near_at(lap_near_job *j, const lap_near_strip *strip, const lap_near_spot *at)
 {
-    lap_coord flat = lap_near_times(j, at->slot, lap_coord_dim(j->k->c, strip->slot));
-    flat = lap_near_sum(j, flat, lap_near_times(j, at->row, lap_coord_dim(j->k->c, strip->row)));
+    lap_coord slot =
+        strip->n_slots == 0 ? at->slot : lap_coord_mod(j->k->c, at->slot, lap_near_i(j, strip->n_slots));
+    lap_coord row =
+        strip->n_rows == 0 ? at->row : lap_coord_mod(j->k->c, at->row, lap_near_i(j, strip->n_rows));
+    lap_coord flat = lap_near_times(j, slot, lap_coord_dim(j->k->c, strip->slot));
+    flat = lap_near_sum(j, flat, lap_near_times(j, row, lap_coord_dim(j->k->c, strip->row)));
+    flat = lap_near_sum(j, flat, lap_near_times(j, at->part, lap_coord_dim(j->k->c, strip->part)));
     flat = lap_near_sum(j, flat, lap_near_times(j, at->plane, lap_coord_dim(j->k->c, strip->plane)));
     return lap_near_sum(j, flat, lap_near_times(j, at->column, lap_coord_dim(j->k->c, strip->column)));
 }
@@ -103,6 +108,12 @@ lap_coord lap_near_lane(lap_near_job *j, lap_coord lane)
 {
     lap_coord first = lap_near_times(j, j->tile, lap_near_i(j, j->lanes));
     return lap_near_sum(j, lap_near_sum(j, j->start[j->x], first), lane);
+}
+
+lap_coord lap_near_across(lap_near_job *j)
+{
+    lap_coord left = lap_coord_sub(j->k->c, j->limit[j->x], j->start[j->x]);
+    return lap_coord_min(j->k->c, left, lap_coord_dim(j->k->c, j->span[j->x]));
 }
 
 lap_coord lap_near_lanes(lap_near_job *j, lap_coord t)
@@ -216,9 +227,7 @@ static void choose(lap_near_job *j)
     j->run = (j->run + j->rows - 1) / j->rows * j->rows;
     j->z_run = j->z >= 0 ? v[LAP_KNOB_NEAR_RUN_OUTER] : 1;
     j->depth = v[LAP_KNOB_NEAR_DEPTH];
-    int64_t columns = j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
-    j->strip = (columns + 15) / 16 * 16;
-    j->strip_rows = j->run + a[j->t].count - 1;
+    j->columns = j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
 }
 
 /* ---- the kernel ---- */
@@ -271,6 +280,20 @@ static lap_dim segment_size(lap_near_job *j)
     return lap_dim_add(ctx, lap_dim_mul(ctx, half, lap_near_d(j, 2)), lap_near_d(j, 1));
 }
 
+/* Runs along an axis; sets their length. */
+static lap_dim share_runs(lap_near_job *j, int axis)
+{
+    lap_ctx *ctx = j->l->ctx;
+    bool is_rows = axis == j->t, is_outer = axis == j->z;
+    int64_t most = is_outer ? j->z_run : is_rows ? j->run : j->tiles * j->lanes;
+    lap_dim unit = lap_near_d(j, is_outer ? 1 : is_rows ? j->rows : j->lanes);
+    lap_dim length = j->is_folded ? j->segment : residue_size(j, axis);
+    lap_dim n = lap_dim_ceildiv(ctx, length, lap_near_d(j, most));
+    lap_dim one = lap_dim_ceildiv(ctx, length, lap_dim_max(ctx, n, lap_near_d(j, 1)));
+    j->span[axis] = lap_dim_mul(ctx, lap_dim_ceildiv(ctx, one, unit), unit);
+    return n;
+}
+
 /* Opens the grid; sets batch, residues, and the first query of the run along each axis. */
 static void open_grid(lap_near_job *j)
 {
@@ -284,11 +307,8 @@ static void open_grid(lap_near_job *j)
     for (uint32_t i = 0; i < j->near.n; i++) {
         sizes[n++] = lap_near_d(j, j->near.axis[i].step);
     }
-    int64_t spans[LAP_NEAR_AXES] = {0};
     for (uint32_t i = 0; i < j->near.n; i++) {
-        spans[i] = (int)i == j->z ? j->z_run : (int)i == j->t ? j->run : j->tiles * j->lanes;
-        lap_dim length = j->is_folded ? j->segment : residue_size(j, (int)i);
-        sizes[n++] = lap_dim_ceildiv(ctx, length, lap_near_d(j, spans[i]));
+        sizes[n++] = share_runs(j, (int)i);
     }
     lap_coord flat = lap_kctx_grid(j->k, lap_dims_product(ctx, n, sizes));
     lap_coord_split(j->k, flat, n, sizes, at);
@@ -299,7 +319,7 @@ static void open_grid(lap_near_job *j)
         const lap_near_axis *a = &j->near.axis[i];
         lap_dim step = lap_near_d(j, a->step);
         j->r[i] = lap_coord_var(j->k->c, lap_coord_ref(j->k->c, at[nb + i]), step);
-        j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_near_i(j, spans[i]));
+        j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_coord_dim(j->k->c, j->span[i]));
         lap_coord up = lap_coord_dim(j->k->c, lap_dim_add(ctx, a->size, lap_near_d(j, a->step - 1)));
         j->limit[i] =
             lap_coord_floordiv(j->k->c, lap_coord_sub(j->k->c, up, j->r[i]), lap_near_i(j, a->step));
@@ -319,14 +339,14 @@ static lap_ref has_queries(lap_near_job *j)
     return ok;
 }
 
-static lap_ref begin_if(lap_near_job *j, lap_ref cond, lap_region_id *out)
+lap_region_id lap_near_begin_if(lap_near_job *j, lap_ref cond)
 {
-    *out = lap_k_if(j->k->k, cond);
-    j->k->stack[j->k->depth++] = *out;
-    return cond;
+    lap_region_id region = lap_k_if(j->k->k, cond);
+    j->k->stack[j->k->depth++] = region;
+    return region;
 }
 
-static void end_if(lap_near_job *j, lap_region_id region, lap_ref cond)
+void lap_near_end_if(lap_near_job *j, lap_region_id region, lap_ref cond)
 {
     lap_k_end_if(j->k->k, region, cond);
     j->k->depth--;
@@ -389,94 +409,136 @@ static lap_ref take_scaled(lap_near_job *j, lap_ref score)
     return j->near.contraction;
 }
 
-/* Keys: neighbouring places lie together, a row's planes after one another; folded: whole planes, whose
- * rows are then known steps apart. Values: channels lie together, then neighbouring places. */
-static void make_strips(lap_near_job *j)
+/* Queries and keys: neighbouring places lie together, a row's planes after one another, or, where several
+ * rows are read at once, planes of all rows. An odd number of vectors, since the planes of one place are read
+ * one after the other and should not fall into few sets of a cache. */
+static lap_near_strip make_planes(lap_near_job *j, int64_t columns, int64_t rows, int64_t slots,
+                                  bool has_rows)
 {
     lap_ctx *ctx = j->l->ctx;
-    lap_dim one = lap_near_d(j, 1), strip = lap_near_d(j, j->strip), rows = lap_near_d(j, j->strip_rows);
-    lap_dim slots = lap_near_d(j, j->z_run + j->kz - 1), lanes = lap_near_d(j, j->lanes);
-    lap_near_strip *k = &j->keys_in, *v = &j->values_in;
-    k->column = one;
-    k->plane = j->is_folded ? lap_dim_mul(ctx, rows, strip) : strip;
-    k->row = j->is_folded ? strip : lap_dim_mul(ctx, j->n_depth, strip);
-    k->slot = lap_dim_mul(ctx, lap_dim_mul(ctx, j->n_depth, rows), strip);
-    k->strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, slots, k->slot));
-    lap_dim planes = lap_dim_mul(ctx, lap_dim_ceildiv(ctx, j->n_wide, lanes), lanes);
-    v->plane = one;
-    v->column = j->is_folded ? lap_dim_mul(ctx, rows, planes) : planes;
-    v->row = j->is_folded ? planes : lap_dim_mul(ctx, strip, planes);
-    v->slot = lap_dim_mul(ctx, lap_dim_mul(ctx, planes, rows), strip);
-    v->strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, slots, v->slot));
+    int64_t vectors = (columns + j->lanes - 1) / j->lanes, plane = (has_rows ? rows : 1) * vectors | 1;
+    lap_near_strip s = {
+        .column = lap_near_d(j, 1), .part = lap_near_d(j, 0), .plane = lap_near_d(j, plane * j->lanes)};
+    s.row = has_rows ? lap_near_d(j, vectors * j->lanes) : lap_dim_mul(ctx, j->n_depth, s.plane);
+    s.slot = lap_dim_mul(ctx, lap_dim_mul(ctx, j->n_depth, s.plane), lap_near_d(j, has_rows ? 1 : rows));
+    s.strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, lap_near_d(j, slots), s.slot));
+    return s;
+}
+
+/* Values: the channels of a register tile lie together, then neighbouring places; folded: rows. */
+static lap_near_strip make_values(lap_near_job *j, int64_t columns, int64_t rows, int64_t slots)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_near_strip s = {.width = j->vectors * j->lanes, .plane = lap_near_d(j, 1)};
+    lap_dim width = lap_near_d(j, s.width), parts = lap_dim_ceildiv(ctx, j->n_wide, width);
+    s.column = lap_near_d(j, j->is_folded ? rows * s.width : s.width);
+    s.row = lap_near_d(j, j->is_folded ? s.width : columns * s.width);
+    s.slot = lap_near_d(j, rows * columns * s.width);
+    s.part = lap_near_d(j, slots * rows * columns * s.width);
+    s.strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, parts, s.part));
+    return s;
+}
+
+static void make_strips(lap_near_job *j)
+{
+    bool by_rows = !j->is_folded && j->z < 0;
+    int64_t ring = j->rows + j->ky - 1, rows = by_rows ? ring : j->run + j->near.axis[j->t].count - 1;
+    j->queries_in = make_planes(j, j->tiles * j->lanes, j->rows, 1, true);
+    j->keys_in = make_planes(j, j->columns, rows, j->kz, j->is_folded);
+    j->values_in = make_values(j, j->columns, rows, j->kz);
+    j->keys_in.n_slots = j->values_in.n_slots = j->z >= 0 ? j->kz : 0;
+    j->keys_in.n_rows = j->values_in.n_rows = by_rows ? ring : 0;
 }
 
 static void make_scratch(lap_near_job *j)
 {
     lap_dim rows = lap_near_d(j, j->rows * j->lanes);
     make_strips(j);
-    j->qs = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(j->l->ctx, j->n_depth, rows));
     j->s = lap_kctx_scratch(j->k, LAP_F32, lap_near_d(j, j->rows * j->lanes * j->kz * j->ky * j->kx));
     j->top = lap_kctx_scratch(j->k, LAP_F32, rows);
     j->scale = lap_kctx_scratch(j->k, LAP_F32, rows);
 }
 
-/* All blocks of one outer row of the run. */
-static void run_blocks(lap_near_job *j)
+/* What the windows from number `i` on need beyond those before it: `from` .. `to` - 1. */
+static lap_near_range beyond(lap_near_job *j, lap_coord i, lap_coord before, lap_coord to)
+{
+    lap_coord none = lap_near_i(j, 0);
+    return (lap_near_range){pick(j, LAP_FN_GT, i, none, before, none), to};
+}
+
+static void run_block(lap_near_job *j, lap_coord block)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
-    lap_coord block;
-    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->rows - 1));
-    n = lap_coord_floordiv(c, n, lap_near_i(j, j->rows));
-    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows), lap_coord_ref(c, n),
-                                     0, NULL, &block);
     j->row = lap_near_times(j, block, lap_near_i(j, j->rows));
+    if (j->keys_in.n_rows > 0) {
+        lap_coord more = lap_near_i(j, j->ky - 1), none = lap_near_i(j, 0);
+        lap_coord end = lap_near_sum(j, lap_near_sum(j, j->row, lap_near_rows(j)), more);
+        lap_near_pack_keys(j, (lap_near_range){none, lap_near_i(j, 1)},
+                           beyond(j, block, lap_near_sum(j, j->row, more), end));
+    }
+    lap_near_pack_queries(j);
     lap_coord tiles = lap_near_i(j, 1);
     if (j->x >= 0) {
-        lap_coord left = lap_coord_sub(c, j->limit[j->x], j->start[j->x]);
-        left = lap_near_sum(j, left, lap_near_i(j, j->lanes - 1));
-        tiles =
-            lap_coord_min(c, lap_coord_floordiv(c, left, lap_near_i(j, j->lanes)), lap_near_i(j, j->tiles));
+        tiles = lap_near_sum(j, lap_near_across(j), lap_near_i(j, j->lanes - 1));
+        tiles = lap_coord_floordiv(c, tiles, lap_near_i(j, j->lanes));
     }
     lap_k_loop across =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), lap_coord_ref(c, tiles), 0, NULL, &j->tile);
-    lap_near_pack_queries(j);
     lap_near_scores(j);
     lap_near_normalise(j);
     lap_near_weigh(j);
     lap_kctx_end(k, &across, NULL, NULL);
-    lap_kctx_end(k, &blocks, NULL, NULL);
+}
+
+/* Outer row z of the run, whose first is `first`. */
+static void set_outer(lap_near_job *j, lap_coord first, lap_coord z)
+{
+    lap_coords *c = j->k->c;
+    const lap_near_axis *a = &j->near.axis[j->z];
+    lap_coord before = lap_near_sum(j, lap_near_sum(j, first, z), lap_near_i(j, -1));
+    lap_coord last = lap_coord_sub(c, lap_near_first(j->k, a, before, j->r[j->z]), j->z_first);
+    j->start[j->z] = lap_near_sum(j, first, z);
+    j->z_slot = lap_coord_sub(c, lap_near_first(j->k, a, j->start[j->z], j->r[j->z]), j->z_first);
+    lap_coord more = lap_near_i(j, j->kz), rows = lap_near_sum(j, j->n_rows, lap_near_i(j, j->ky - 1));
+    lap_near_pack_keys(j, beyond(j, z, lap_near_sum(j, last, more), lap_near_sum(j, j->z_slot, more)),
+                       (lap_near_range){lap_near_i(j, 0), rows});
 }
 
 static void run(lap_near_job *j)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
-    lap_coord z = lap_near_i(j, 0), end = j->limit[j->t];
+    lap_coord zero = lap_near_i(j, 0), z = zero, end = j->limit[j->t], block;
     if (j->is_folded) {
         end = lap_coord_min(c, end, lap_coord_dim(c, j->segment));
     }
-    j->n_rows = lap_coord_min(c, lap_coord_sub(c, end, j->start[j->t]), lap_near_i(j, j->run));
+    j->n_rows = lap_coord_min(c, lap_coord_sub(c, end, j->start[j->t]), lap_coord_dim(c, j->span[j->t]));
     j->n_outer = lap_near_i(j, 1);
-    j->z_slot = z;
+    j->z_slot = zero;
     if (j->z >= 0) {
         lap_coord left = lap_coord_sub(c, j->limit[j->z], j->start[j->z]);
-        j->n_outer = lap_coord_min(c, left, lap_near_i(j, j->z_run));
+        j->n_outer = lap_coord_min(c, left, lap_coord_dim(c, j->span[j->z]));
         j->z_first = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);
     }
     j->keys = take_factor(j, j->near.k);
     j->queries = take_factor(j, j->near.q);
     j->product = take_scaled(j, j->near.score);
-    lap_near_pack_keys(j);
-    lap_coord first = j->z >= 0 ? j->start[j->z] : z;
+    lap_coord first = j->z >= 0 ? j->start[j->z] : zero;
     lap_k_loop outer =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run), lap_coord_ref(c, j->n_outer), 0, NULL, &z);
     if (j->z >= 0) {
-        j->start[j->z] = lap_near_sum(j, first, z);
-        lap_coord lo = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);
-        j->z_slot = lap_coord_sub(c, lo, j->z_first);
+        set_outer(j, first, z);
+    } else if (j->is_folded) {
+        lap_near_pack_keys(j, (lap_near_range){zero, lap_near_i(j, 1)},
+                           (lap_near_range){zero, lap_near_sum(j, j->n_rows, lap_near_i(j, j->kx - 1))});
     }
-    run_blocks(j);
+    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->rows - 1));
+    n = lap_coord_floordiv(c, n, lap_near_i(j, j->rows));
+    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows), lap_coord_ref(c, n),
+                                     0, NULL, &block);
+    run_block(j, block);
+    lap_kctx_end(k, &blocks, NULL, NULL);
     lap_kctx_end(k, &outer, NULL, NULL);
 }
 
@@ -495,10 +557,10 @@ bool lap_attend_near(lap_lowering *l, lap_ref attend)
     collect(&j);
     open_grid(&j);
     make_scratch(&j);
-    lap_region_id region;
-    lap_ref cond = begin_if(&j, has_queries(&j), &region);
+    lap_ref cond = has_queries(&j);
+    lap_region_id region = lap_near_begin_if(&j, cond);
     run(&j);
-    end_if(&j, region, cond);
+    lap_near_end_if(&j, region, cond);
     j.k->roles = lap_arena_printf(l->ctx->arena, "windows batch=(%s) keys=(%lld %lld %lld) block=%lldx%lld",
                                   lap_axes_text(l, j.near.batch.n, j.near.batch.at), (long long)j.kz,
                                   (long long)j.ky, (long long)j.kx, (long long)j.rows, (long long)j.cols);

@@ -10,8 +10,15 @@
 
 enum { MOST_BLOCK = 64 };
 
-static lap_ref load(lap_near_job *j, lap_ref buffer, lap_coord at)
+/* An address that others are a known distance from: the distance then stands in the instruction. */
+static lap_coord anchor(lap_near_job *j, lap_coord at)
 {
+    return lap_coord_opaque(j->k->c, lap_coord_ref(j->k->c, at));
+}
+
+static lap_ref load(lap_near_job *j, lap_ref buffer, lap_coord base, int64_t offset)
+{
+    lap_coord at = lap_near_sum(j, base, lap_near_i(j, offset));
     return lap_k_load(j->k->k, buffer, lap_coord_ref(j->k->c, at), LAP_NONE);
 }
 
@@ -74,20 +81,20 @@ typedef struct score_rows {
 static void add_across(lap_near_job *j, const place *p, const score_rows *rows, lap_coord d, lap_coord lane,
                        const lap_ref *q, lap_ref *acc)
 {
-    lap_coord first = lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), lane);
-    first = lap_near_sum(j, first, p->wx);
+    lap_coord column = lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), lane);
+    lap_near_spot at = {.slot = lap_near_sum(j, j->z_slot, p->wz),
+                        .part = lap_near_i(j, 0),
+                        .plane = d,
+                        .column = lap_near_sum(j, column, p->wx)};
     for (int64_t t = 0, end; t < j->rows; t = end) {
         end = t + 1;
         while (end < j->rows && rows->group[end] == rows->group[t]) {
             end++;
         }
-        lap_coord row = lap_near_sum(j, j->row, rows->row[t]);
+        at.row = lap_near_sum(j, j->row, rows->row[t]);
+        lap_coord base = anchor(j, lap_near_at(j, &j->keys_in, &at));
         for (uint32_t i = 0; i < p->n; i++) {
-            lap_near_spot at = {.slot = lap_near_sum(j, j->z_slot, p->wz),
-                                .row = row,
-                                .plane = d,
-                                .column = lap_near_sum(j, first, lap_near_i(j, i))};
-            lap_ref key = load(j, j->keys_in.strip, lap_near_at(j, &j->keys_in, &at));
+            lap_ref key = load(j, j->keys_in.strip, base, i);
             for (int64_t s = t; s < end; s++) {
                 acc[s * p->n + i] = multiply_add(j, acc[s * p->n + i], q[s], key);
             }
@@ -99,13 +106,11 @@ static void add_across(lap_near_job *j, const place *p, const score_rows *rows, 
 static void add_along(lap_near_job *j, const place *p, lap_coord d, lap_coord lane, const lap_ref *q,
                       lap_ref *acc)
 {
-    lap_coord first = lap_near_sum(j, j->row, p->wx);
+    lap_coord zero = lap_near_i(j, 0);
+    lap_near_spot at = {zero, lap_near_sum(j, j->row, p->wx), zero, d, lane};
+    lap_coord base = anchor(j, lap_near_at(j, &j->keys_in, &at));
     for (int64_t u = 0; u < j->rows + p->n - 1; u++) {
-        lap_near_spot at = {.slot = lap_near_i(j, 0),
-                            .row = lap_near_sum(j, first, lap_near_i(j, u)),
-                            .plane = d,
-                            .column = lane};
-        lap_ref key = load(j, j->keys_in.strip, lap_near_at(j, &j->keys_in, &at));
+        lap_ref key = load(j, j->keys_in.strip, base, u * j->lanes);
         for (int64_t t = 0; t < j->rows; t++) {
             if (u >= t && u < t + p->n) {
                 lap_ref *one = &acc[t * p->n + u - t];
@@ -119,10 +124,12 @@ static void add_along(lap_near_job *j, const place *p, lap_coord d, lap_coord la
 static void score_step(lap_near_job *j, const place *p, const score_rows *rows, lap_coord d, lap_coord lane,
                        lap_ref *acc)
 {
+    lap_coord zero = lap_near_i(j, 0);
+    lap_coord column = lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), lane);
+    lap_coord base = anchor(j, lap_near_at(j, &j->queries_in, &(lap_near_spot){zero, zero, zero, d, column}));
     lap_ref q[MOST_BLOCK];
     for (int64_t t = 0; t < j->rows; t++) {
-        lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows)), lap_near_i(j, t));
-        q[t] = load(j, j->qs, lap_near_sum(j, lap_near_times(j, at, lap_near_i(j, j->lanes)), lane));
+        q[t] = load(j, j->queries_in.strip, base, t * j->tiles * j->lanes);
     }
     if (j->is_folded) {
         add_along(j, p, d, lane, q, acc);
@@ -139,15 +146,17 @@ static void store_scores(lap_near_job *j, const place *p, const score_rows *rows
     bool is_whole = lap_dim_is_const(j->l->ctx, j->n_depth, &depth) && depth <= j->depth;
     lap_ref zero = lap_const_f(k->k, 0);
     lap_ref is_first = lap_map2(k->k, LAP_FN_EQ, lap_coord_ref(k->c, rows->chunk), lap_const_i(k->k, 0));
+    lap_coord wy = j->is_folded ? p->wy : rows->row[0];
+    lap_coord base = anchor(j, lap_near_s(j, lap_near_i(j, 0), p->wz, wy, p->wx, lane));
     for (int64_t i = 0; i < j->rows * p->n; i++) {
-        lap_coord t = lap_near_i(j, i / p->n), wx = lap_near_sum(j, p->wx, lap_near_i(j, i % p->n));
-        lap_coord wy = j->is_folded ? p->wy : lap_coord_sub(k->c, rows->row[i / p->n], t);
-        lap_coord at = lap_near_s(j, t, p->wz, wy, wx, lane);
+        int64_t t = i / p->n, up = j->is_folded ? 0 : (rows->group[t] - rows->group[0]) * j->ky - t;
+        int64_t offset = (((t * j->kz) * j->ky + up) * j->kx + i % p->n) * j->lanes;
         lap_ref v = lap_ref_some(j->factor) ? lap_map2(k->k, LAP_FN_MUL, sum[i], j->factor) : sum[i];
         if (!is_whole) {
-            lap_ref before = lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, at));
+            lap_ref before = lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, base, offset));
             v = lap_map2(k->k, LAP_FN_ADD, before, v);
         }
+        lap_coord at = lap_near_sum(j, base, lap_near_i(j, offset));
         lap_k_store(k->k, j->s, lap_coord_ref(k->c, at), v, LAP_NONE);
     }
 }
@@ -213,21 +222,12 @@ void lap_near_scores(lap_near_job *j)
 
 /* A tile: neighbouring queries of one row of the block or, folded, of one lane, and `vectors` of channels. */
 typedef struct tile {
-    lap_coord t, first; /* row of the block; first lane, or the only one */
-    lap_coord plane, lane;
+    lap_coord t, first;    /* row of the block; first lane, or the only one */
+    lap_coord part, plane; /* channels: part of the strip, the first within it */
+    lap_coord lane;
     int64_t vectors;
     lap_ref acc[MOST_BLOCK];
 } tile;
-
-static lap_coord row_of(lap_near_job *j, const tile *w, int64_t i)
-{
-    return j->is_folded ? lap_near_i(j, i) : w->t;
-}
-
-static lap_coord lane_of(lap_near_job *j, const tile *w, int64_t i)
-{
-    return j->is_folded ? w->first : lap_near_sum(j, w->first, lap_near_i(j, i));
-}
 
 /* acc += P V for some keys of the inner axis. */
 static void weigh_step(lap_near_job *j, place *p, void *with)
@@ -236,23 +236,24 @@ static void weigh_step(lap_near_job *j, place *p, void *with)
     lap_coord tiles = lap_near_times(j, j->tile, lap_near_i(j, j->lanes));
     lap_near_spot at = {.slot = lap_near_sum(j, j->z_slot, p->wz),
                         .row = lap_near_sum(j, j->row, j->is_folded ? p->wx : lap_near_sum(j, w->t, p->wy)),
+                        .part = w->part,
+                        .plane = lap_near_sum(j, w->plane, w->lane),
                         .column = j->is_folded ? w->first
                                                : lap_near_sum(j, tiles, lap_near_sum(j, w->first, p->wx))};
-    lap_coord *along = j->is_folded ? &at.row : &at.column, start = *along;
+    int64_t pitch = j->vectors * j->lanes; /* of keys in the strip, then of queries among the scores */
+    int64_t query = j->is_folded ? j->kz * j->ky * j->kx * j->lanes : 1;
+    lap_coord values = anchor(j, lap_near_at(j, &j->values_in, &at));
+    lap_coord weights = anchor(j, lap_near_s(j, w->t, p->wz, p->wy, p->wx, w->first));
     for (int64_t u = 0; u < j->queries_at_once + p->n - 1; u++) {
         lap_ref v[MOST_BLOCK];
-        *along = lap_near_sum(j, start, lap_near_i(j, u));
         for (int64_t e = 0; e < w->vectors; e++) {
-            at.plane = lap_near_sum(j, lap_near_sum(j, w->plane, lap_near_i(j, e * j->lanes)), w->lane);
-            v[e] = load(j, j->values_in.strip, lap_near_at(j, &j->values_in, &at));
+            v[e] = load(j, j->values_in.strip, values, u * pitch + e * j->lanes);
         }
         for (int64_t i = 0; i < j->queries_at_once; i++) {
             if (u < i || u >= i + p->n) {
                 continue;
             }
-            lap_coord wx = lap_near_sum(j, p->wx, lap_near_i(j, u - i));
-            lap_ref weight =
-                load(j, j->s, lap_near_s(j, row_of(j, w, i), p->wz, p->wy, wx, lane_of(j, w, i)));
+            lap_ref weight = load(j, j->s, weights, i * query + (u - i) * j->lanes);
             for (int64_t e = 0; e < w->vectors; e++) {
                 lap_ref *one = &w->acc[i * w->vectors + e];
                 *one = multiply_add(j, *one, weight, v[e]);
@@ -265,7 +266,8 @@ static void weigh_step(lap_near_job *j, place *p, void *with)
 static void store_result(lap_near_job *j, const tile *w, int64_t i, bool is_masked)
 {
     lap_kctx *k = j->k;
-    lap_coord t = row_of(j, w, i), lane = lane_of(j, w, i);
+    lap_coord t = j->is_folded ? lap_near_i(j, i) : w->t;
+    lap_coord lane = j->is_folded ? w->first : lap_near_sum(j, w->first, lap_near_i(j, i));
     lap_ref out = lap_result_named(j->l, j->op, "out");
     lap_ref buffer = lap_kctx_buffer(k, lap_plan_of(j->l, out)->buffer);
     lap_ref ok =
@@ -274,34 +276,32 @@ static void store_result(lap_near_job *j, const tile *w, int64_t i, bool is_mask
         ok = lap_mask_both(
             k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, t), lap_coord_ref(k->c, lap_near_rows(j))));
     }
-    lap_ref scale = load(j, j->scale, lap_near_sum(j, lap_near_times(j, t, lap_near_i(j, j->lanes)), lane));
+    lap_region_id region = lap_near_begin_if(j, ok);
+    lap_coord at = lap_near_sum(j, lap_near_times(j, t, lap_near_i(j, j->lanes)), lane);
+    lap_ref scale = load(j, j->scale, at, 0);
     lap_near_set_row(j, t, lane);
     for (int64_t e = 0; e < w->vectors; e++) {
-        lap_coord plane = lap_near_sum(j, lap_near_sum(j, w->plane, lap_near_i(j, e * j->lanes)), w->lane);
-        lap_ref mask = ok;
+        lap_coord plane = lap_near_times(j, w->part, lap_near_i(j, j->vectors * j->lanes));
+        plane = lap_near_sum(j, lap_near_sum(j, plane, w->plane), lap_near_i(j, e * j->lanes));
+        plane = lap_near_sum(j, plane, w->lane);
+        lap_ref mask = LAP_NONE;
         if (is_masked) {
-            mask = lap_mask_both(
-                k, ok, lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, plane), lap_dim_node(k->k, j->n_wide)));
+            mask = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, plane), lap_dim_node(k->k, j->n_wide));
         }
         lap_near_set_merged(j, j->near.wide, plane);
-        lap_ref at = lap_coord_ref(k->c, lap_address(k, out, lap_near_env(j, out)));
-        lap_k_store(k->k, buffer, at, lap_map2(k->k, LAP_FN_MUL, w->acc[i * w->vectors + e], scale), mask);
+        lap_ref to = lap_coord_ref(k->c, lap_address(k, out, lap_near_env(j, out)));
+        lap_k_store(k->k, buffer, to, lap_map2(k->k, LAP_FN_MUL, w->acc[i * w->vectors + e], scale), mask);
     }
+    lap_near_end_if(j, region, ok);
 }
 
-/* `count` tiles of `vectors` of channels from `plane` on. */
-static void weigh_tiles(lap_near_job *j, tile *w, lap_dim plane, lap_dim count, int64_t vectors,
-                        bool is_masked)
+/* The results of a tile. */
+static void weigh_tile(lap_near_job *j, tile *w, bool is_masked)
 {
     lap_kctx *k = j->k;
     place p = {.wy = lap_near_i(j, 0)};
-    lap_coord chunk;
-    uint32_t n = (uint32_t)(j->queries_at_once * vectors);
+    uint32_t n = (uint32_t)(j->queries_at_once * w->vectors);
     LAP_ENSURE(n <= MOST_BLOCK);
-    lap_k_loop chunks = lap_kctx_for(k, LAP_LOOP_SERIAL, count, LAP_NONE, 0, NULL, &chunk);
-    w->vectors = vectors;
-    w->plane = lap_near_sum(j, lap_coord_dim(k->c, plane),
-                            lap_near_times(j, chunk, lap_near_i(j, vectors * j->lanes)));
     lap_k_loop vector = lanes(j, &w->lane);
     for (uint32_t i = 0; i < n; i++) {
         w->acc[i] = lap_const_f(k->k, 0);
@@ -316,22 +316,32 @@ static void weigh_tiles(lap_near_job *j, tile *w, lap_dim plane, lap_dim count, 
         store_result(j, w, i, is_masked);
     }
     lap_kctx_end(k, &vector, NULL, NULL);
-    lap_kctx_end(k, &chunks, NULL, NULL);
 }
 
 /* All channels: whole tiles, and single vectors for the rest. */
 static void weigh_channels(lap_near_job *j, tile *w)
 {
     lap_ctx *ctx = j->l->ctx;
-    lap_dim width = lap_near_d(j, j->vectors * j->lanes), lanes_of = lap_near_d(j, j->lanes);
-    lap_dim whole = lap_dim_floordiv(ctx, j->n_wide, width), done = lap_dim_mul(ctx, whole, width);
-    lap_dim rest = lap_dim_ceildiv(ctx, lap_dim_sub(ctx, j->n_wide, done), lanes_of);
+    lap_kctx *k = j->k;
+    lap_dim width = lap_near_d(j, j->vectors * j->lanes), whole = lap_dim_floordiv(ctx, j->n_wide, width);
+    lap_dim rest = lap_dim_sub(ctx, j->n_wide, lap_dim_mul(ctx, whole, width));
+    lap_dim last = lap_dim_ceildiv(ctx, rest, lap_near_d(j, j->lanes));
     int64_t n;
     if (!lap_dim_is_const(ctx, whole, &n) || n > 0) {
-        weigh_tiles(j, w, lap_near_d(j, 0), whole, j->vectors, false);
+        lap_k_loop parts = lap_kctx_for(k, LAP_LOOP_SERIAL, whole, LAP_NONE, 0, NULL, &w->part);
+        w->plane = lap_near_i(j, 0);
+        w->vectors = j->vectors;
+        weigh_tile(j, w, false);
+        lap_kctx_end(k, &parts, NULL, NULL);
     }
-    if (!lap_dim_is_const(ctx, rest, &n) || n > 0) {
-        weigh_tiles(j, w, done, rest, 1, true);
+    if (!lap_dim_is_const(ctx, last, &n) || n > 0) {
+        lap_coord i;
+        lap_k_loop parts = lap_kctx_for(k, LAP_LOOP_SERIAL, last, LAP_NONE, 0, NULL, &i);
+        w->part = lap_coord_dim(k->c, whole);
+        w->plane = lap_near_times(j, i, lap_near_i(j, j->lanes));
+        w->vectors = 1;
+        weigh_tile(j, w, true);
+        lap_kctx_end(k, &parts, NULL, NULL);
     }
 }
 

@@ -111,15 +111,15 @@ typedef struct copy {
     lap_ref to;
     lap_coord first;       /* where the first column goes */
     lap_dim plane, column; /* strides there */
-    lap_coord n;           /* columns, at most `most` */
+    lap_coord n, planes;   /* columns, at most `most`; planes, at most `most_planes` */
     int64_t most;
-    lap_dim planes;
+    lap_dim most_planes;
 } copy;
 
 static void copy_turned(lap_near_job *j, const copy *m, bool by_plane)
 {
     lap_kctx *k = j->k;
-    lap_ref n = lap_coord_ref(k->c, m->n), planes = lap_dim_node(k->k, m->planes);
+    lap_ref n = lap_coord_ref(k->c, m->n), planes = lap_coord_ref(k->c, m->planes);
     lap_k_turn(k->k, &(lap_k_turn_args){.to = m->to,
                                         .to0 = lap_coord_ref(k->c, m->first),
                                         .ld = lap_dim_node(k->k, by_plane ? m->plane : m->column),
@@ -142,11 +142,10 @@ static void copy_columns(lap_near_job *j, const copy *m)
         return;
     }
     lap_coord plane, column, *outer = to_plane ? &column : &plane, *inner = to_plane ? &plane : &column;
-    lap_dim most = lap_near_d(j, m->most),
-            bound[2] = {to_plane ? most : m->planes, to_plane ? m->planes : most};
-    lap_ref n = lap_coord_ref(c, m->n);
-    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, bound[0], to_plane ? n : LAP_NONE, 0, NULL, outer);
-    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, bound[1], to_plane ? LAP_NONE : n, 0, NULL, inner);
+    lap_dim most = lap_near_d(j, m->most), bound[2] = {m->most_planes, most};
+    lap_ref extent[2] = {lap_coord_ref(c, m->planes), lap_coord_ref(c, m->n)};
+    lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, bound[to_plane], extent[to_plane], 0, NULL, outer);
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, bound[!to_plane], extent[!to_plane], 0, NULL, inner);
     lap_coord at = lap_near_sum(j, m->v->base, lap_near_times(j, column, lap_coord_dim(c, m->v->column)));
     at = lap_near_sum(j, at, lap_near_times(j, plane, lap_coord_dim(c, m->v->plane)));
     lap_coord in = lap_near_sum(j, m->first, lap_near_times(j, column, lap_coord_dim(c, m->column)));
@@ -164,9 +163,10 @@ typedef struct strip_work {
     lap_ref side;
     const lap_near_strip *to;
     lap_axis_list axes;
-    lap_dim total;     /* planes that exist */
-    lap_coord slot, u; /* outer row and row of the strip */
-    lap_coord row;     /* place of the row; folded: of its first lane */
+    lap_dim total;          /* planes at most */
+    lap_coord part, planes; /* part of them, those in it */
+    lap_coord slot, u;      /* outer row and row of the strip */
+    lap_coord row;          /* place of the row; folded: of its first lane */
 } strip_work;
 
 /* The last place that some query's unclamped window has. */
@@ -202,26 +202,22 @@ static lap_coord column_place(strip_work *w, lap_coord column)
     return lap_near_sum(j, lap_near_sum(j, j->start[j->x], lap_near_i(j, -j->near.axis[j->x].back)), column);
 }
 
-static int64_t n_columns(const lap_near_job *j)
-{
-    return j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
-}
-
 /* Columns that some query of the run sees. */
 static lap_coord columns_seen(lap_near_job *j)
 {
-    lap_coords *c = j->k->c;
-    if (j->is_folded) {
-        return lap_near_i(j, j->lanes);
-    }
-    lap_coord queries = lap_coord_min(c, lap_coord_sub(c, j->limit[j->x], j->start[j->x]),
-                                      lap_near_i(j, j->tiles * j->lanes));
-    return lap_near_sum(j, queries, lap_near_i(j, j->kx - 1));
+    return j->is_folded ? lap_near_i(j, j->lanes)
+                        : lap_near_sum(j, lap_near_across(j), lap_near_i(j, j->kx - 1));
+}
+
+static void set_plane(strip_work *w, lap_coord plane)
+{
+    lap_coord first = lap_near_times(w->j, w->part, lap_near_i(w->j, w->to->width));
+    lap_near_set_merged(w->j, w->axes, lap_near_sum(w->j, first, plane));
 }
 
 static lap_coord strip_address(strip_work *w, lap_coord plane, lap_coord column)
 {
-    return lap_near_at(w->j, w->to, &(lap_near_spot){w->slot, w->u, plane, column});
+    return lap_near_at(w->j, w->to, &(lap_near_spot){w->slot, w->u, w->part, plane, column});
 }
 
 /* Places of a source axis with `size` elements: 0 .. this - 1. */
@@ -285,8 +281,9 @@ static void copy_plain(strip_work *w, view *v, lap_ref rows_ok, lap_coord *lo, l
                             .plane = w->to->plane,
                             .column = w->to->column,
                             .n = lap_coord_sub(c, *hi, *lo),
-                            .most = n_columns(j),
-                            .planes = w->total});
+                            .most = j->columns,
+                            .planes = w->planes,
+                            .most_planes = w->total});
 }
 
 /* The other columns, any value. */
@@ -298,13 +295,14 @@ static void copy_rest(strip_work *w, lap_coord lo, lap_coord hi)
     lap_coord i, plane, skipped = lap_coord_sub(c, hi, lo);
     lap_coord left = lap_coord_sub(c, columns_seen(j), skipped);
     lap_k_loop columns =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, n_columns(j)), lap_coord_ref(c, left), 0, NULL, &i);
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->columns), lap_coord_ref(c, left), 0, NULL, &i);
     lap_ref beyond = lap_map2(k->k, LAP_FN_GE, lap_coord_ref(c, i), lap_coord_ref(c, lo));
     lap_ref jump = lap_map3(k->k, LAP_FN_SELECT, beyond, lap_coord_ref(c, skipped), lap_const_i(k->k, 0));
     lap_coord column = lap_near_sum(j, i, lap_coord_opaque(c, jump));
     set_place(j, lane_axis(j), padded(j, lane_axis(j), column_place(w, column)));
-    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, w->total, LAP_NONE, 0, NULL, &plane);
-    lap_near_set_merged(j, w->axes, plane);
+    lap_k_loop lanes =
+        lap_kctx_for(k, LAP_LOOP_VECTOR, w->total, lap_coord_ref(c, w->planes), 0, NULL, &plane);
+    set_plane(w, plane);
     lap_ref v = lap_pull_ref(k, w->side, lap_near_env(j, w->side), LAP_NONE);
     v = lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v);
     lap_k_store(k->k, w->to->strip, lap_coord_ref(c, strip_address(w, plane, column)), v, LAP_NONE);
@@ -315,14 +313,14 @@ static void copy_rest(strip_work *w, lap_coord lo, lap_coord hi)
 static void copy_row(strip_work *w)
 {
     lap_near_job *j = w->j;
-    lap_coord column = lap_coord_stand_in(j->k->c, lap_near_d(j, n_columns(j))),
+    lap_coord column = lap_coord_stand_in(j->k->c, lap_near_d(j, j->columns)),
               plane = lap_coord_stand_in(j->k->c, w->total), lo = lap_near_i(j, 0), hi = lo, row = w->row;
     if (!j->is_folded) {
         row = padded(j, j->t, w->row);
         set_place(j, j->t, row);
     }
     set_place(j, lane_axis(j), column_place(w, column));
-    lap_near_set_merged(j, w->axes, plane);
+    set_plane(w, plane);
     view v = {0};
     if (is_turnable(j, w->side, column, plane, &v)) {
         lap_ref ok = j->is_folded ? LAP_NONE : is_place(j, j->t, row, v.size[j->t]);
@@ -336,78 +334,89 @@ static void copy_row(strip_work *w)
 }
 
 /* K or V to scratch. */
-static void pack_strip(lap_near_job *j, lap_ref side, lap_axis_list axes, lap_dim total,
-                       const lap_near_strip *to)
+static void pack_strip(lap_near_job *j, strip_work *w, lap_near_range slots, lap_near_range rows)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
-    strip_work w = {.j = j, .side = side, .to = to, .axes = axes, .total = total};
-    lap_coord outer = lap_near_i(j, 1);
-    if (j->z >= 0) { /* windows of neighbours start at most one apart */
-        const lap_near_axis *a = &j->near.axis[j->z];
-        lap_coord last = lap_near_sum(j, j->start[j->z], lap_near_sum(j, j->n_outer, lap_near_i(j, -1)));
-        outer = lap_coord_sub(c, lap_near_first(k, a, last, j->r[j->z]), j->z_first);
-        outer = lap_near_sum(j, outer, lap_near_i(j, a->count));
-    }
-    lap_k_loop slots = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run + j->kz - 1),
-                                    lap_coord_ref(c, outer), 0, NULL, &w.slot);
+    const lap_near_axis *t = &j->near.axis[j->t];
+    lap_coord slot, row;
+    lap_k_loop outer = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->kz),
+                                    lap_coord_ref(c, lap_coord_sub(c, slots.to, slots.from)), 0, NULL, &slot);
+    w->slot = lap_near_sum(j, slots.from, slot);
     if (j->z >= 0) {
         lap_near_set_query(j, j->z, j->start[j->z]);
-        lap_near_set(j, j->near.axis[j->z].key, w.slot);
+        lap_near_set(j, j->near.axis[j->z].key, lap_coord_sub(c, w->slot, j->z_slot));
     }
-    lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->near.axis[j->t].count - 1));
-    lap_k_loop rows =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->strip_rows), lap_coord_ref(c, n), 0, NULL, &w.u);
-    lap_coord first = lap_near_sum(j, j->start[j->t], lap_near_i(j, -j->near.axis[j->t].back));
-    w.row = lap_near_sum(j, first, w.u);
-    copy_row(&w);
-    lap_kctx_end(k, &rows, NULL, NULL);
-    lap_kctx_end(k, &slots, NULL, NULL);
+    lap_k_loop inner = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run + t->count - 1),
+                                    lap_coord_ref(c, lap_coord_sub(c, rows.to, rows.from)), 0, NULL, &row);
+    w->u = lap_near_sum(j, rows.from, row);
+    w->row = lap_near_sum(j, lap_near_sum(j, j->start[j->t], lap_near_i(j, -t->back)), w->u);
+    lap_dim all = lap_near_d(j, w->to->width), parts = lap_near_d(j, 1);
+    w->planes = lap_coord_dim(c, w->total);
+    if (w->to->width > 0) {
+        parts = lap_dim_ceildiv(j->l->ctx, w->total, all);
+    }
+    lap_k_loop by_part = lap_kctx_for(k, LAP_LOOP_SERIAL, parts, LAP_NONE, 0, NULL, &w->part);
+    if (w->to->width > 0) {
+        lap_coord left = lap_near_times(j, w->part, lap_near_i(j, w->to->width));
+        w->planes = lap_coord_min(c, lap_coord_sub(c, w->planes, left), lap_coord_dim(c, all));
+        w->total = all;
+    }
+    copy_row(w);
+    lap_kctx_end(k, &by_part, NULL, NULL);
+    lap_kctx_end(k, &inner, NULL, NULL);
+    lap_kctx_end(k, &outer, NULL, NULL);
 }
 
-void lap_near_pack_keys(lap_near_job *j)
+void lap_near_pack_keys(lap_near_job *j, lap_near_range slots, lap_near_range rows)
 {
-    pack_strip(j, j->keys, j->near.depth, j->n_depth, &j->keys_in);
-    pack_strip(j, j->near.v, j->near.wide, j->n_wide, &j->values_in);
+    strip_work k = {.j = j, .side = j->keys, .to = &j->keys_in, .axes = j->near.depth, .total = j->n_depth};
+    strip_work v = {.j = j, .side = j->near.v, .to = &j->values_in, .axes = j->near.wide, .total = j->n_wide};
+    pack_strip(j, &k, slots, rows);
+    pack_strip(j, &v, slots, rows);
 }
 
 /* ---- queries ---- */
 
-/* Q of the block: [depth][row][lane]. Lanes that are no query keep what was there. */
+/* Q of the block, all lanes across. Those that are no query keep what was there. */
 void lap_near_pack_queries(lap_near_job *j)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
-    lap_coord t, lane, d;
+    const lap_near_strip *to = &j->queries_in;
+    lap_coord t, lane, d, zero = lap_near_i(j, 0);
+    int64_t most = j->tiles * j->lanes;
+    j->tile = zero;
     lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
                                    lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &t);
-    lap_coord n = lap_near_lanes(j, t), to = lap_near_times(j, t, lap_near_i(j, j->lanes));
-    lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, j->lanes)),
+    lap_coord n = j->is_folded ? lap_near_lanes(j, t) : lap_near_across(j);
+    lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, most)),
               plane = lap_coord_stand_in(j->k->c, j->n_depth);
     lap_near_set_row(j, t, some);
     lap_near_set_merged(j, j->near.depth, plane);
     view v = {0};
     if (is_turnable(j, j->queries, some, plane, &v)) {
         copy_columns(j, &(copy){.v = &v,
-                                .to = j->qs,
-                                .first = to,
-                                .plane = lap_near_d(j, j->rows * j->lanes),
-                                .column = lap_near_d(j, 1),
+                                .to = to->strip,
+                                .first = lap_near_at(j, to, &(lap_near_spot){zero, t, zero, zero, zero}),
+                                .plane = to->plane,
+                                .column = to->column,
                                 .n = n,
-                                .most = j->lanes,
-                                .planes = j->n_depth});
+                                .most = most,
+                                .planes = lap_coord_dim(c, j->n_depth),
+                                .most_planes = j->n_depth});
         lap_kctx_end(k, &rows, NULL, NULL);
         return;
     }
     lap_k_loop lanes =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), lap_coord_ref(c, n), 0, NULL, &lane);
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, most), lap_coord_ref(c, n), 0, NULL, &lane);
     lap_near_set_row(j, t, lane);
     lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_VECTOR, j->n_depth, LAP_NONE, 0, NULL, &d);
     lap_near_set_merged(j, j->near.depth, d);
     lap_ref q = lap_pull_ref(k, j->queries, lap_near_env(j, j->queries), LAP_NONE);
     q = lap_node_at(k->k, q)->dtype == LAP_F32 ? q : lap_map1(k->k, LAP_FN_FLOAT, q);
-    lap_coord at = lap_near_sum(j, lap_near_times(j, d, lap_near_i(j, j->rows * j->lanes)), to);
-    lap_k_store(k->k, j->qs, lap_coord_ref(c, lap_near_sum(j, at, lane)), q, LAP_NONE);
+    lap_coord at = lap_near_at(j, to, &(lap_near_spot){zero, t, zero, d, lane});
+    lap_k_store(k->k, to->strip, lap_coord_ref(c, at), q, LAP_NONE);
     lap_kctx_end(k, &depth, NULL, NULL);
     lap_kctx_end(k, &lanes, NULL, NULL);
     lap_kctx_end(k, &rows, NULL, NULL);
