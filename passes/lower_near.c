@@ -12,6 +12,7 @@
 #include "passes/near_job.h"
 
 #include <string.h>
+#include <stdlib.h>
 
 enum { USUAL_ROWS = 64 }; /* of a grid, for the choice of blocks */
 
@@ -56,7 +57,8 @@ lap_coord lap_near_at(lap_near_job *j, const lap_near_strip *strip, const lap_ne
     flat = lap_near_sum(j, flat, lap_near_times(j, row, lap_coord_dim(j->k->c, strip->row)));
     flat = lap_near_sum(j, flat, lap_near_times(j, at->part, lap_coord_dim(j->k->c, strip->part)));
     flat = lap_near_sum(j, flat, lap_near_times(j, at->plane, lap_coord_dim(j->k->c, strip->plane)));
-    return lap_near_sum(j, flat, lap_near_times(j, at->column, lap_coord_dim(j->k->c, strip->column)));
+    lap_coord column = lap_near_sum(j, at->column, lap_near_i(j, strip->lead));
+    return lap_near_sum(j, flat, lap_near_times(j, column, lap_coord_dim(j->k->c, strip->column)));
 }
 
 static lap_coord pick(lap_near_job *j, lap_fn fn, lap_coord a, lap_coord b, lap_coord yes, lap_coord no)
@@ -219,6 +221,10 @@ static void choose(lap_near_job *j)
     j->kx = a[n - 1].count;
     j->lanes = j->l->target->vector_f32;
     choose_scores(j);
+    if (getenv("NR")) {
+        j->rows = atoi(getenv("NR"));
+        j->cols = atoi(getenv("NC"));
+    }
     choose_tile(j);
     j->tiles = j->is_folded ? 1 : v[j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES];
     j->run = v[j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN];
@@ -226,7 +232,6 @@ static void choose(lap_near_job *j)
     j->run = j->run < least ? least : j->run;
     j->run = (j->run + j->rows - 1) / j->rows * j->rows;
     j->z_run = j->z >= 0 ? v[LAP_KNOB_NEAR_RUN_OUTER] : 1;
-    j->depth = v[LAP_KNOB_NEAR_DEPTH];
     j->columns = j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
 }
 
@@ -412,13 +417,15 @@ static lap_ref take_scaled(lap_near_job *j, lap_ref score)
 /* Queries and keys: neighbouring places lie together, a row's planes after one another, or, where several
  * rows are read at once, planes of all rows. An odd number of vectors, since the planes of one place are read
  * one after the other and should not fall into few sets of a cache. */
-static lap_near_strip make_planes(lap_near_job *j, int64_t columns, int64_t rows, int64_t slots,
-                                  bool has_rows)
+static lap_near_strip make_planes(lap_near_job *j, int64_t before, int64_t columns, int64_t rows,
+                                  int64_t slots, bool has_rows)
 {
     lap_ctx *ctx = j->l->ctx;
-    int64_t vectors = (columns + j->lanes - 1) / j->lanes, plane = (has_rows ? rows : 1) * vectors | 1;
+    int64_t lead = (before + j->lanes - 1) / j->lanes * j->lanes - before;
+    int64_t vectors = (lead + columns + j->lanes - 1) / j->lanes, plane = (has_rows ? rows : 1) * vectors | 1;
     lap_near_strip s = {
         .column = lap_near_d(j, 1), .part = lap_near_d(j, 0), .plane = lap_near_d(j, plane * j->lanes)};
+    s.lead = lead;
     s.row = has_rows ? lap_near_d(j, vectors * j->lanes) : lap_dim_mul(ctx, j->n_depth, s.plane);
     s.slot = lap_dim_mul(ctx, lap_dim_mul(ctx, j->n_depth, s.plane), lap_near_d(j, has_rows ? 1 : rows));
     s.strip = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(ctx, lap_near_d(j, slots), s.slot));
@@ -443,8 +450,9 @@ static void make_strips(lap_near_job *j)
 {
     bool by_rows = !j->is_folded && j->z < 0;
     int64_t ring = j->rows + j->ky - 1, rows = by_rows ? ring : j->run + j->near.axis[j->t].count - 1;
-    j->queries_in = make_planes(j, j->tiles * j->lanes, j->rows, 1, true);
-    j->keys_in = make_planes(j, j->columns, rows, j->kz, j->is_folded);
+    int64_t before = j->is_folded ? 0 : j->near.axis[j->x].back;
+    j->queries_in = make_planes(j, 0, j->tiles * j->lanes, j->rows, 1, true);
+    j->keys_in = make_planes(j, before, j->columns, rows, j->kz, j->is_folded);
     j->values_in = make_values(j, j->columns, rows, j->kz);
     j->keys_in.n_slots = j->values_in.n_slots = j->z >= 0 ? j->kz : 0;
     j->keys_in.n_rows = j->values_in.n_rows = by_rows ? ring : 0;

@@ -72,7 +72,6 @@ static void for_parts(lap_near_job *j, place *p, int64_t at_once, step *make, ui
 /* Rows of keys at once: query t of the block meets row[t], counted from the block's first; queries of one
  * group meet the same. */
 typedef struct score_rows {
-    lap_coord chunk; /* part of the summed axes */
     lap_coord row[MOST_BLOCK];
     int64_t group[MOST_BLOCK];
 } score_rows;
@@ -142,22 +141,13 @@ static void store_scores(lap_near_job *j, const place *p, const score_rows *rows
                          const lap_ref *sum)
 {
     lap_kctx *k = j->k;
-    int64_t depth;
-    bool is_whole = lap_dim_is_const(j->l->ctx, j->n_depth, &depth) && depth <= j->depth;
-    lap_ref zero = lap_const_f(k->k, 0);
-    lap_ref is_first = lap_map2(k->k, LAP_FN_EQ, lap_coord_ref(k->c, rows->chunk), lap_const_i(k->k, 0));
     lap_coord wy = j->is_folded ? p->wy : rows->row[0];
     lap_coord base = anchor(j, lap_near_s(j, lap_near_i(j, 0), p->wz, wy, p->wx, lane));
     for (int64_t i = 0; i < j->rows * p->n; i++) {
         int64_t t = i / p->n, up = j->is_folded ? 0 : (rows->group[t] - rows->group[0]) * j->ky - t;
-        int64_t offset = (((t * j->kz) * j->ky + up) * j->kx + i % p->n) * j->lanes;
-        lap_ref v = lap_ref_some(j->factor) ? lap_map2(k->k, LAP_FN_MUL, sum[i], j->factor) : sum[i];
-        if (!is_whole) {
-            lap_ref before = lap_map3(k->k, LAP_FN_SELECT, is_first, zero, load(j, j->s, base, offset));
-            v = lap_map2(k->k, LAP_FN_ADD, before, v);
-        }
+        int64_t offset = ((t * j->kz * j->ky + up) * j->kx + i % p->n) * j->lanes;
         lap_coord at = lap_near_sum(j, base, lap_near_i(j, offset));
-        lap_k_store(k->k, j->s, lap_coord_ref(k->c, at), v, LAP_NONE);
+        lap_k_store(k->k, j->s, lap_coord_ref(k->c, at), sum[i], LAP_NONE);
     }
 }
 
@@ -173,13 +163,9 @@ static void score_block(lap_near_job *j, place *p, void *with)
     for (int64_t i = 0; i < n; i++) {
         acc[i] = lap_const_f(k->k, 0);
     }
-    lap_coord d0 = lap_near_times(j, rows->chunk, lap_near_i(j, j->depth));
-    lap_coord left = lap_coord_min(k->c, lap_coord_sub(k->c, lap_coord_dim(k->c, j->n_depth), d0),
-                                   lap_near_i(j, j->depth));
-    lap_k_loop sum = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->depth), lap_coord_ref(k->c, left),
-                                  (uint32_t)n, acc, &d);
+    lap_k_loop sum = lap_kctx_for(k, LAP_LOOP_SERIAL, j->n_depth, LAP_NONE, (uint32_t)n, acc, &d);
     memcpy(acc, sum.carried, (size_t)n * sizeof *acc);
-    score_step(j, p, rows, lap_near_sum(j, d0, d), lane, acc);
+    score_step(j, p, rows, d, lane, acc);
     lap_kctx_end(k, &sum, acc, out);
     store_scores(j, p, rows, lane, out);
     lap_kctx_end(k, &vector, NULL, NULL);
@@ -198,11 +184,8 @@ static void score_row(lap_near_job *j, place *p, score_rows *rows, lap_coord i, 
 
 void lap_near_scores(lap_near_job *j)
 {
-    lap_kctx *k = j->k;
     place p = {.wy = lap_near_i(j, 0)};
-    score_rows rows = {.chunk = lap_near_i(j, 0)};
-    lap_dim chunks = lap_dim_ceildiv(j->l->ctx, j->n_depth, lap_near_d(j, j->depth));
-    lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_SERIAL, chunks, LAP_NONE, 0, NULL, &rows.chunk);
+    score_rows rows;
     lap_k_loop z = serial(j, j->kz, 0, NULL, &p.wz);
     int64_t apart = j->is_folded ? 0 : j->rows - 1 < j->ky ? j->rows - 1 : j->ky;
     for (int64_t i = 0; i < apart; i++) {
@@ -212,10 +195,9 @@ void lap_near_scores(lap_near_job *j)
         lap_coord i;
         lap_k_loop rest = serial(j, j->ky - apart, 0, NULL, &i);
         score_row(j, &p, &rows, lap_near_sum(j, i, lap_near_i(j, apart)), j->rows);
-        lap_kctx_end(k, &rest, NULL, NULL);
+        lap_kctx_end(j->k, &rest, NULL, NULL);
     }
-    lap_kctx_end(k, &z, NULL, NULL);
-    lap_kctx_end(k, &depth, NULL, NULL);
+    lap_kctx_end(j->k, &z, NULL, NULL);
 }
 
 /* ---- weighing ---- */

@@ -10,7 +10,8 @@ typedef struct lap_near_strip {
     lap_ref strip;
     lap_dim slot, row, part, plane, column; /* outer row, row, part of the channels, channel, lanes' axis */
     int64_t width;                          /* channels of a part; 0: all are one */
-    int64_t n_slots, n_rows;                /* of a ring; 0: all are kept */
+    int64_t lead;            /* columns left free, so that those of queries begin at whole vectors */
+    int64_t n_slots, n_rows; /* of a ring; 0: all are kept */
 } lap_near_strip;
 typedef struct lap_near_spot {
     lap_coord slot, row, part, plane, column;
@@ -29,10 +30,9 @@ typedef struct lap_near_job {
     /* the schedule */
     int64_t lanes, rows, cols;                      /* queries in lanes; queries x keys in registers */
     int64_t queries_at_once, vectors, keys_at_once; /* queries x vectors of value channels in registers */
-    int64_t tiles, run, z_run,
-        depth;          /* vectors of a strip, rows of a run, outer rows, summed terms at once */
-    int64_t kz, ky, kx; /* keys of the window: outer axis, rows, lanes; folded: all are kx */
-    int64_t columns;    /* of K and V that the run's queries see */
+    int64_t tiles, run, z_run; /* vectors across a strip; most rows and outer rows of a run */
+    int64_t kz, ky, kx;        /* keys of the window: outer axis, rows, lanes; folded: all are kx */
+    int64_t columns;           /* of K and V that the run's queries see */
     lap_dim n_depth, n_wide, segment;
     uint32_t n_axes;
     lap_axis *axes;

@@ -251,6 +251,23 @@ static lap_coord column_of(strip_work *w, lap_coord place)
     return lap_coord_min(c, lap_coord_max(c, away, lap_near_i(j, 0)), columns_seen(j));
 }
 
+static void copy_range(strip_work *w, const view *v, lap_coord lo, lap_coord hi)
+{
+    lap_near_job *j = w->j;
+    lap_coords *c = j->k->c;
+    view at = *v;
+    at.base = lap_near_sum(j, v->base, lap_near_times(j, lo, lap_coord_dim(c, v->column)));
+    copy_columns(j, &(copy){.v = &at,
+                            .to = w->to->strip,
+                            .first = strip_address(w, lap_near_i(j, 0), lo),
+                            .plane = w->to->plane,
+                            .column = w->to->column,
+                            .n = lap_coord_sub(c, hi, lo),
+                            .most = j->columns,
+                            .planes = w->planes,
+                            .most_planes = w->total});
+}
+
 /* The columns lo .. hi - 1 of the row are plain places of the view; copies them. */
 static void copy_plain(strip_work *w, view *v, lap_ref rows_ok, lap_coord *lo, lap_coord *hi)
 {
@@ -274,16 +291,14 @@ static void copy_plain(strip_work *w, view *v, lap_ref rows_ok, lap_coord *lo, l
             lap_map3(j->k->k, LAP_FN_SELECT, rows_ok, lap_coord_ref(c, *hi), lap_coord_ref(c, *lo));
         *hi = lap_coord_opaque(c, some);
     }
-    v->base = lap_near_sum(j, v->base, lap_near_times(j, *lo, lap_coord_dim(c, v->column)));
-    copy_columns(j, &(copy){.v = v,
-                            .to = w->to->strip,
-                            .first = strip_address(w, lap_near_i(j, 0), *lo),
-                            .plane = w->to->plane,
-                            .column = w->to->column,
-                            .n = lap_coord_sub(c, *hi, *lo),
-                            .most = j->columns,
-                            .planes = w->planes,
-                            .most_planes = w->total});
+    if (w->to->lead == 0) {
+        copy_range(w, v, *lo, *hi);
+        return;
+    }
+    lap_coord whole = lap_near_i(j, j->near.axis[axis].back); /* from here on, vectors are whole */
+    whole = lap_coord_min(c, lap_coord_max(c, whole, *lo), *hi);
+    copy_range(w, v, *lo, whole);
+    copy_range(w, v, whole, *hi);
 }
 
 /* The other columns, any value. */

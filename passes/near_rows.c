@@ -14,7 +14,7 @@ enum { MOST_AT_ONCE = 8 };
 typedef struct row_work {
     lap_near_job *j;
     lap_coord t, lane, wz, wy;
-    lap_ref shift; /* weights: what is taken from the exponents, to the base of two */
+    lap_ref power, shift; /* weights: what the exponents are multiplied by, less this, to the base of two */
     bool is_plain;
 } row_work;
 
@@ -88,27 +88,36 @@ static lap_coord s_at(row_work *w, lap_coord key)
     return lap_near_s(w->j, w->t, w->wz, w->wy, key, w->lane);
 }
 
+/* Whether scores are the products but for a factor: they are not written again before the weights are. */
+static bool is_raw(lap_near_job *j)
+{
+    return lap_ref_same(j->near.score, j->product) && !lap_ref_some(j->near.where) &&
+           j->norm == LAP_NORM_SOFTMAX;
+}
+
 static lap_ref edited(row_work *w, lap_coord key)
 {
     lap_near_job *j = w->j;
     lap_kctx *k = j->k;
+    lap_ref at = lap_coord_ref(k->c, s_at(w, key)), product = lap_k_load(k->k, j->s, at, LAP_NONE);
+    if (lap_ref_some(j->factor)) {
+        product = lap_map2(k->k, LAP_FN_MUL, product, j->factor);
+    }
+    if (is_raw(j)) {
+        return product;
+    }
     set_keys(w, key);
-    k->n_overrides = 1;
-    k->overrides[0] = (lap_override){
-        .node = j->product, .buffer = j->s, .index = s_at(w, key), .env = lap_near_env(j, j->product)};
+    lap_know(k, j->product, lap_near_env(j, j->product), LAP_NONE, lap_val_of(k, product));
     lap_ref ok = LAP_NONE;
     if (lap_ref_some(j->near.where)) {
         ok = lap_pull_ref(k, j->near.where, lap_near_env(j, j->near.where), LAP_NONE);
     }
     lap_ref s = lap_pull_ref(k, j->near.score, lap_near_env(j, j->near.score), ok);
-    k->n_overrides = 0;
     if (lap_ref_some(ok)) {
         double none = j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0;
         s = lap_map3(k->k, LAP_FN_SELECT, ok, s, lap_const_f(k->k, none));
     }
-    if (!lap_ref_same(j->near.score, j->product) || lap_ref_some(ok)) {
-        lap_k_store(k->k, j->s, lap_coord_ref(k->c, s_at(w, key)), s, LAP_NONE);
-    }
+    lap_k_store(k->k, j->s, at, s, LAP_NONE);
     return s;
 }
 
@@ -177,7 +186,7 @@ static lap_ref weight(row_work *w, lap_coord key)
     if (w->j->norm != LAP_NORM_SOFTMAX) {
         return s;
     }
-    lap_ref power = lap_map2(k->k, LAP_FN_MUL, s, lap_const_f(k->k, M_LOG2E));
+    lap_ref power = lap_map2(k->k, LAP_FN_MUL, s, w->power);
     lap_ref e = lap_map1(k->k, LAP_FN_EXP2, lap_map2(k->k, LAP_FN_SUB, power, w->shift));
     lap_k_store(k->k, w->j->s, at, e, LAP_NONE);
     return e;
@@ -223,7 +232,11 @@ static void weigh_lanes(lap_near_job *j, lap_coord t)
         lap_map2(g, LAP_FN_AND, lap_map2(g, LAP_FN_GT, most, lap_const_f(g, -__builtin_inf())),
                  lap_map2(g, LAP_FN_LT, most, lap_const_f(g, __builtin_inf())));
     lap_ref base = lap_map3(g, LAP_FN_SELECT, is_finite, most, zero);
-    w.shift = lap_map2(g, LAP_FN_MUL, base, lap_const_f(g, M_LOG2E));
+    w.power = lap_const_f(g, M_LOG2E);
+    w.shift = lap_map2(g, LAP_FN_MUL, base, w.power);
+    if (is_raw(j) && lap_ref_some(j->factor)) {
+        w.power = lap_map2(g, LAP_FN_MUL, j->factor, w.power);
+    }
     lap_ref sum = fold_keys(&w, LAP_FN_ADD, zero, weight);
     lap_k_store(g, j->scale, at, factor_of(j, sum), LAP_NONE);
     lap_near_set_row(j, t, w.lane);
