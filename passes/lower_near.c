@@ -451,7 +451,7 @@ static void make_strips(lap_near_job *j)
     bool by_rows = !j->is_folded && j->z < 0;
     int64_t ring = j->rows + j->ky - 1, rows = by_rows ? ring : j->run + j->near.axis[j->t].count - 1;
     int64_t before = j->is_folded ? 0 : j->near.axis[j->x].back;
-    j->queries_in = make_planes(j, 0, j->tiles * j->lanes, j->rows, 1, true);
+    j->queries_in = make_planes(j, 0, j->lanes, j->rows, 1, true);
     j->keys_in = make_planes(j, before, j->columns, rows, j->kz, j->is_folded);
     j->values_in = make_values(j, j->columns, rows, j->kz);
     j->keys_in.n_slots = j->values_in.n_slots = j->z >= 0 ? j->kz : 0;
@@ -485,7 +485,6 @@ static void run_block(lap_near_job *j, lap_coord block)
         lap_near_pack_keys(j, (lap_near_range){none, lap_near_i(j, 1)},
                            beyond(j, block, lap_near_sum(j, j->row, more), end));
     }
-    lap_near_pack_queries(j);
     lap_coord tiles = lap_near_i(j, 1);
     if (j->x >= 0) {
         tiles = lap_near_sum(j, lap_near_across(j), lap_near_i(j, j->lanes - 1));
@@ -493,6 +492,7 @@ static void run_block(lap_near_job *j, lap_coord block)
     }
     lap_k_loop across =
         lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), lap_coord_ref(c, tiles), 0, NULL, &j->tile);
+    lap_near_pack_queries(j);
     lap_near_scores(j);
     lap_near_normalise(j);
     lap_near_weigh(j);

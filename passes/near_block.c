@@ -124,11 +124,10 @@ static void score_step(lap_near_job *j, const place *p, const score_rows *rows, 
                        lap_ref *acc)
 {
     lap_coord zero = lap_near_i(j, 0);
-    lap_coord column = lap_near_sum(j, lap_near_times(j, j->tile, lap_near_i(j, j->lanes)), lane);
-    lap_coord base = anchor(j, lap_near_at(j, &j->queries_in, &(lap_near_spot){zero, zero, zero, d, column}));
+    lap_coord base = anchor(j, lap_near_at(j, &j->queries_in, &(lap_near_spot){zero, zero, zero, d, lane}));
     lap_ref q[MOST_BLOCK];
     for (int64_t t = 0; t < j->rows; t++) {
-        q[t] = load(j, j->queries_in.strip, base, t * j->tiles * j->lanes);
+        q[t] = load(j, j->queries_in.strip, base, t * j->lanes);
     }
     if (j->is_folded) {
         add_along(j, p, d, lane, q, acc);

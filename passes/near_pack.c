@@ -393,19 +393,16 @@ void lap_near_pack_keys(lap_near_job *j, lap_near_range slots, lap_near_range ro
 
 /* ---- queries ---- */
 
-/* Q of the block, all lanes across. Those that are no query keep what was there. */
+/* Q of the block's queries at j->tile. Lanes that are no query keep what was there. */
 void lap_near_pack_queries(lap_near_job *j)
 {
     lap_kctx *k = j->k;
     lap_coords *c = k->c;
     const lap_near_strip *to = &j->queries_in;
     lap_coord t, lane, d, zero = lap_near_i(j, 0);
-    int64_t most = j->tiles * j->lanes;
-    j->tile = zero;
     lap_k_loop rows = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->rows),
                                    lap_coord_ref(c, lap_near_rows(j)), 0, NULL, &t);
-    lap_coord n = j->is_folded ? lap_near_lanes(j, t) : lap_near_across(j);
-    lap_coord some = lap_coord_stand_in(j->k->c, lap_near_d(j, most)),
+    lap_coord n = lap_near_lanes(j, t), some = lap_coord_stand_in(j->k->c, lap_near_d(j, j->lanes)),
               plane = lap_coord_stand_in(j->k->c, j->n_depth);
     lap_near_set_row(j, t, some);
     lap_near_set_merged(j, j->near.depth, plane);
@@ -417,14 +414,14 @@ void lap_near_pack_queries(lap_near_job *j)
                                 .plane = to->plane,
                                 .column = to->column,
                                 .n = n,
-                                .most = most,
+                                .most = j->lanes,
                                 .planes = lap_coord_dim(c, j->n_depth),
                                 .most_planes = j->n_depth});
         lap_kctx_end(k, &rows, NULL, NULL);
         return;
     }
     lap_k_loop lanes =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, most), lap_coord_ref(c, n), 0, NULL, &lane);
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->lanes), lap_coord_ref(c, n), 0, NULL, &lane);
     lap_near_set_row(j, t, lane);
     lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_VECTOR, j->n_depth, LAP_NONE, 0, NULL, &d);
     lap_near_set_merged(j, j->near.depth, d);
