@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attend_job.h - one streaming attend being lowered (attend_tiles.c) and its sizes (attend_sizes.c). */
+ * attend_job.h - one streaming attend being lowered (attend_tiles.c), its sizes (attend_sizes.c) and the
+ * blocks of keys it goes through (attend_block.c). */
 #ifndef LAP_PASSES_ATTEND_JOB_H
 #define LAP_PASSES_ATTEND_JOB_H
 
@@ -26,9 +27,13 @@ typedef struct lap_attend_job {
     bool is_single;                     /* one block holds all keys: nothing runs from block to block */
     uint32_t s_stride;                  /* of the rows of s */
     lap_dim n_keys, n_wide, wide;       /* keys, value width, width padded to panels */
-    lap_coord first, n_live;            /* live panels of the block */
-    lap_coord key0, keys;               /* first key of them, keys in them */
-    lap_listed listed;                  /* keys in blocks that a list names */
+    bool is_ragged;                     /* keys may be absent */
+    bool is_picked;        /* blocks are made of panels that the predicate admits, or that are there */
+    lap_ref picked;        /* scratch: the numbers of these panels, of up to two blocks */
+    lap_coord n_live;      /* panels of the block */
+    lap_coord keys;        /* keys in them */
+    lap_coord first, key0; /* not picked: the first panel, its first key */
+    lap_listed listed;     /* keys in blocks that a list names */
     bool is_listed;
 } lap_attend_job;
 
@@ -43,5 +48,23 @@ void lap_attend_choose_sizes(lap_attend_job *j);
 bool lap_attend_packs_inside(lap_attend_job *j);
 /* Where keys and values are read: in place, in scratch or in panels of a kernel of their own. */
 void lap_attend_make_panels(lap_attend_job *j, bool inside);
+
+typedef struct lap_span {
+    lap_coord first, n;
+} lap_span;
+lap_span lap_attend_all_rows(lap_attend_job *j);
+lap_span lap_attend_tile_rows(lap_attend_job *j, lap_coord tile);
+/* The keys of n panels from `panel` on. */
+lap_span lap_attend_panel_keys(lap_attend_job *j, lap_coord panel, int64_t n);
+/* Number of the panel in a slot of the block. */
+lap_coord lap_attend_panel(lap_attend_job *j, lap_coord slot);
+/* Emits the body once, for all blocks of keys; n_live and keys are set. */
+void lap_attend_each_block(lap_attend_job *j, void (*body)(lap_attend_job *j));
+/* Whether some pair, or all, of these rows of the block and these keys are there and admitted by the
+ * predicate. NONE: nothing is known. */
+lap_ref lap_attend_admits(lap_attend_job *j, lap_span rows, lap_span keys, lap_extent_of of);
+/* What follows happens where `cond` holds; NONE: always. */
+lap_region_id lap_attend_if(lap_attend_job *j, lap_ref cond);
+void lap_attend_end_if(lap_attend_job *j, lap_region_id region, lap_ref cond);
 
 #endif

@@ -21,23 +21,28 @@ void lap_attend_choose_sizes(lap_attend_job *j)
 {
     lap_lowering *l = j->l;
     bool is_masked = j->part->where >= 0;
+    for (uint32_t i = 0; i < j->t.r.n.n; i++) {
+        j->is_ragged = j->is_ragged || lap_ref_some(j->t.r.n.at[i].count);
+    }
     lap_dim m = lap_axes_product(l, j->t.r.m), n = lap_axes_product(l, j->t.r.n);
-    uint32_t tiles = (uint32_t)lap_knob_value(l, is_masked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
     uint32_t panels = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_PANELS);
     j->t.cols = lap_panel_cols(l, j->is_listed ? j->t.r.n.at[1].size : n, LAP_KNOB_ATTEND_COLS);
-    j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
-    j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
     j->panels = at_most(l, panels, n, j->t.cols);
     j->block_keys = j->panels * j->t.cols;
+    j->is_single = !is_masked && !j->is_listed &&
+                   lap_dim_compare(l->ctx, n, LAP_REL_LE, d_int(j, j->block_keys)) == LAP_YES;
+    j->is_picked = is_masked || (j->is_ragged && !j->is_single);
+    uint32_t tiles =
+        (uint32_t)lap_knob_value(l, j->is_picked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
+    j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
+    j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
     j->s_stride = j->block_keys + LINE;
-    /* with a predicate a step is a panel, to be left out where no row of the tile sees it */
-    j->depth = is_masked ? j->t.cols : (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
-    j->is_single = !is_masked && lap_dim_compare(l->ctx, n, LAP_REL_LE, d_int(j, j->block_keys)) == LAP_YES;
-    if (j->is_listed) { /* a step stays within a block of the list */
-        j->is_single = false;
+    j->depth = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
+    if (j->is_picked) {
+        j->depth = j->t.cols;
+    } else if (j->is_listed) { /* a step stays within a block of the list */
         j->depth = j->block_keys % j->listed.block == 0 ? (uint32_t)j->listed.block : j->t.cols;
-    }
-    if (j->is_single) {
+    } else if (j->is_single) {
         j->depth = j->block_keys;
     }
 }

@@ -2,7 +2,7 @@
  * attend_tiles.c - streaming attend: a block of queries against one block of keys after another.
  *
  *   pack K and V into panels; grid: batch x blocks of query rows
- *     for each block of keys: S = Q K' (register tiles), score edits and mask on S in cache,
+ *     for each block of keys (attend_block.c): S = Q K' (register tiles), score edits and mask on S in cache,
  *       running maximum, P = exp(S - max), sum, rescale only when the maximum moved, acc += P V
  *     out = acc / sum
  *
@@ -59,85 +59,32 @@ static void clear(job *j)
     lap_kctx_end(j->k, &rows, NULL, NULL);
 }
 
-static lap_region_id begin_if(job *j, lap_ref cond)
+static lap_k_loop panels_loop(job *j, lap_coord *slot)
 {
-    if (!lap_ref_some(cond)) {
-        return (lap_region_id){0};
-    }
-    lap_region_id region = lap_k_if(j->k->k, cond);
-    j->k->stack[j->k->depth++] = region;
-    return region;
+    return lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, j->panels), lap_coord_ref(j->k->c, j->n_live), 0,
+                        NULL, slot);
 }
 
-static void end_if(job *j, lap_region_id region, lap_ref cond)
-{
-    if (lap_ref_some(cond)) {
-        lap_k_end_if(j->k->k, region, cond);
-        j->k->depth--;
-    }
-}
-
-typedef struct span {
-    lap_coord first, n;
-} span;
-
-/* Whether the predicate admits some pair, or all, of these rows of the block and these keys. NONE: no
- * predicate, or nothing is known. */
-static lap_ref admits(job *j, span rows, span keys, lap_extent_of of)
-{
-    if (j->part->where < 0) {
-        return LAP_NONE;
-    }
-    lap_kctx *k = j->k;
-    lap_ref where = j->n->args[j->part->where];
-    lap_skip s = {.k = k,
-                  .n_rows = rows.n,
-                  .n_keys = keys.n,
-                  .row = lap_coord_stand_in(k->c, d_int(j, lap_attend_block_rows(j))),
-                  .key = lap_coord_stand_in(k->c, d_int(j, j->block_keys))};
-    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, lap_coord_add(k->c, j->t.m0, rows.first), s.row));
-    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, keys.first, s.key));
-    return lap_attend_holds(&s, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), of);
-}
-
-static span all_rows(job *j) { return (span){c_int(j, 0), j->t.m_rows}; }
-
-static span tile_rows(job *j, lap_coord tile)
-{
-    return (span){lap_coord_mul(j->k->c, tile, c_int(j, j->t.rows)), lap_tiles_rows(&j->t, tile)};
-}
-
-/* Panel p of the live ones. */
-static span panel_keys(job *j, lap_coord p)
-{
-    lap_coords *c = j->k->c;
-    lap_coord cols = c_int(j, j->t.cols), inside = lap_coord_mul(c, p, cols);
-    return (span){lap_coord_add(c, j->key0, inside),
-                  lap_coord_min(c, lap_coord_sub(c, j->keys, inside), cols)};
-}
-
-/* S = Q K' for the live panels of the block; a tile without a pair keeps what it has, to be masked. */
+/* S = Q K' for the panels of the block; a tile without a pair keeps what it has, to be masked. */
 static void multiply(job *j)
 {
     lap_kctx *k = j->k;
-    lap_coord p, tile;
-    lap_k_loop panels =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels), lap_coord_ref(k->c, j->n_live), 0, NULL, &p);
-    lap_coord panel = lap_coord_add(k->c, j->first, p);
+    lap_coord slot, tile;
+    lap_k_loop panels = panels_loop(j, &slot);
+    lap_coord panel = lap_attend_panel(j, slot);
+    lap_span keys = lap_attend_panel_keys(j, panel, 1);
     if (j->is_listed) {
-        panel = lap_coord_floordiv(
-            k->c, lap_listed_key(&j->t, &j->listed, lap_coord_mul(k->c, panel, c_int(j, j->t.cols))),
-            c_int(j, j->t.cols));
+        panel = lap_coord_floordiv(k->c, lap_listed_key(&j->t, &j->listed, keys.first), c_int(j, j->t.cols));
     }
     lap_coord b0 = lap_panel_offset(k, &j->kp, &j->t.env, panel);
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_coord at =
-        s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), lap_coord_mul(k->c, p, c_int(j, j->t.cols)));
-    lap_ref seen = admits(j, tile_rows(j, tile), panel_keys(j, p), LAP_OF_SOME);
-    lap_region_id region = begin_if(j, seen);
+    lap_coord at = s_at(j, lap_coord_mul(k->c, tile, c_int(j, j->t.rows)),
+                        lap_coord_mul(k->c, slot, c_int(j, j->t.cols)));
+    lap_ref seen = lap_attend_admits(j, lap_attend_tile_rows(j, tile), keys, LAP_OF_SOME);
+    lap_region_id region = lap_attend_if(j, seen);
     lap_tiles_mma(&j->t, tile, j->s, at, d_int(j, j->s_stride), &j->kp, b0);
-    end_if(j, region, seen);
+    lap_attend_end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
 }
@@ -148,8 +95,9 @@ static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *
                         init, key);
 }
 
-/* 2 to the power (score * factor * log2(e) - shift), beside the largest, which is 1. What counts nothing beside it
- * is 0: its products with values could be subnormal, which processors take a hundred times longer for. */
+/* 2 to the power (score * factor * log2(e) - shift), beside the largest, which is 1. What counts nothing
+ * beside it is 0: its products with values could be subnormal, which processors take a hundred times longer
+ * for. */
 static lap_ref power(job *j, lap_ref score, lap_ref shift)
 {
     lap_graph *g = j->k->k;
@@ -158,16 +106,21 @@ static lap_ref power(job *j, lap_ref score, lap_ref shift)
                     lap_map1(g, LAP_FN_EXP2, x));
 }
 
-/* Score edits, and the mask where `is_masked`, of one row, in place; its maximum goes to shift. */
-static void edit_row(job *j, lap_coord row, bool is_masked)
+/* A run of keys of the block: from the column `column` of S on. */
+typedef struct run {
+    lap_coord column;
+    lap_span keys;
+    int64_t most;
+} run;
+
+static lap_ref nothing(job *j) { return f32(j, j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0); }
+
+static bool is_edited(const job *j) { return !lap_ref_same(j->score, j->contraction); }
+
+/* The score at `at` of S after its edits, where it is seen; *out_ok says where, NONE: everywhere. */
+static lap_ref edited(job *j, lap_coord at, bool is_masked, lap_ref *out_ok)
 {
     lap_kctx *k = j->k;
-    lap_coord key;
-    lap_ref start = f32(j, -__builtin_inf());
-    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, row));
-    lap_k_loop keys = keys_loop(j, 1, &start, &key);
-    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, j->key0, key));
-    lap_coord at = s_at(j, row, key);
     k->n_overrides = 1;
     k->overrides[0] =
         (lap_override){.node = j->contraction,
@@ -177,49 +130,134 @@ static void edit_row(job *j, lap_coord row, bool is_masked)
     const lap_node *score = lap_node_at(j->l->g, j->score);
     const lap_coord *env = lap_env_for(k, j->score, j->t.env.n, j->t.axes, j->t.coords);
     bool may_fail = lap_plan_of(j->l, j->score)->may_fail; /* then no more is read than is seen */
-    lap_ref ok = lap_present(k, score->n_axes, score->axes, env, may_fail ? NULL : &j->part->keys);
-    if (is_masked) {
+    lap_ref ok = LAP_NONE;
+    if (is_masked || may_fail) {
+        ok = lap_present(k, score->n_axes, score->axes, env, may_fail ? NULL : &j->part->keys);
+    }
+    if (is_masked && j->part->where >= 0) {
         lap_ref where = j->n->args[j->part->where];
         ok = lap_mask_both(
             k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
     }
     lap_ref s = lap_pull_ref(k, j->score, env, may_fail ? ok : LAP_NONE);
     k->n_overrides = 0;
-    if (lap_ref_some(ok)) {
-        s = lap_map3(k->k, LAP_FN_SELECT, ok, s, f32(j, j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0));
-    }
-    if (lap_ref_some(ok) || !lap_ref_same(j->score, j->contraction)) {
+    *out_ok = ok;
+    return lap_ref_some(ok) ? lap_map3(k->k, LAP_FN_SELECT, ok, s, nothing(j)) : s;
+}
+
+/* Score edits, and the mask where `is_masked`, of one row, in place; its maximum goes to shift when the run
+ * is all of the block. */
+static void edit_row(job *j, lap_coord row, run r, bool is_masked, bool is_all)
+{
+    lap_kctx *k = j->k;
+    lap_coord key;
+    lap_ref start = f32(j, -__builtin_inf()), ok, out;
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, row));
+    lap_k_loop keys = lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, r.most), lap_coord_ref(k->c, r.keys.n),
+                                   is_all, &start, &key);
+    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, r.keys.first, key));
+    lap_coord at = s_at(j, row, lap_coord_add(k->c, r.column, key));
+    lap_ref s = edited(j, at, is_masked, &ok);
+    if (lap_ref_some(ok) || is_edited(j)) {
         row_store(j, j->s, at, s);
     }
-    lap_ref next = lap_map2(k->k, LAP_FN_LARGER, keys.carried[0], s), out;
+    lap_ref next = is_all ? lap_map2(k->k, LAP_FN_LARGER, keys.carried[0], s) : LAP_NONE;
     lap_kctx_end(k, &keys, &next, &out);
-    row_store(j, j->shift, row, out); /* a score that is NaN shows in the sum */
+    if (is_all) {
+        row_store(j, j->shift, row, out); /* a score that is NaN shows in the sum */
+    }
 }
 
-static void edit_rows(job *j, bool is_masked, lap_ref only_where)
+/* Scores of a row that sees none of these keys. */
+static void clear_row(job *j, lap_coord row, run r)
+{
+    lap_kctx *k = j->k;
+    lap_coord key;
+    lap_k_loop keys =
+        lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, r.most), lap_coord_ref(k->c, r.keys.n), 0, NULL, &key);
+    row_store(j, j->s, s_at(j, row, lap_coord_add(k->c, r.column, key)), nothing(j));
+    lap_kctx_end(k, &keys, NULL, NULL);
+}
+
+/* The mask of a row is data: looked up once, it often holds for all of the panel or for none. */
+static void mask_row(job *j, lap_coord row, run r)
+{
+    lap_graph *g = j->k->k;
+    lap_span one = {row, c_int(j, 1)};
+    lap_ref some = LAP_NONE, all = LAP_NONE;
+    if (j->part->where >= 0 && lap_plan_of(j->l, j->n->args[j->part->where])->n_reads > 0) {
+        some = lap_attend_admits(j, one, r.keys, LAP_OF_SOME);
+        all = lap_attend_admits(j, one, r.keys, LAP_OF_ALL);
+    }
+    if (!lap_ref_some(some) || !lap_ref_some(all)) {
+        edit_row(j, row, r, true, false);
+        return;
+    }
+    lap_ref none = lap_map1(g, LAP_FN_NOT, some);
+    lap_region_id region = lap_attend_if(j, none);
+    clear_row(j, row, r);
+    lap_attend_end_if(j, region, none);
+    if (is_edited(j)) {
+        region = lap_attend_if(j, all);
+        edit_row(j, row, r, false, false);
+        lap_attend_end_if(j, region, all);
+    }
+    lap_ref mixed = lap_map2(g, LAP_FN_AND, some, lap_map1(g, LAP_FN_NOT, all));
+    region = lap_attend_if(j, mixed);
+    edit_row(j, row, r, true, false);
+    lap_attend_end_if(j, region, mixed);
+}
+
+/* Edits and mask of a panel; where all see all of it there is no mask. */
+static void edit_panel(job *j, run r)
 {
     lap_coord row;
-    lap_region_id region = begin_if(j, only_where);
+    lap_ref full = lap_attend_admits(j, lap_attend_all_rows(j), r.keys, LAP_OF_ALL);
+    lap_ref partial = lap_ref_some(full) ? lap_map1(j->k->k, LAP_FN_NOT, full) : LAP_NONE;
+    if (lap_ref_some(full) && is_edited(j)) {
+        lap_region_id region = lap_attend_if(j, full);
+        lap_k_loop rows = rows_loop(j, &row);
+        edit_row(j, row, r, false, false);
+        lap_kctx_end(j->k, &rows, NULL, NULL);
+        lap_attend_end_if(j, region, full);
+    }
+    lap_region_id region = lap_attend_if(j, partial);
     lap_k_loop rows = rows_loop(j, &row);
-    edit_row(j, row, is_masked);
+    mask_row(j, row, r);
     lap_kctx_end(j->k, &rows, NULL, NULL);
-    end_if(j, region, only_where);
+    lap_attend_end_if(j, region, partial);
 }
 
-/* Full blocks need no mask. */
+static void find_maximum(job *j, lap_coord row)
+{
+    lap_coord key;
+    lap_ref start = f32(j, -__builtin_inf()), out;
+    lap_k_loop keys = keys_loop(j, 1, &start, &key);
+    lap_ref next = lap_map2(j->k->k, LAP_FN_LARGER, keys.carried[0], row_load(j, j->s, s_at(j, row, key)));
+    lap_kctx_end(j->k, &keys, &next, &out);
+    row_store(j, j->shift, row, out);
+}
+
+/* Scores as the normaliser sees them, and their maximum in shift. */
 static void edit(job *j)
 {
-    if (j->part->where < 0) {
-        edit_rows(j, false, LAP_NONE);
-        return;
+    lap_coord row, slot;
+    if (j->is_picked) {
+        lap_k_loop panels = panels_loop(j, &slot);
+        lap_span keys = lap_attend_panel_keys(j, lap_attend_panel(j, slot), 1);
+        edit_panel(j, (run){lap_coord_mul(j->k->c, slot, c_int(j, j->t.cols)), keys, j->t.cols});
+        lap_kctx_end(j->k, &panels, NULL, NULL);
+        if (j->norm != LAP_NORM_SOFTMAX) {
+            return;
+        }
     }
-    lap_ref full = admits(j, all_rows(j), (span){j->key0, j->keys}, LAP_OF_ALL);
-    if (!lap_ref_some(full)) {
-        edit_rows(j, true, LAP_NONE);
-        return;
+    lap_k_loop rows = rows_loop(j, &row);
+    if (j->is_picked) {
+        find_maximum(j, row);
+    } else {
+        edit_row(j, row, (run){c_int(j, 0), {j->key0, j->keys}, j->block_keys}, j->is_ragged, true);
     }
-    edit_rows(j, false, full);
-    edit_rows(j, true, lap_map1(j->k->k, LAP_FN_NOT, full));
+    lap_kctx_end(j->k, &rows, NULL, NULL);
 }
 
 /* The new maximum of all rows of the block, rows in lanes. Exponents are to the base of two. */
@@ -252,12 +290,12 @@ static void shrink_row(job *j, lap_coord row, lap_ref shrink)
     lap_graph *g = k->k;
     lap_coord e;
     lap_ref moved = lap_map2(g, LAP_FN_NE, shrink, f32(j, 1));
-    lap_region_id region = begin_if(j, moved);
+    lap_region_id region = lap_attend_if(j, moved);
     lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
     lap_coord at = acc_at(j, row, e);
     row_store(j, j->acc, at, lap_map2(g, LAP_FN_MUL, row_load(j, j->acc, at), shrink));
     lap_kctx_end(k, &wide, NULL, NULL);
-    end_if(j, region, moved);
+    lap_attend_end_if(j, region, moved);
 }
 
 /* P of one row in place of its scores, and their sum. */
@@ -302,47 +340,56 @@ static void weigh(job *j)
     lap_kctx_end(j->k, &rows, NULL, NULL);
 }
 
-/* acc += P V, a few keys at a time: their part of V stays in the first cache for all tiles. */
-static void accumulate(job *j)
+/* acc += P V for keys that stand together, from the column `column` of P on. */
+static void accumulate_run(job *j, lap_coord column, lap_span keys)
 {
     lap_kctx *k = j->k;
-    lap_coord step, p, tile;
-    lap_coord depth = c_int(j, j->depth);
-    lap_coord n_steps = lap_coord_floordiv(k->c, lap_coord_add(k->c, j->keys, c_int(j, j->depth - 1)), depth);
-    lap_k_loop steps = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, (j->block_keys + j->depth - 1) / j->depth),
-                                    lap_coord_ref(k->c, n_steps), 0, NULL, &step);
-    lap_coord first = lap_coord_mul(k->c, step, depth);
-    lap_coord n = lap_coord_min(k->c, lap_coord_sub(k->c, j->keys, first), depth);
-    lap_coord key = lap_coord_add(k->c, j->key0, first);
-    key = j->is_listed ? lap_listed_key(&j->t, &j->listed, key) : key;
+    lap_coord p, tile;
+    lap_coord key = j->is_listed ? lap_listed_key(&j->t, &j->listed, keys.first) : keys.first;
     lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, j->vp.n_panels, LAP_NONE, 0, NULL, &p);
     lap_coord b0 = lap_coord_add(k->c, lap_panel_offset(k, &j->vp, &j->t.env, p),
                                  lap_coord_mul(k->c, key, lap_coord_dim(k->c, j->vp.stride)));
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
     lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
-    span keys = {lap_coord_add(k->c, j->key0, first), n};
-    lap_ref seen = admits(j, tile_rows(j, tile), keys, LAP_OF_SOME);
-    lap_region_id region = begin_if(j, seen);
+    lap_ref seen = lap_attend_admits(j, lap_attend_tile_rows(j, tile), keys, LAP_OF_SOME);
+    lap_region_id region = lap_attend_if(j, seen);
     lap_k_mma(k->k, &(lap_k_mma_args){.acc = j->acc,
                                       .acc0 = lap_coord_ref(
                                           k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),
                                       .ld = lap_dim_node(k->k, j->wide),
                                       .a = j->s,
-                                      .a0 = lap_coord_ref(k->c, s_at(j, row, first)),
+                                      .a0 = lap_coord_ref(k->c, s_at(j, row, column)),
                                       .sm = lap_const_i(k->k, j->s_stride),
                                       .sk = lap_const_i(k->k, 1),
                                       .m = lap_coord_ref(k->c, lap_tiles_rows(&j->t, tile)),
                                       .b = lap_panels_buffer(k, &j->vp),
                                       .b0 = lap_coord_ref(k->c, b0),
                                       .sb = lap_dim_node(k->k, j->vp.stride),
-                                      .depth = lap_coord_ref(k->c, n),
+                                      .depth = lap_coord_ref(k->c, keys.n),
                                       .rows = j->t.rows,
                                       .cols = j->vp.cols,
                                       .init = j->is_single});
-    end_if(j, region, seen);
+    lap_attend_end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
+}
+
+/* acc += P V, a few keys at a time: their part of V stays in the first cache for all tiles. */
+static void accumulate(job *j)
+{
+    lap_kctx *k = j->k;
+    lap_coord step, depth = c_int(j, j->depth);
+    lap_coord n_steps = lap_coord_floordiv(k->c, lap_coord_add(k->c, j->keys, c_int(j, j->depth - 1)), depth);
+    lap_k_loop steps = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, (j->block_keys + j->depth - 1) / j->depth),
+                                    lap_coord_ref(k->c, n_steps), 0, NULL, &step);
+    lap_coord column = lap_coord_mul(k->c, step, depth);
+    if (j->is_picked) { /* a step is a panel */
+        accumulate_run(j, column, lap_attend_panel_keys(j, lap_attend_panel(j, step), 1));
+    } else {
+        lap_coord n = lap_coord_min(k->c, lap_coord_sub(k->c, j->keys, column), depth);
+        accumulate_run(j, column, (lap_span){lap_coord_add(k->c, j->key0, column), n});
+    }
     lap_kctx_end(k, &steps, NULL, NULL);
 }
 
@@ -430,55 +477,18 @@ static void start(job *j)
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shift = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shrink = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
+    if (j->is_picked) {
+        j->picked = lap_kctx_scratch(j->k, LAP_I64, d_int(j, (int64_t)2 * j->panels));
+    }
     lap_pack_inside(j->k, &j->t.r, &j->kp, &j->t.env);
     lap_pack_inside(j->k, &j->value, &j->vp, &j->t.env);
 }
 
-/* The live panels of the block at `block` as j->first, n_live; its keys as key0, keys. */
-static void live_range(job *j, lap_coord block)
+static void attend_block(lap_attend_job *j)
 {
-    lap_kctx *k = j->k;
-    lap_graph *g = k->k;
-    lap_coord p, cols = c_int(j, j->t.cols);
-    j->first = lap_coord_mul(k->c, block, c_int(j, j->panels));
-    lap_dim n_panels = lap_dim_ceildiv(j->l->ctx, j->n_keys, d_int(j, j->t.cols));
-    j->n_live = lap_coord_clip(k, n_panels, j->first, j->panels);
-    lap_coord first = j->first;
-    if (j->part->where >= 0) {
-        lap_ref none[2] = {lap_const_i(g, j->panels), lap_const_i(g, 0)}, range[2];
-        lap_k_loop panels = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->panels),
-                                         lap_coord_ref(k->c, j->n_live), 2, none, &p);
-        lap_coord key0 = lap_coord_mul(k->c, lap_coord_add(k->c, first, p), cols);
-        lap_ref live =
-            admits(j, all_rows(j), (span){key0, lap_coord_clip(k, j->n_keys, key0, j->t.cols)}, LAP_OF_SOME);
-        lap_ref at = lap_coord_ref(k->c, p);
-        lap_ref next[2] = {lap_map2(g, LAP_FN_MIN, panels.carried[0], at),
-                           lap_map2(g, LAP_FN_ADD, at, lap_const_i(g, 1))};
-        for (int i = 0; i < 2 && lap_ref_some(live); i++) {
-            next[i] = lap_map3(g, LAP_FN_SELECT, live, next[i], panels.carried[i]);
-        }
-        lap_kctx_end(k, &panels, next, range);
-        lap_coord lo = lap_coord_opaque(k->c, range[0]), hi = lap_coord_opaque(k->c, range[1]);
-        j->first = lap_coord_add(k->c, first, lo);
-        j->n_live = lap_coord_sub(k->c, hi, lo);
-    }
-    j->key0 = lap_coord_mul(k->c, j->first, cols);
-    lap_coord rest = lap_coord_sub(k->c, lap_coord_dim(k->c, j->n_keys), j->key0);
-    j->keys = lap_coord_min(k->c, rest, lap_coord_mul(k->c, j->n_live, cols));
-}
-
-static void attend_block(job *j, lap_coord block)
-{
-    lap_kctx *k = j->k;
-    lap_coord key0 = lap_coord_mul(k->c, block, c_int(j, j->block_keys));
-    span keys = {key0, lap_coord_clip(k, j->n_keys, key0, j->block_keys)};
-    lap_ref seen = admits(j, all_rows(j), keys, LAP_OF_SOME);
-    lap_region_id region = begin_if(j, seen);
-    live_range(j, block);
     multiply(j);
     weigh(j);
     accumulate(j);
-    end_if(j, region, seen);
 }
 
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
@@ -491,16 +501,10 @@ bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
     j.norm = (lap_norm)lap_attr_i(j.n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
     start(&j);
     lap_kctx *k = j.k;
-    if (j.is_single) {
-        attend_block(&j, lap_coord_const(k->c, 0));
-    } else {
+    if (!j.is_single) {
         clear(&j);
-        lap_coord block;
-        lap_dim n_blocks = lap_dim_ceildiv(l->ctx, j.n_keys, d_int(&j, j.block_keys));
-        lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
-        attend_block(&j, block);
-        lap_kctx_end(k, &blocks, NULL, NULL);
     }
+    lap_attend_each_block(&j, attend_block);
     lap_coord row;
     lap_k_loop rows = rows_loop(&j, &row);
     finish_row(&j, row);

@@ -3,7 +3,9 @@
 local pattern = require "lib.pattern"
 return {
   name = "masked_blocks", doc = "attention under a mask of blocks",
-  params = { heads = { "int", 4, min = 1 }, block = { "int", 64, min = 1 }, live = { "int", 10, min = 0, max = 100 } },
+  params = {
+    heads = { "int", 4, min = 1 }, block = { "int", 64, min = 1 }, live = { "int", 10, min = 1, max = 100 },
+  },
   dims = { B = 1, N = 4096, P = 64, D = 64 },
   inputs = { q = "b=B h=heads i=N d=D", k = "b=B h=heads j=N d=D", v = "b=B h=heads j=N d=D",
     mask = "bool b=B h=heads p=P m=P" },

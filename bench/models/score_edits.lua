@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Attention whose scores are edited, one way each: --param edit=alibi, soft_cap, table (a bias per offset of a grid
--- whose rows are `side` long), temperature (of each query), gaussian (minus the squared distance), cosine, gate.
+-- Attention whose scores are edited, one way each: --param edit=alibi, soft_cap, table (a bias per offset of a
+-- grid whose rows are `side` long), temperature (of each head), gaussian (minus the squared distance), cosine.
 local edits = {}
 function edits.none(_, _, s) return s end
 function edits.alibi(_, t, s, p)
@@ -11,7 +11,8 @@ function edits.soft_cap(_, _, s) return (s * (1 / 30)):tanh() * 30 end
 function edits.table(g, t, s, p)
   local i, j, reach = t.q:index "i", t.k:index "j", 2 * p.side - 1
   local bias = g:weight("bias", "h dy dx", { h = p.heads, dy = reach, dx = reach })
-  return s + bias:at { dy = i // p.side - j // p.side + (p.side - 1), dx = i % p.side - j % p.side + (p.side - 1) }
+  local dy, dx = i // p.side - j // p.side, i % p.side - j % p.side
+  return s + bias:at { dy = dy + (p.side - 1), dx = dx + (p.side - 1) }
 end
 function edits.temperature(g, _, s, p)
   return s * g:weight("temperature", "h", { h = p.heads })

@@ -376,7 +376,8 @@ static void level_out(lap_emitter *e, uint32_t n, const lap_lval *x, LLVMValueRe
 /* x of a comparison x < c with the same number c in all lanes; NULL: v is none. */
 static LLVMValueRef is_below(LLVMValueRef v, double *out_c)
 {
-    if (!LLVMIsAFCmpInst(v) || LLVMGetFCmpPredicate(v) != LLVMRealOLT || !LLVMIsConstant(LLVMGetOperand(v, 1))) {
+    if (!LLVMIsAFCmpInst(v) || LLVMGetFCmpPredicate(v) != LLVMRealOLT ||
+        !LLVMIsConstant(LLVMGetOperand(v, 1))) {
         return NULL;
     }
     LLVMValueRef c = LLVMGetOperand(v, 1), one = lap_is_vector(c) ? LLVMGetAggregateElement(c, 0) : c;
