@@ -80,6 +80,35 @@ lap_ref lap_attend_admits(job *j, lap_span rows, lap_span keys, lap_extent_of of
     return all;
 }
 
+lap_ref lap_attend_narrow(job *j, lap_span rows, lap_span *keys, lap_coord *out_before)
+{
+    enum { FEW = 4 }; /* as many tests cost less than the products that they save */
+    lap_kctx *k = j->k;
+    lap_graph *g = k->k;
+    *out_before = c_int(j, 0);
+    if (!j->is_picked || j->part->where < 0 || lap_plan_of(j->l, j->n->args[j->part->where])->n_reads > 0 ||
+        j->t.cols % FEW != 0) {
+        return lap_attend_admits(j, rows, *keys, LAP_OF_SOME);
+    }
+    lap_coord at, width = c_int(j, j->t.cols / FEW);
+    lap_ref none[2] = {lap_const_i(g, j->t.cols), lap_const_i(g, 0)}, ends[2];
+    lap_k_loop runs = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, FEW), LAP_NONE, 2, none, &at);
+    lap_coord first = lap_coord_mul(k->c, at, width), end = lap_coord_add(k->c, first, width);
+    lap_span some = {lap_coord_add(k->c, keys->first, first), width};
+    lap_ref seen = lap_attend_admits(j, rows, some, LAP_OF_SOME);
+    lap_ref next[2] = {lap_map2(g, LAP_FN_MIN, runs.carried[0], lap_coord_ref(k->c, first)),
+                       lap_coord_ref(k->c, end)};
+    for (int i = 0; i < 2 && lap_ref_some(seen); i++) {
+        next[i] = lap_map3(g, LAP_FN_SELECT, seen, next[i], runs.carried[i]);
+    }
+    lap_kctx_end(k, &runs, next, ends);
+    ends[1] = lap_map2(g, LAP_FN_MIN, ends[1], lap_coord_ref(k->c, keys->n));
+    *out_before = lap_coord_opaque(k->c, ends[0]);
+    lap_coord past = lap_coord_opaque(k->c, ends[1]);
+    *keys = (lap_span){lap_coord_add(k->c, keys->first, *out_before), lap_coord_sub(k->c, past, *out_before)};
+    return lap_map2(g, LAP_FN_LT, ends[0], ends[1]);
+}
+
 lap_span lap_attend_all_rows(job *j) { return (lap_span){c_int(j, 0), j->t.m_rows}; }
 
 lap_span lap_attend_tile_rows(job *j, lap_coord tile)

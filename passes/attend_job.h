@@ -63,6 +63,9 @@ void lap_attend_each_block(lap_attend_job *j, void (*body)(lap_attend_job *j));
 /* Whether some pair, or all, of these rows of the block and these keys are there and admitted by the
  * predicate. NONE: nothing is known. */
 lap_ref lap_attend_admits(lap_attend_job *j, lap_span rows, lap_span keys, lap_extent_of of);
+/* Leaves out keys at both ends that these rows do not see; how many at the start. Whether keys are left;
+ * NONE: it is not known. */
+lap_ref lap_attend_narrow(lap_attend_job *j, lap_span rows, lap_span *keys, lap_coord *out_before);
 /* What follows happens where `cond` holds; NONE: always. */
 lap_region_id lap_attend_if(lap_attend_job *j, lap_ref cond);
 void lap_attend_end_if(lap_attend_job *j, lap_region_id region, lap_ref cond);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * attend_sizes.c - sizes of a streaming attend, and where its keys and values are read. */
+#include "ir/fold.h"
 #include "passes/attend_job.h"
 
 /* Rows of scores are a cache line apart from powers of two: they would all meet in a few sets. */
@@ -15,6 +16,65 @@ static uint32_t at_most(lap_lowering *l, uint32_t n, lap_dim total, uint32_t uni
     }
     int64_t units = (size + unit - 1) / unit;
     return units < n ? (uint32_t)units : n;
+}
+
+static int64_t greatest_common(int64_t a, int64_t b)
+{
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static bool has_row(const lap_attend_job *j, const lap_node *n)
+{
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_axis_find(j->t.r.m.at, j->t.r.m.n, n->axes[i].name) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* After how many rows the predicate changes where it takes rows in blocks (row // 64); 0: it takes none. */
+static int64_t row_period(lap_attend_job *j, lap_ref r, unsigned depth)
+{
+    enum { DEEP = 32 };
+    const lap_node *n = lap_node_at(j->l->g, r);
+    bool is_map = n->op == LAP_OP_MAP;
+    lap_scalar by;
+    int64_t period = 0;
+    if (depth > DEEP || !has_row(j, n) || (!is_map && n->op != LAP_OP_AT)) {
+        return 0;
+    }
+    if (is_map && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_IDIV && lap_fold_splat(j->l->g, n->args[1], &by) &&
+        by.dtype == LAP_I64 && by.i > 0) {
+        return by.i;
+    }
+    for (uint32_t i = is_map ? 0 : 1; i < n->n_args; i++) {
+        period = greatest_common(period, row_period(j, n->args[i], depth + 1));
+    }
+    return period;
+}
+
+/* Tiles and blocks of queries that end where blocks of the predicate do: one that reaches over an end sees
+ * what both sides see. */
+static void keep_to_period(lap_attend_job *j)
+{
+    enum { LEAST = 4 };
+    int64_t period = row_period(j, j->n->args[j->part->where], 0);
+    for (uint32_t rows = j->t.rows; rows >= LEAST && period > 0; rows--) {
+        for (uint32_t tiles = period % rows == 0 ? j->t.tiles_per_block : 0; tiles > 0; tiles--) {
+            int64_t block = (int64_t)rows * tiles;
+            if (period % block == 0 || block % period == 0) {
+                j->t.rows = rows;
+                j->t.tiles_per_block = tiles;
+                return;
+            }
+        }
+    }
 }
 
 void lap_attend_choose_sizes(lap_attend_job *j)
@@ -36,6 +96,9 @@ void lap_attend_choose_sizes(lap_attend_job *j)
         (uint32_t)lap_knob_value(l, j->is_picked ? LAP_KNOB_ATTEND_MASKED : LAP_KNOB_ATTEND_TILES);
     j->t.rows = lap_tile_rows(l, m, j->t.cols, LAP_KNOB_ATTEND_ROWS);
     j->t.tiles_per_block = at_most(l, tiles, m, j->t.rows);
+    if (is_masked) {
+        keep_to_period(j);
+    }
     j->s_stride = j->block_keys + LINE;
     j->depth = (uint32_t)lap_knob_value(l, LAP_KNOB_ATTEND_DEPTH);
     if (j->is_picked) {

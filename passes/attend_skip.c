@@ -2,9 +2,9 @@
  * attend_skip.c - the class of a block of rows and keys, empty, full or partial: interval arithmetic on
  * the predicate, over rows m0 .. m0 + rows - 1 and keys key0 .. key0 + keys - 1.
  *
- * A mask tensor read at such ranges (a live list of blocks) is looked up at their ends, where the block meets
- * no more than two of its elements per axis. What is not understood (other data, floats) counts as partial,
- * so nothing that is seen is skipped. */
+ * Integers from data count where they are the same for the whole block. A mask tensor read at such ranges (a
+ * live list of blocks) is looked up at their ends, where the block meets no more than two of its elements per
+ * axis. What is not understood (other data, floats) counts as partial, so nothing that is seen is skipped. */
 #include "passes/attend.h"
 
 typedef struct range {
@@ -96,6 +96,39 @@ static range range_of(lap_coords *c, lap_fn fn, range a, range b)
     }
 }
 
+static bool is_free_of_block(const lap_skip *s, lap_coord e)
+{
+    const lap_coord vars[2] = {s->row, s->key};
+    for (int i = 0; i < 2; i++) {
+        lap_dim stride;
+        lap_coord rest;
+        if (!lap_coord_affine(s->k->c, e, vars[i], &stride, &rest) ||
+            !lap_dim_same(stride, lap_dim_const(s->k->l->ctx, 0))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Data that is the same for all of the block (a length, a first place) is one number. */
+static range uniform_range(const lap_skip *s, lap_ref r, const lap_coord *env)
+{
+    enum { DEAR = 12 }; /* it is computed for each test */
+    lap_lowering *l = s->k->l;
+    const lap_node *n = lap_node_at(l->g, r);
+    if (n->dtype == LAP_F32 || n->dtype == LAP_BOOL || lap_plan_of(l, r)->may_fail ||
+        n->op == LAP_OP_REDUCE) {
+        return unknown();
+    }
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (!is_free_of_block(s, env[i])) {
+            return unknown();
+        }
+    }
+    lap_coord v = lap_coord_opaque(s->k->c, lap_pull_ref(s->k, r, env, LAP_NONE));
+    return (range){v, v, true};
+}
+
 static range integer_range(const lap_skip *s, lap_ref r, const lap_coord *env)
 {
     lap_lowering *l = s->k->l;
@@ -106,8 +139,9 @@ static range integer_range(const lap_skip *s, lap_ref r, const lap_coord *env)
             return whole;
         }
     }
-    if (n->op != LAP_OP_MAP || n->dtype == LAP_F32 || n->n_args > 2) {
-        return unknown();
+    range same = uniform_range(s, r, env);
+    if (same.is_known || n->op != LAP_OP_MAP || n->dtype == LAP_F32 || n->n_args > 2) {
+        return same;
     }
     range v[2] = {unknown(), unknown()};
     for (uint32_t i = 0; i < n->n_args; i++) {
@@ -169,20 +203,6 @@ typedef struct lookup {
     range index[MOST_INDICES];
     lap_ref is_near;
 } lookup;
-
-static bool is_free_of_block(const lap_skip *s, lap_coord e)
-{
-    const lap_coord vars[2] = {s->row, s->key};
-    for (int i = 0; i < 2; i++) {
-        lap_dim stride;
-        lap_coord rest;
-        if (!lap_coord_affine(s->k->c, e, vars[i], &stride, &rest) ||
-            !lap_dim_same(stride, lap_dim_const(s->k->l->ctx, 0))) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static bool begin_lookup(const lap_skip *s, lap_ref at, const lap_coord *env, lookup *out)
 {

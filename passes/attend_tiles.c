@@ -351,9 +351,11 @@ static void accumulate_run(job *j, lap_coord column, lap_span keys)
                                  lap_coord_mul(k->c, key, lap_coord_dim(k->c, j->vp.stride)));
     lap_k_loop tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, j->t.tiles_per_block),
                                     lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows));
-    lap_ref seen = lap_attend_admits(j, lap_attend_tile_rows(j, tile), keys, LAP_OF_SOME);
+    lap_coord row = lap_coord_mul(k->c, tile, c_int(j, j->t.rows)), before;
+    lap_ref seen = lap_attend_narrow(j, lap_attend_tile_rows(j, tile), &keys, &before);
     lap_region_id region = lap_attend_if(j, seen);
+    b0 = lap_coord_add(k->c, b0, lap_coord_mul(k->c, before, lap_coord_dim(k->c, j->vp.stride)));
+    column = lap_coord_add(k->c, column, before);
     lap_k_mma(k->k, &(lap_k_mma_args){.acc = j->acc,
                                       .acc0 = lap_coord_ref(
                                           k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),

@@ -68,12 +68,12 @@ uint32_t lap_tile_rows(lap_lowering *l, lap_dim m, uint32_t cols, lap_knob knob)
         return most;
     }
     uint32_t best = most;
-    int64_t least = (size + most - 1) / most * most;
+    int64_t least = INT64_MAX; /* rows that are computed, and half a row for each tile that is begun */
     uint32_t low = size < LEAST ? (uint32_t)size : LEAST;
     for (uint32_t rows = most; rows >= low; rows--) {
-        int64_t padded = (size + rows - 1) / rows * rows;
-        if (padded < least) {
-            least = padded;
+        int64_t tiles = (size + rows - 1) / rows, cost = tiles * (2 * (int64_t)rows + 1);
+        if (cost < least) {
+            least = cost;
             best = rows;
         }
     }

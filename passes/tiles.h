@@ -42,7 +42,7 @@ lap_dim lap_axes_product(lap_lowering *l, lap_axis_list axes);
 /* min(total - start, most) */
 lap_coord lap_coord_clip(lap_kctx *k, lap_dim total, lap_coord start, int64_t most);
 /* Rows of a tile beside panels of `cols`: the knob's, or more where few columns leave registers; and
- * where m is known the number of those that wastes least of it. */
+ * where m is known the number of those that takes least time for it. */
 uint32_t lap_tile_rows(lap_lowering *l, lap_dim m, uint32_t cols, lap_knob knob);
 /* Columns of a panel over n: the knob's in whole vectors, or fewer when n is known to be small. */
 uint32_t lap_panel_cols(lap_lowering *l, lap_dim n, lap_knob knob);

@@ -33,10 +33,10 @@ return {
     edit = { "enum", { "none", "alibi", "soft_cap", "table", "temperature", "gaussian", "cosine" }, "alibi" },
     side = { "int", 64, "length of a row of the grid", min = 1 },
   },
-  dims = { B = 1, N = 4096, D = 64 },
-  inputs = { q = "b=B h=heads i=N d=D", k = "b=B h=heads j=N d=D", v = "b=B h=heads j=N d=D" },
+  dims = { B = 1, N = 4096 },
+  inputs = { q = "b=B h=heads i=N d=64", k = "b=B h=heads j=N d=64", v = "b=B h=heads j=N d=64" },
   build = function(g, p, t)
-    local score = edits[p.edit](g, t, t.q:dot(t.k, "d") * g:number(t.q:size "d") ^ -0.5, p)
+    local score = edits[p.edit](g, t, t.q:dot(t.k, "d") * 0.125, p)
     g:output("o", g:attend { keys = "j", score = score, value = t.v }.out, "b h i d")
   end,
 }
