@@ -10,6 +10,9 @@ uint64_t lap_machine_needs(const lap_machine *machine)
 {
     const char *name = lap_machine_target(machine)->name;
     uint64_t bits = strncmp(name, "x86-64-v", 8) == 0 ? lap_cpu_level(name[8] - '0') : 0;
+    bool is_x86 = strncmp(lap_machine_triple(machine), "x86_64", 6) == 0;
+    const char *dot = is_x86 ? "avx512bf16" : "bf16";
+    bits |= lap_machine_target(machine)->has_dot ? lap_cpu_bit(dot, strlen(dot)) : 0;
     for (const char *at = lap_machine_features(machine); at != NULL && *at != '\0';) {
         size_t n = strcspn(at, ",");
         if (n > 1 && *at == '+') {

@@ -128,6 +128,12 @@ bool lap_infer_mma(lap_graph *g, const lap_emit_args *e, lap_type *out)
         return lap_error(lap_graph_ctx(g), lap_get_loc(g), "mma has a tile of %lld x %lld", (long long)rows,
                          (long long)cols);
     }
+    const lap_attr *dot = lap_emit_attr(e, LAP_ATTR_DOT);
+    lap_dtype a = lap_node_at(g, e->args[3])->dtype, b = lap_node_at(g, e->args[8])->dtype;
+    if (dot != NULL && dot->i != 0 && (a != LAP_BF16 || b != LAP_BF16)) {
+        return lap_error(lap_graph_ctx(g), lap_get_loc(g), "dot products are of bf16, found %s and %s",
+                         lap_dtype_text(a), lap_dtype_text(b));
+    }
     return operands_are(g, e, "biibiiiibiii");
 }
 

@@ -125,8 +125,9 @@ void lap_k_mma(lap_graph *k, const lap_k_mma_args *m)
         lap_attr_make_i(LAP_ATTR_ROWS, m->rows),
         lap_attr_make_i(LAP_ATTR_COLS, m->cols),
         lap_attr_make_i(LAP_ATTR_INIT, m->init),
+        lap_attr_make_i(LAP_ATTR_DOT, true),
     };
-    emit_op(k, LAP_OP_MMA, 12, args, 3, attrs);
+    emit_op(k, LAP_OP_MMA, 12, args, m->dot ? 4 : 3, attrs);
 }
 
 void lap_k_turn(lap_graph *k, const lap_k_turn_args *t)
@@ -141,4 +142,20 @@ void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref ou
     const lap_ref args[] = {keys, keys0, n, out, out0, count};
     lap_attr a = lap_attr_make_i(LAP_ATTR_SMALLEST, smallest);
     emit_op(k, LAP_OP_SORT, 6, args, 1, &a);
+}
+
+/* ---- programs ------------------------------------------------------------------------------- */
+
+lap_dtype lap_program_computed_in(const lap_program *p)
+{
+    for (uint32_t i = 0; i < p->n_kernels; i++) {
+        const lap_graph *k = p->kernels[i].graph;
+        for (uint32_t ix = 1; ix <= lap_graph_n_nodes(k); ix++) {
+            const lap_node *n = lap_node_at(k, (lap_ref){ix});
+            if (n->op == LAP_OP_MMA && lap_attr_i(n, LAP_ATTR_DOT, 0) != 0) {
+                return LAP_BF16;
+            }
+        }
+    }
+    return LAP_F32;
 }

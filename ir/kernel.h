@@ -19,6 +19,8 @@
  *        for i < rows, j < cols:  acc[acc0 + i*ld + j] = (init ? 0 : same) +
  *            sum over k < K of a[a0 + min(i, m-1)*sm + k*sk] * b[b0 + k*sb + j]
  *        acc is f32 scratch with room for rows x cols; m >= 1 rows of `a` exist, others repeat the last.
+ *        dot: a and b are bf16 and sk is 1. Products may be added two at a time along k, by an instruction
+ *        with its own rounding, which flushes subnormal numbers; a backend without one multiplies and adds.
  *   turn: operands to, to0, ld, from, from0, stride, rows, cols, all but the buffers i64:
  *        for i < rows, j < cols:  to[to0 + j*ld + i] = from[from0 + i*stride + j], both of floats.
  *   sort: operands keys, keys0, n, out, out0, k: out[out0 + r] = index (i64, 0..n-1) of the r-th key,
@@ -56,7 +58,7 @@ void lap_k_fail(lap_graph *k, lap_ref cond, const char *message);
 typedef struct lap_k_mma_args {
     lap_ref acc, acc0, ld, a, a0, sm, sk, m, b, b0, sb, depth;
     uint32_t rows, cols;
-    bool init;
+    bool init, dot;
 } lap_k_mma_args;
 void lap_k_mma(lap_graph *k, const lap_k_mma_args *m);
 typedef struct lap_k_turn_args {
@@ -152,6 +154,8 @@ typedef struct lap_program {
     const uint32_t *homes;  /* by node of it: 1 + the kernel that computes it; 0: none of its own */
 } lap_program;
 
+/* What products are of: bf16 where a register tile adds dot products, else f32. */
+lap_dtype lap_program_computed_in(const lap_program *p);
 /* Text of a program: buffers, kernels, steps (the `loop` stage of `lappet dump`). */
 void lap_program_print(const lap_program *p, FILE *to);
 

@@ -20,7 +20,8 @@ typedef struct lap_attend_job {
     lap_tiles t;
     lap_roles value;
     lap_panels kp, vp;
-    lap_ref s, acc; /* scratch: block of scores, of results */
+    lap_ref s, p, acc; /* scratch: block of scores, of weights (the same, but for dot products), of results */
+    bool dot_values;   /* weights and values are multiplied in pairs along the keys */
     lap_ref max, sum, shift,
         shrink; /* per row; shift: taken from the exponents, shrink: factor of old results */
     uint32_t panels, block_keys, depth; /* of a block of keys; keys of one step of P V */

@@ -120,24 +120,25 @@ bool lap_attend_packs_inside(lap_attend_job *j)
 }
 
 /* In place where rows lie close together, else packed: far apart they would share few sets of a cache. */
-static lap_panels panels_of(lap_attend_job *j, const lap_roles *r, uint32_t cols, bool inside)
+static lap_panels panels_of(lap_attend_job *j, const lap_roles *r, uint32_t cols, bool dot, bool inside)
 {
     enum { NEAR = 4 };
     lap_panels p;
     int64_t stride;
-    if (lap_panels_in_place(j->k, r, cols, &p) && lap_dim_is_const(j->l->ctx, p.stride, &stride) &&
+    lap_dtype elem = lap_packed_as(dot);
+    if (lap_panels_in_place(j->k, r, cols, elem, &p) && lap_dim_is_const(j->l->ctx, p.stride, &stride) &&
         stride >= cols && stride <= (int64_t)NEAR * cols) {
         return p;
     }
-    return inside ? lap_panels_inside(j->k, r, cols) : lap_pack_panels(j->l, r, cols, j->n->loc);
+    return inside ? lap_panels_inside(j->k, r, cols, elem) : lap_pack_panels(j->l, r, cols, elem, j->n->loc);
 }
 
 void lap_attend_make_panels(lap_attend_job *j, bool inside)
 {
     lap_lowering *l = j->l;
     uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
-    j->kp = panels_of(j, j->is_listed ? &j->listed.keys : &j->t.r, j->t.cols, inside);
-    j->vp = panels_of(j, j->is_listed ? &j->listed.values : &j->value, v_cols, inside);
+    j->kp = panels_of(j, j->is_listed ? &j->listed.keys : &j->t.r, j->t.cols, j->t.dot, inside);
+    j->vp = panels_of(j, j->is_listed ? &j->listed.values : &j->value, v_cols, j->dot_values, inside);
     j->n_wide = j->vp.n_total;
     j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));
 }

@@ -298,7 +298,7 @@ static void shrink_row(job *j, lap_coord row, lap_ref shrink)
     lap_attend_end_if(j, region, moved);
 }
 
-/* P of one row in place of its scores, and their sum. */
+/* P of one row in place of its scores, or rounded beside them, and their sum. */
 static void weigh_row(job *j, lap_coord row)
 {
     lap_kctx *k = j->k;
@@ -310,7 +310,9 @@ static void weigh_row(job *j, lap_coord row)
     lap_ref p = row_load(j, j->s, s_at(j, row, key));
     if (soft) {
         p = power(j, p, shift);
-        row_store(j, j->s, s_at(j, row, key), p);
+    }
+    if (soft || j->dot_values) {
+        row_store(j, j->p, s_at(j, row, key), p);
     }
     lap_ref next = lap_map2(g, LAP_FN_ADD, keys.carried[0], p), total;
     lap_kctx_end(k, &keys, &next, &total);
@@ -360,7 +362,7 @@ static void accumulate_run(job *j, lap_coord column, lap_span keys)
                                       .acc0 = lap_coord_ref(
                                           k->c, acc_at(j, row, lap_coord_mul(k->c, p, c_int(j, j->vp.cols)))),
                                       .ld = lap_dim_node(k->k, j->wide),
-                                      .a = j->s,
+                                      .a = j->p,
                                       .a0 = lap_coord_ref(k->c, s_at(j, row, column)),
                                       .sm = lap_const_i(k->k, j->s_stride),
                                       .sk = lap_const_i(k->k, 1),
@@ -371,7 +373,8 @@ static void accumulate_run(job *j, lap_coord column, lap_span keys)
                                       .depth = lap_coord_ref(k->c, keys.n),
                                       .rows = j->t.rows,
                                       .cols = j->vp.cols,
-                                      .init = j->is_single});
+                                      .init = j->is_single,
+                                      .dot = j->dot_values});
     lap_attend_end_if(j, region, seen);
     lap_kctx_end(k, &tiles, NULL, NULL);
     lap_kctx_end(k, &panels, NULL, NULL);
@@ -463,6 +466,9 @@ static void start(job *j)
     j->t = (lap_tiles){.l = l};
     LAP_ENSURE(lap_attend_score_roles(l, j->contraction, j->part->keys, &j->t.r));
     LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
+    j->t.dot = lap_roles_take_dot(l, &j->t.r, LAP_KNOB_ATTEND_DOT);
+    j->dot_values =
+        lap_knob_value(l, LAP_KNOB_ATTEND_DOT) != 0 && lap_node_at(l->g, j->value.b.at[0])->dtype == LAP_BF16;
     j->is_listed = lap_attend_listed(l, j->n, j->part, &j->t.r, &j->value, &j->listed);
     j->k = j->t.k = lap_kctx_new(l, j->n->loc);
     lap_attend_choose_sizes(j);
@@ -474,6 +480,7 @@ static void start(job *j)
     lap_tiles_grid(&j->t, d_int(j, 1), &one);
     int64_t rows = lap_attend_block_rows(j);
     j->s = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows * j->s_stride));
+    j->p = j->dot_values ? lap_kctx_scratch(j->k, LAP_BF16, d_int(j, rows * j->s_stride)) : j->s;
     j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(l->ctx, d_int(j, rows), j->wide));
     j->max = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));

@@ -141,6 +141,16 @@ bool lap_factors_static(lap_lowering *l, const lap_factors *f)
     return true;
 }
 
+static bool is_stored_bf16(lap_lowering *l, const lap_factors *f)
+{
+    return f->n == 1 && lap_node_at(l->g, f->at[0])->dtype == LAP_BF16;
+}
+
+bool lap_roles_take_dot(lap_lowering *l, const lap_roles *r, lap_knob knob)
+{
+    return lap_knob_value(l, knob) != 0 && is_stored_bf16(l, &r->a) && is_stored_bf16(l, &r->b);
+}
+
 bool lap_contract_roles(lap_lowering *l, lap_ref reduce, lap_roles *out)
 {
     const lap_node *n = lap_node_at(l->g, reduce), *x = lap_node_at(l->g, n->args[0]);

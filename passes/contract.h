@@ -31,6 +31,10 @@ bool lap_contract_roles(lap_lowering *l, lap_ref reduce, lap_roles *out);
 bool lap_factors_have(lap_lowering *l, const lap_factors *f, lap_name name);
 /* Whether all factors depend on weights and extents alone. */
 bool lap_factors_static(lap_lowering *l, const lap_factors *f);
+/* Whether both factors are bf16 as they are stored, and the knob asks for dot products of such. */
+bool lap_roles_take_dot(lap_lowering *l, const lap_roles *r, lap_knob knob);
+/* What A and B are packed as. */
+static inline lap_dtype lap_packed_as(bool dot) { return dot ? LAP_BF16 : LAP_F32; }
 /* Swaps the parts of A and B. */
 void lap_roles_swap(lap_roles *r);
 
@@ -56,14 +60,15 @@ typedef struct lap_panels {
     lap_axis_list batch;
     lap_dim n_total, k_total, n_panels;
     uint32_t cols;
+    lap_dtype elem;
 } lap_panels;
 /* A kernel of their own writes them. */
-lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc);
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_loc loc);
 /* B as it lies in memory: true, and *out, where n runs along memory in whole panels and k in even steps. */
-bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_panels *out);
+bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_panels *out);
 /* Scratch for them in kernel k, and the loops that write it at the batch coordinates of env (none for panels
  * that are not in scratch). */
-lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols);
+lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_dtype elem);
 void lap_pack_inside(lap_kctx *k, const lap_roles *r, const lap_panels *p, const lap_env_list *env);
 lap_ref lap_panels_buffer(lap_kctx *k, const lap_panels *p);
 /* Element offset of panel p for the batch coordinates in env. */

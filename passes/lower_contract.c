@@ -112,6 +112,7 @@ void lap_lower_contract(lap_lowering *l, lap_ref node)
     j.t = (lap_tiles){.l = l, .tiles_per_block = (uint32_t)lap_knob_value(l, LAP_KNOB_CONTRACT_TILES)};
     LAP_ENSURE(lap_contract_roles(l, j.reduce, &j.t.r));
     choose_sides(&j, &j.t.r);
+    j.t.dot = lap_roles_take_dot(l, &j.t.r, LAP_KNOB_CONTRACT_DOT);
     lap_loc loc = lap_node_at(l->g, j.reduce)->loc;
     j.t.k = lap_kctx_new(l, loc);
     j.t.cols = lap_panel_cols(l, lap_axes_product(l, j.t.r.n), LAP_KNOB_CONTRACT_COLS);
@@ -119,8 +120,9 @@ void lap_lower_contract(lap_lowering *l, lap_ref node)
     lap_tiles_plan(&j.t);
     j.panels =
         (uint32_t)lap_knob_value(l, j.t.a_direct ? LAP_KNOB_CONTRACT_DIRECT : LAP_KNOB_CONTRACT_PACKED);
-    if (!is_read_once(&j) || !lap_panels_in_place(j.t.k, &j.t.r, j.t.cols, &j.b)) {
-        j.b = lap_pack_panels(l, &j.t.r, j.t.cols, loc);
+    lap_dtype elem = lap_packed_as(j.t.dot);
+    if (!is_read_once(&j) || !lap_panels_in_place(j.t.k, &j.t.r, j.t.cols, elem, &j.b)) {
+        j.b = lap_pack_panels(l, &j.t.r, j.t.cols, elem, loc);
     }
     lap_coord group;
     lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, j.panels)), &group);

@@ -56,7 +56,8 @@ static void set_batch(job *j, const lap_env_list *env)
     }
 }
 
-/* Address of B, one view of floats, at these flat coordinates of n and k; false when it is not such a view. */
+/* Address of B, one view of floats, at these flat coordinates of n and k; false when it is not such a view.
+ */
 static bool view_at(job *j, lap_coord n, lap_coord depth, uint32_t *out_buffer, lap_coord *out_address)
 {
     lap_coord_split(j->k, n, j->r->n.n, list_sizes(j->l, j->r->n), n_coords(j));
@@ -256,7 +257,7 @@ static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p
     lap_kctx_launch(j.k, "pack");
 }
 
-static lap_panels describe(lap_lowering *l, const lap_roles *r, uint32_t cols)
+static lap_panels describe(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem)
 {
     lap_axis *batch = lap_arena_array(l->ctx->arena, r->batch.n + 1, sizeof *batch);
     uint32_t nb = 0;
@@ -269,6 +270,7 @@ static lap_panels describe(lap_lowering *l, const lap_roles *r, uint32_t cols)
                     .n_total = lap_axes_product(l, r->n),
                     .k_total = lap_axes_product(l, r->k),
                     .cols = cols,
+                    .elem = elem,
                     .r = r,
                     .stride = lap_dim_const(l->ctx, cols)};
     p.n_panels = lap_dim_ceildiv(l->ctx, p.n_total, lap_dim_const(l->ctx, cols));
@@ -281,13 +283,13 @@ static lap_dim batch_size(lap_lowering *l, const lap_panels *p)
     return lap_dim_mul(l->ctx, p->n_panels, lap_dim_mul(l->ctx, p->k_total, lap_dim_const(l->ctx, p->cols)));
 }
 
-lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_loc loc)
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_loc loc)
 {
-    lap_panels p = describe(l, r, cols);
+    lap_panels p = describe(l, r, cols, elem);
     lap_dim count = lap_dim_mul(l->ctx, lap_axes_product(l, p.batch), batch_size(l, &p));
     bool once = lap_factors_static(l, &r->b);
     p.buffer = lap_program_buffer(
-        l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = LAP_F32, .count = count});
+        l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = elem, .count = count});
     bool was = l->is_static;
     l->is_static = once;
     pack_kernel(l, r, &p, loc);
@@ -295,10 +297,10 @@ lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, l
     return p;
 }
 
-bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_panels *out)
+bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_panels *out)
 {
     lap_lowering *l = k->l;
-    lap_panels p = describe(l, r, cols);
+    lap_panels p = describe(l, r, cols, elem);
     int64_t width;
     if (lap_factors_static(l, &r->b) || !lap_dim_is_const(l->ctx, p.n_total, &width) || width % cols != 0) {
         return false;
@@ -306,7 +308,7 @@ bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_pan
     job j = {.l = l, .r = r, .p = &p, .k = k};
     strides s;
     set_axes(&j);
-    if (!find_strides(&j, &s) || l->buffers[s.buffer].elem != LAP_F32 || !s.has_n || !s.has_k ||
+    if (!find_strides(&j, &s) || l->buffers[s.buffer].elem != elem || !s.has_n || !s.has_k ||
         !is_one(&j, s.n)) {
         return false;
     }
@@ -317,10 +319,10 @@ bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_pan
     return true;
 }
 
-lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols)
+lap_panels lap_panels_inside(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_dtype elem)
 {
-    lap_panels p = describe(k->l, r, cols);
-    p.scratch = lap_kctx_scratch(k, LAP_F32, batch_size(k->l, &p));
+    lap_panels p = describe(k->l, r, cols, elem);
+    p.scratch = lap_kctx_scratch(k, elem, batch_size(k->l, &p));
     return p;
 }
 

@@ -13,7 +13,9 @@ typedef struct lap_target {
     uint32_t n_registers;        /* vector registers */
     uint32_t mma_rows, mma_cols; /* register tile of the default contraction: 14 x 32, 6 x 16, 8 x 12 */
     uint32_t l1_bytes, l2_bytes, l3_bytes;
-    bool has_masked; /* masked vector loads and stores are cheap */
+    bool has_masked;   /* masked vector loads and stores are cheap */
+    bool has_dot;      /* instructions add two products of bf16 at a time */
+    bool has_fast_dot; /* and do more of them than multiply-adds of f32 would */
     /* devices whose workgroups run an iteration of the grid together; 0 on processors */
     uint32_t group_size;         /* invocations */
     uint32_t own_rows, own_cols; /* most rows and columns of a register tile that one invocation keeps */

@@ -93,9 +93,10 @@ static bool a_is_affine(lap_tiles *t)
     const lap_coord *env = lap_env_for(t->k, t->r.a.at[0], t->env.n, t->axes, t->coords);
     lap_coord address, rest;
     return lap_view_address(t->k, t->r.a.at[0], env, &t->a_buffer, &address) &&
-           t->l->buffers[t->a_buffer].elem == LAP_F32 &&
+           t->l->buffers[t->a_buffer].elem == lap_packed_as(t->dot) &&
            lap_coord_affine(t->k->c, address, m, &t->a_sm, &rest) &&
-           lap_coord_affine(t->k->c, rest, k, &t->a_sk, &t->a_rest);
+           lap_coord_affine(t->k->c, rest, k, &t->a_sk, &t->a_rest) &&
+           (!t->dot || lap_dim_same(t->a_sk, lap_dim_const(t->l->ctx, 1)));
 }
 
 /* Orders k so that A's fastest axis comes last: packing then reads along memory. */
@@ -232,7 +233,8 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
         LAP_ENSURE(a_is_affine(t)); /* now at the grid's coordinates */
         return;
     }
-    t->a_scratch = lap_kctx_scratch(t->k, LAP_F32, lap_dim_mul(t->l->ctx, block_rows(t), t->k_total));
+    t->a_scratch =
+        lap_kctx_scratch(t->k, lap_packed_as(t->dot), lap_dim_mul(t->l->ctx, block_rows(t), t->k_total));
     pack_a(t);
 }
 
@@ -274,5 +276,6 @@ void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, la
                                 .depth = lap_dim_node(k->k, t->k_total),
                                 .rows = t->rows,
                                 .cols = t->cols,
-                                .init = true});
+                                .init = true,
+                                .dot = t->dot});
 }

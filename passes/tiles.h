@@ -13,6 +13,7 @@ typedef struct lap_tiles {
     lap_axis_list m; /* the part of m that tiles run over; the rest joins the grid */
     uint32_t n_outer;
     lap_axis outer[64]; /* grid axes: batch, then the rest of m */
+    bool dot;           /* factors of bf16, multiplied in pairs along k; set before the plan */
     bool a_direct;
     uint32_t a_buffer;
     lap_dim a_sm, a_sk;
@@ -34,8 +35,8 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra);
 void lap_tiles_split(lap_tiles *t, lap_axis_list axes, lap_coord flat);
 lap_coord *lap_tiles_coord(lap_tiles *t, lap_name name);
 /* acc[acc0 + i*ld + j] for tile number `tile` of the block against the panel at b0. */
-void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld,
-                   const lap_panels *b, lap_coord b0);
+void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, lap_dim ld, const lap_panels *b,
+                   lap_coord b0);
 lap_coord lap_tiles_n(lap_tiles *t);                    /* tiles in this block */
 lap_coord lap_tiles_rows(lap_tiles *t, lap_coord tile); /* valid rows of a tile */
 lap_dim lap_axes_product(lap_lowering *l, lap_axis_list axes);

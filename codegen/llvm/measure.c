@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * measure.c - peak arithmetic and bandwidth, through the code generator itself.
  *
- * The peak is a kernel of independent multiply-add chains over registers, the bandwidth a sum over
- * more bytes than caches hold: best of several rounds, all threads at once. */
+ * The peak is a kernel of independent multiply-add chains over registers, or of the register tile where
+ * bf16 has dot products; the bandwidth a sum over more bytes than caches hold: best of several rounds, all
+ * threads at once. */
 #include "codegen/llvm/measure.h"
 
 #include <pthread.h>
@@ -104,6 +105,38 @@ static void build_peak(lap_ctx *ctx, lap_graph *k, uint32_t lanes)
     lap_k_end(k, &grid, NULL, NULL);
 }
 
+enum { PEAK_DEPTH = 512 };
+
+/* A tall tile: what is done for its columns beside the dot products hardly counts. */
+static uint32_t dot_cols(const lap_target *t) { return 2 * t->vector_f32; }
+static uint32_t dot_rows(const lap_target *t) { return t->n_registers / 2 - 2; }
+
+/* Dot products of one row with the same few columns, dim 0 tiles of them. */
+static void build_dots(lap_ctx *ctx, lap_graph *k, const lap_target *t)
+{
+    lap_ref data = lap_k_global(k, 0, LAP_BF16), acc = lap_k_global(k, 1, LAP_F32);
+    lap_ref steps = lap_dim_node(k, lap_dim_symbol(ctx, lap_intern(ctx, "steps"))), zero = lap_const_i(k, 0);
+    lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, lap_const_i(k, 1), 0, NULL);
+    lap_k_loop s = lap_k_for(k, LAP_LOOP_SERIAL, steps, 0, NULL);
+    lap_k_mma(k, &(lap_k_mma_args){.acc = acc,
+                                   .acc0 = zero,
+                                   .ld = lap_const_i(k, dot_cols(t)),
+                                   .a = data,
+                                   .a0 = zero,
+                                   .sm = zero,
+                                   .sk = lap_const_i(k, 1),
+                                   .m = lap_const_i(k, 1),
+                                   .b = data,
+                                   .b0 = zero,
+                                   .sb = zero,
+                                   .depth = lap_const_i(k, PEAK_DEPTH),
+                                   .rows = dot_rows(t),
+                                   .cols = dot_cols(t),
+                                   .dot = true});
+    lap_k_end(k, &s, NULL, NULL);
+    lap_k_end(k, &grid, NULL, NULL);
+}
+
 /* out[0] = the sum of dim 0 elements. */
 static void build_read(lap_ctx *ctx, lap_graph *k)
 {
@@ -117,12 +150,16 @@ static void build_read(lap_ctx *ctx, lap_graph *k)
     lap_k_end(k, &grid, NULL, NULL);
 }
 
-/* Compiles the peak kernel (lanes > 0) or the reading one. */
-static lap_jit *compile(lap_ctx *ctx, const lap_machine *machine, uint32_t lanes, lap_fault *fault)
+typedef enum work_kind { WORK_MULTIPLY, WORK_DOT, WORK_READ } work_kind;
+
+static lap_jit *compile(lap_ctx *ctx, const lap_machine *machine, work_kind kind, lap_fault *fault)
 {
     lap_graph *k = lap_graph_new(ctx, "measure", LAP_LEVEL_KERNEL);
-    if (lanes > 0) {
-        build_peak(ctx, k, lanes);
+    const lap_target *t = lap_machine_target(machine);
+    if (kind == WORK_MULTIPLY) {
+        build_peak(ctx, k, t->vector_f32);
+    } else if (kind == WORK_DOT) {
+        build_dots(ctx, k, t);
     } else {
         build_read(ctx, k);
     }
@@ -168,14 +205,18 @@ bool lap_measure_peak(const lap_machine *machine, lap_dtype computed_in, uint32_
     if (computed_in != LAP_F32 && computed_in != LAP_BF16) {
         return lap_fault_set(fault, LAP_BAD_INPUT, "no peak is known for %s", lap_dtype_text(computed_in));
     }
-    uint32_t lanes = lap_machine_target(machine)->vector_f32;
+    const lap_target *t = lap_machine_target(machine);
+    work_kind kind = computed_in == LAP_BF16 && t->has_dot ? WORK_DOT : WORK_MULTIPLY;
+    size_t bytes = kind == WORK_DOT ? 2 * PEAK_DEPTH : 3 * 4 * t->vector_f32;
+    int64_t steps = kind == WORK_DOT ? PEAK_STEPS / PEAK_DEPTH : PEAK_STEPS;
+    double each = kind == WORK_DOT ? 1.0 * PEAK_DEPTH * dot_rows(t) * dot_cols(t) : N_CHAINS * t->vector_f32;
     lap_ctx *ctx = lap_ctx_new(0);
-    lap_jit *jit = compile(ctx, machine, lanes, fault);
+    lap_jit *jit = compile(ctx, machine, kind, fault);
     double seconds = 0;
     n_threads = thread_count(n_threads);
-    bool is_done = jit && best_time(jit, n_threads, 3 * 4 * lanes, PEAK_STEPS, &seconds, fault);
+    bool is_done = jit && best_time(jit, n_threads, bytes, steps, &seconds, fault);
     if (is_done) {
-        *out_gflops = 2.0 * PEAK_STEPS * N_CHAINS * lanes * n_threads / seconds * 1e-9;
+        *out_gflops = 2.0 * (double)steps * each * n_threads / seconds * 1e-9;
     }
     lap_jit_free(jit);
     lap_ctx_free(ctx);
@@ -193,7 +234,7 @@ bool lap_measure_bandwidth(uint32_t n_threads, double *out_gbytes, lap_fault *fa
     size_t cached = 2 * (size_t)lap_machine_target(machine)->l3_bytes;
     size_t bytes = (cached > usual ? cached : usual) / n_threads & ~(size_t)4095;
     lap_ctx *ctx = lap_ctx_new(0);
-    lap_jit *jit = compile(ctx, machine, 0, fault);
+    lap_jit *jit = compile(ctx, machine, WORK_READ, fault);
     double seconds = 0;
     bool is_done = jit && best_time(jit, n_threads, bytes, (int64_t)(bytes / 4), &seconds, fault);
     if (is_done) {

@@ -25,7 +25,7 @@ static void store_column(lap_emitter *e, const turn *t, LLVMValueRef column, LLV
     LLVMValueRef at = LLVMBuildMul(e->b, column, t->args[ARG_LD], "");
     at = LLVMBuildAdd(e->b, at, t->first, "");
     LLVMValueRef pointer = offset(e, lap_stored_type(e, t->to), t->args[ARG_TO], at);
-    v = lap_to_stored(e, v, t->to);
+    v = t->from == t->to ? v : lap_to_stored(e, v, t->to);
     unsigned align = lap_dtype_bits(t->to) / 8;
     if (!t->mask) {
         LLVMSetAlignment(LLVMBuildStore(e->b, v, pointer), align);
@@ -46,7 +46,7 @@ static LLVMValueRef load_run(lap_emitter *e, const turn *t, LLVMValueRef pointer
     LLVMTypeRef type = lap_stored_type(e, t->from);
     LLVMValueRef v = LLVMBuildLoad2(e->b, lap_vector_of(type, n), pointer, "");
     LLVMSetAlignment(v, lap_dtype_bits(t->from) / 8);
-    return lap_from_stored(e, v, t->from);
+    return t->from == t->to ? v : lap_from_stored(e, v, t->from);
 }
 
 /* Elements of a and b within each quarter: the two from `at` on of each, in turn or one after the other. */
@@ -106,7 +106,8 @@ static void emit_runs(lap_emitter *e, const turn *t, LLVMValueRef to)
 static void emit_rest(lap_emitter *e, const turn *t, LLVMValueRef from)
 {
     lap_counted loop = lap_counted_begin(e, from, t->args[ARG_COLS], lap_i64(e, 1), 0, NULL);
-    LLVMValueRef v = LLVMGetPoison(LLVMVectorType(e->f32, t->lanes));
+    LLVMTypeRef type = t->from == t->to ? lap_stored_type(e, t->from) : e->f32;
+    LLVMValueRef v = LLVMGetPoison(LLVMVectorType(type, t->lanes));
     for (uint32_t i = 0; i < t->lanes; i++) {
         LLVMValueRef one = load_run(e, t, offset(e, lap_stored_type(e, t->from), t->row[i], loop.index), 1);
         v = LLVMBuildInsertElement(e->b, v, one, LLVMConstInt(e->i32, i, false), "");

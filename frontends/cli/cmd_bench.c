@@ -85,8 +85,9 @@ static bool measure(lap_setup *s, figures *f)
     if (s->compile.engine == LAP_ENGINE_CPU) {
         f->threads = lap_exec_threads(lap_session_exec(session));
         f->workspace = lap_exec_workspace(lap_session_exec(session));
-        measured =
-            lap_measure_peak(lap_session_machine(session), LAP_F32, f->threads, &f->peak_gflops, &fault);
+        measured = lap_measure_peak(lap_session_machine(session),
+                                    lap_program_computed_in(lap_session_program(session)), f->threads,
+                                    &f->peak_gflops, &fault);
     } else if (vk != NULL) {
         f->workspace = lap_exec_workspace(lap_session_exec(session));
         measured = lap_vk_measure_peak(vk, &f->peak_gflops, &fault);

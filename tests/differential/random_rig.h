@@ -40,6 +40,10 @@ static void backend_close(backend *b);
 static compiled *compile(lap_ctx *ctx, lap_graph *g, const backend *b, lap_fault *fault);
 static lap_exec *exec_of(const compiled *c);
 static void release(compiled *c);
+/* and the graph of a seed, if not any */
+#ifndef RANDOM_GRAPH
+#define RANDOM_GRAPH test_random_graph
+#endif
 
 /* The exec's tensors of one kind, by name from `from`. */
 static bool match(lap_ctx *ctx, const lap_exec *exec, unsigned kind, uint32_t n, const lap_eval_io *from,
@@ -203,7 +207,7 @@ static void do_share(const work *w, int out)
     for (uint64_t seed = w->first; seed < w->first + w->n; seed += w->step) {
         lap_ctx *ctx = lap_ctx_new(0);
         const char *why;
-        lap_graph *g = test_random_graph(ctx, seed, w->n_nodes ? w->n_nodes : size_of(seed));
+        lap_graph *g = RANDOM_GRAPH(ctx, seed, w->n_nodes ? w->n_nodes : size_of(seed));
         struct {
             uint64_t seed, verdict;
         } line = {seed, UINT64_MAX};
@@ -327,7 +331,7 @@ static void test_graphs(void **state)
     for (uint64_t i = 0; i < t.fail && i < shown && i < sizeof t.failed / sizeof *t.failed; i++) {
         lap_ctx *ctx = lap_ctx_new(0);
         uint64_t seed = t.failed[i];
-        lap_graph *g = test_random_graph(ctx, seed, n_nodes ? n_nodes : size_of(seed));
+        lap_graph *g = RANDOM_GRAPH(ctx, seed, n_nodes ? n_nodes : size_of(seed));
         report(seed, lap_graph_text(g));
         lap_ctx_free(ctx);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_llvm_cross.c - an aarch64 object, linked with a C main that checks it, run under qemu. */
+ * test_llvm_cross.c - aarch64 objects, linked with a C main that checks them, run under qemu. */
 #include "tests/unit/llvm_rig.h"
 
 #include "tests/support/process.h"
@@ -75,6 +75,31 @@ static void tile_kernel(rig *r)
     lap_k_end(k, &grid, NULL, NULL);
 }
 
+/* The product of 5 rows of 7 and 7 rows of 20, all bf16, by pairs. */
+static void dot_kernel(rig *r)
+{
+    lap_graph *k = rig_kernel(r, "dot");
+    lap_ref x = lap_k_global(k, 0, LAP_BF16), out = lap_k_global(k, 1, LAP_F32), zero = lap_const_i(k, 0);
+    lap_k_loop grid = lap_k_for(k, LAP_LOOP_GRID, lap_const_i(k, 1), 0, NULL);
+    lap_k_mma(k, &(lap_k_mma_args){.acc = out,
+                                   .acc0 = zero,
+                                   .ld = lap_const_i(k, 20),
+                                   .a = x,
+                                   .a0 = zero,
+                                   .sm = lap_const_i(k, 7),
+                                   .sk = lap_const_i(k, 1),
+                                   .m = lap_const_i(k, 5),
+                                   .b = x,
+                                   .b0 = lap_const_i(k, 35),
+                                   .sb = lap_const_i(k, 20),
+                                   .depth = lap_const_i(k, 7),
+                                   .rows = 5,
+                                   .cols = 20,
+                                   .init = true,
+                                   .dot = true});
+    lap_k_end(k, &grid, NULL, NULL);
+}
+
 static const char main_c[] =
     "#include <math.h>\n#include <stdint.h>\n#include <stdio.h>\n"
     "typedef int32_t fn(void *const *, const int64_t *, int64_t, int64_t, void *);\n"
@@ -83,6 +108,7 @@ static const char main_c[] =
     "enum { N = 37 };\n"
     "int main(void) {\n"
     "  float x[N], y[N], f[2], c[96]; __fp16 h[N]; uint8_t flag[N]; int8_t table[N]; int32_t order[9];\n"
+    "  uint16_t pairs[175]; float product[100]; double value[175];\n"
     "  int64_t dim[1] = {N}; int bad = 0; float top = 0, sum = 0;\n"
     "  for (int i = 0; i < N; i++) { x[i] = (float)(i * 29 % N) / 5 - 3; flag[i] = i % 3 == 0; table[i] = "
     "(int8_t)(N - 1 - i);\n"
@@ -97,13 +123,17 @@ static const char main_c[] =
     "  bad += f[0] != top; bad += fabsf(f[1] - sum) > 1e-4f;\n"
     "  for (int i = 0; i < 8; i++) for (int j = 0; j < 12; j++)\n"
     "    bad += c[i * 12 + j] != x[(i < 5 ? i : 4) * 4] * x[20 + j];\n"
+    "  for (int i = 0; i < 175; i++) { float v = (float)(i * 37 % 29 - 14); uint32_t bits; value[i] = v;\n"
+    "    __builtin_memcpy(&bits, &v, 4); pairs[i] = (uint16_t)(bits >> 16); }\n"
+    "  void *dot[] = {pairs, product}; bad += some_kernels[3](dot, dim, 0, 1, 0) != 0;\n"
+    "  for (int i = 0; i < 100; i++) { double want = 0; for (int k = 0; k < 7; k++)\n"
+    "    want += value[i / 20 * 7 + k] * value[35 + k * 20 + i % 20]; bad += product[i] != want; }\n"
     "  for (int i = 1; i < 9; i++) bad += x[order[i]] > x[order[i - 1]];\n"
     "  bad += some_image_size < 16;\n"
     "  printf(\"%d bad\\n\", bad);\n  return bad != 0;\n}\n";
 
-static void test_aarch64(void **state)
+static void check_processor(const char *cpu)
 {
-    (void)state;
     if (!process_has("aarch64-linux-gnu-gcc") || !process_has("qemu-aarch64")) {
         skip();
     }
@@ -111,20 +141,23 @@ static void test_aarch64(void **state)
     math_kernel(&r);
     fold_kernel(&r);
     tile_kernel(&r);
+    dot_kernel(&r);
     r.program.ctx = r.ctx;
     r.program.name = "cross";
     r.program.kernels = r.kernels;
     char *folder = folder_new(), command[512];
     lap_fault fault = {0};
-    lap_machine *m = lap_machine_new("aarch64-linux-gnu", NULL, &fault);
+    lap_machine *m = lap_machine_new("aarch64-linux-gnu", cpu, &fault);
     assert_non_null(m);
+    assert_true(lap_machine_target(m)->has_dot == (cpu != NULL));
     char *bytes = NULL;
     size_t size = 0;
     assert_true(lap_llvm_emit(&r.program, m, "some", LAP_EMIT_OBJECT, &bytes, &size, &fault));
     folder_write(folder, "some.o", bytes, size);
     folder_write(folder, "main.c", main_c, strlen(main_c));
     snprintf(command, sizeof command,
-             "cd %s && aarch64-linux-gnu-gcc -O1 -static main.c some.o -lm -o main && qemu-aarch64 ./main",
+             "cd %s && aarch64-linux-gnu-gcc -O1 -static main.c some.o -lm -o main && "
+             "qemu-aarch64 -cpu max ./main",
              folder);
     int status = system(command);
     folder_remove(folder);
@@ -132,6 +165,13 @@ static void test_aarch64(void **state)
     free(bytes);
     lap_machine_free(m);
     rig_free(&r);
+}
+
+static void test_aarch64(void **state)
+{
+    (void)state;
+    check_processor(NULL);
+    check_processor("neoverse-n2"); /* has dot products of bf16 */
 }
 
 int main(void)

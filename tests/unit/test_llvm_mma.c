@@ -11,13 +11,18 @@ typedef struct tile_case {
     uint32_t rows, cols;
     bool init;
     lap_dtype a, b;
+    bool dot;
 } tile_case;
 
 static const tile_case tiles[] = {
-    {6, 64, true, LAP_F32, LAP_F32},  {6, 64, false, LAP_F32, LAP_F32}, {6, 16, true, LAP_F32, LAP_F32},
-    {8, 12, false, LAP_F32, LAP_F32}, {1, 64, true, LAP_F32, LAP_F32},  {4, 4, false, LAP_F32, LAP_F32},
-    {3, 1, true, LAP_F32, LAP_F32},   {2, 2, false, LAP_F32, LAP_F32},  {6, 16, true, LAP_BF16, LAP_BF16},
-    {6, 16, true, LAP_F32, LAP_I8},   {4, 16, false, LAP_F16, LAP_F32},
+    {6, 64, true, LAP_F32, LAP_F32, false},   {6, 64, false, LAP_F32, LAP_F32, false},
+    {6, 16, true, LAP_F32, LAP_F32, false},   {8, 12, false, LAP_F32, LAP_F32, false},
+    {1, 64, true, LAP_F32, LAP_F32, false},   {4, 4, false, LAP_F32, LAP_F32, false},
+    {3, 1, true, LAP_F32, LAP_F32, false},    {2, 2, false, LAP_F32, LAP_F32, false},
+    {6, 16, true, LAP_BF16, LAP_BF16, false}, {6, 16, true, LAP_F32, LAP_I8, false},
+    {4, 16, false, LAP_F16, LAP_F32, false},  {6, 64, false, LAP_BF16, LAP_BF16, true},
+    {6, 48, true, LAP_BF16, LAP_BF16, true},  {3, 8, false, LAP_BF16, LAP_BF16, true},
+    {8, 12, true, LAP_BF16, LAP_BF16, true},  {2, 2, false, LAP_BF16, LAP_BF16, true},
 };
 enum { N_TILES = sizeof tiles / sizeof *tiles, MAX_DEPTH = 9, LD = 72, GAP = 3 };
 
@@ -45,7 +50,8 @@ static void tile_kernel(rig *r, const tile_case *c, const char *name)
                         .depth = rig_size(r, k, "K", 0),
                         .rows = c->rows,
                         .cols = c->cols,
-                        .init = c->init};
+                        .init = c->init,
+                        .dot = c->dot};
     lap_k_mma(k, &m);
     lap_k_loop copy = lap_k_for(k, LAP_LOOP_VECTOR, n, 0, NULL);
     lap_k_store(k, out, copy.index, lap_k_load(k, acc, copy.index, LAP_NONE), LAP_NONE);
@@ -71,6 +77,7 @@ static void check_tile(rig *r, uint32_t i, int64_t m, int64_t depth, bool is_tra
     lap_tensor b = {.dtype = c->b, .rank = 1, .shape = {1 + (64 + GAP) * MAX_DEPTH}, .data = b_bytes};
     fill_tensor(&a, &seed);
     fill_tensor(&b, &seed);
+    is_transposed = is_transposed && !c->dot; /* pairs are read along k */
     int64_t sm = is_transposed ? 1 : depth, sk = is_transposed ? m : 1;
     lap_graph *k = r->kernels[i].graph;
     rig_size(r, k, "sm", sm);
@@ -126,7 +133,8 @@ static void test_tiles(void **state)
 
 static const struct turn_case {
     lap_dtype from, to;
-} turns[] = {{LAP_F32, LAP_F32}, {LAP_BF16, LAP_F32}, {LAP_F16, LAP_F32}, {LAP_F32, LAP_BF16}};
+} turns[] = {
+    {LAP_F32, LAP_F32}, {LAP_BF16, LAP_F32}, {LAP_F16, LAP_F32}, {LAP_F32, LAP_BF16}, {LAP_BF16, LAP_BF16}};
 enum { N_TURNS = sizeof turns / sizeof *turns, MOST_ROWS = 37, MOST_COLS = 21 };
 
 static void check_turn(rig *r, uint32_t i, int64_t rows, int64_t cols, uint32_t *seed)

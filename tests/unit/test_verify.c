@@ -417,6 +417,8 @@ static void test_buffers(void **state)
                      "has slot 0, which another buffer has");
     kernel_is_broken(GRID("    mma %a %i %8 %a %i %8 %8 %8 %a %i %8 %8 {rows=1 cols=8 init=true}\n"),
                      "accumulates into something that is not f32 scratch");
+    kernel_is_broken(GRID("    mma %a %i %8 %a %i %8 %8 %8 %a %i %8 %8 {rows=1 cols=8 init=true dot=true}\n"),
+                     "dot products are of bf16, found f32 and f32");
     kernel_is_broken(GRID("    sort %a %i %8 %b %i %8 {smallest=true}\n"),
                      "writes its order to a buffer that is not i64");
     lap_ctx *ctx = lap_ctx_new(0);
