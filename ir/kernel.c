@@ -103,7 +103,14 @@ void lap_k_end_if(lap_graph *k, lap_region_id region, lap_ref cond)
 
 lap_ref lap_k_load(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref mask)
 {
-    return emit_op(k, LAP_OP_LOAD, lap_ref_some(mask) ? 3 : 2, (lap_ref[]){buffer, index, mask}, 0, NULL);
+    return lap_k_load_ahead(k, buffer, index, mask, 0);
+}
+
+lap_ref lap_k_load_ahead(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref mask, int64_t ahead)
+{
+    lap_attr a = lap_attr_make_i(LAP_ATTR_AHEAD, ahead);
+    return emit_op(k, LAP_OP_LOAD, lap_ref_some(mask) ? 3 : 2, (lap_ref[]){buffer, index, mask}, ahead > 0,
+                   &a);
 }
 
 void lap_k_store(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref value, lap_ref mask)

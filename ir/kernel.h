@@ -52,6 +52,8 @@ lap_region_id lap_k_if(lap_graph *k, lap_ref cond);
 void lap_k_end_if(lap_graph *k, lap_region_id region, lap_ref cond);
 
 lap_ref lap_k_load(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref mask); /* mask may be LAP_NONE */
+/* The same; what lies `ahead` elements further on is likely to be read soon (0: nothing is known). */
+lap_ref lap_k_load_ahead(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref mask, int64_t ahead);
 void lap_k_store(lap_graph *k, lap_ref buffer, lap_ref index, lap_ref value, lap_ref mask);
 void lap_k_fail(lap_graph *k, lap_ref cond, const char *message);
 
@@ -150,8 +152,8 @@ typedef struct lap_program {
     const lap_step *steps;
     uint32_t n_checks;
     const lap_check *checks;
-    lap_graph *source;      /* what was lowered */
-    const uint32_t *homes;  /* by node of it: 1 + the kernel that computes it; 0: none of its own */
+    lap_graph *source;     /* what was lowered */
+    const uint32_t *homes; /* by node of it: 1 + the kernel that computes it; 0: none of its own */
 } lap_program;
 
 /* What products are of: bf16 where a register tile adds dot products, else f32. */

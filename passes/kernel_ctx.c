@@ -66,7 +66,11 @@ lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref 
     lap_k_loop loop = lap_k_for(k->k, kind, e, n, init);
     k->stack[k->depth++] = loop.region;
     *out_index = lap_coord_var(k->c, loop.index, bound);
-    k->in_vector = k->in_vector || kind == LAP_LOOP_VECTOR;
+    if (kind == LAP_LOOP_VECTOR) {
+        k->in_vector = true;
+        k->lane = *out_index;
+        k->lanes = bound;
+    }
     return loop;
 }
 

@@ -181,6 +181,9 @@ typedef struct lap_kctx {
     uint32_t depth;
     lap_region_id stack[256]; /* open regions */
     bool in_vector;
+    lap_coord lane; /* the last vector loop's index, and its extent */
+    lap_dim lanes;
+    int64_t ahead; /* bytes ahead that rows which lie one after the other are fetched; 0: not */
     lap_memo *memo;
     size_t memo_capacity;
     uint32_t n_memo;

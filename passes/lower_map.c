@@ -222,6 +222,7 @@ void lap_lower_map(lap_lowering *l, lap_ref node, const lap_dest *dest, bool own
     lap_kctx *k = lap_kctx_new(l, n->loc);
     k->roles = lap_arena_printf(l->ctx->arena, "(%s)%s", lap_axes_text(l, n->n_axes, n->axes),
                                 own && lap_plan_of(l, node)->has_rows ? " rows" : "");
+    k->ahead = lap_knob_value(l, LAP_KNOB_MAP_AHEAD);
     lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, s.n_grid, s.size));
     lap_coord *coords = lap_arena_array(l->ctx->arena, s.n + 1, sizeof *coords);
     lap_coord_split(k, flat, s.n_grid, s.size, coords);

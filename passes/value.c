@@ -141,11 +141,32 @@ lap_coord lap_address(lap_kctx *k, lap_ref node, const lap_coord *env)
     return lap_dest_address(k, &d, n->n_axes, n->axes, env);
 }
 
+/* Whether the lanes run along whole rows of what is stored there, so that the next row follows in memory. */
+static bool reads_rows(lap_kctx *k, const lap_plan_node *p, lap_coord address)
+{
+    lap_dim step, row = lap_dim_const(k->l->ctx, 1);
+    lap_coord rest;
+    if (!k->in_vector || !lap_coord_affine(k->c, address, k->lane, &step, &rest) ||
+        !lap_dim_same(step, row)) {
+        return false;
+    }
+    for (uint32_t i = p->n_order; i-- > 0;) {
+        row = lap_dim_mul(k->l->ctx, row, p->size[i]);
+        if (lap_dim_same(row, k->lanes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static lap_val pull_stored(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref mask)
 {
     const lap_plan_node *p = lap_plan_of(k->l, node);
-    lap_ref index = lap_coord_ref(k->c, lap_address(k, node, env));
-    return lap_val_of(k, lap_k_load(k->k, lap_kctx_buffer(k, p->buffer), index, mask));
+    lap_coord address = lap_address(k, node, env);
+    uint32_t bits = lap_dtype_bits(k->l->buffers[p->buffer].elem);
+    int64_t ahead = k->ahead > 0 && reads_rows(k, p, address) ? k->ahead * 8 / bits : 0;
+    lap_ref index = lap_coord_ref(k->c, address);
+    return lap_val_of(k, lap_k_load_ahead(k->k, lap_kctx_buffer(k, p->buffer), index, mask, ahead));
 }
 
 /* A parameter that stands for one step of an outer value: that value at the loop's counter. */

@@ -352,10 +352,22 @@ static LLVMValueRef load_guarded(lap_emitter *e, lap_memory m, lap_lval index, L
     return phi;
 }
 
+/* Fetches what lies ahead of a run of lanes; addresses outside of memory do no harm. */
+static void fetch_ahead(lap_emitter *e, lap_memory m, lap_lval index, int64_t ahead)
+{
+    if (ahead == 0 || e->lanes == 1 || m.elem == LAP_I4 || access_of(index) != ACCESS_RUN) {
+        return;
+    }
+    LLVMValueRef at = lap_element(e, m, LLVMBuildAdd(e->b, index.v, lap_i64(e, ahead), ""));
+    LLVMValueRef args[4] = {at, const_i32(e, 0), const_i32(e, 3), const_i32(e, 1)}; /* read, keep, data */
+    lap_intrinsic(e, "llvm.prefetch", e->ptr, 4, args);
+}
+
 lap_lval lap_emit_load(lap_emitter *e, const lap_node *n)
 {
     lap_memory m = lap_memory_of(e, n->args[0]);
     lap_lval index = lap_value(e, n->args[1]);
+    fetch_ahead(e, m, index, lap_attr_i(n, LAP_ATTR_AHEAD, 0));
     if (n->n_args < 3 || !lap_ref_some(n->args[2])) {
         return lap_uniform(load_value(e, m, index, e->mask));
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_lower.c - what fuses into what: each graph of tests/passes lowers to the kernels that its
- * second line counts ("; kernels: pack=1 contract=1"), and every kernel obeys the verifier. */
+ * second line counts ("; kernels: pack=1 contract=1"), and every kernel obeys the verifier. A line
+ * "; ahead: 2" counts the reads of memory that fetch what lies ahead of them. */
 #include "ir/kernel.h"
 #include "passes/passes.h"
 #include "tests/support/wide_target.h"
@@ -64,6 +65,21 @@ static void check_counts(const lap_program *p, const char *text, const char *fil
     assert_int_equal(all, count_launches(p, p->n_steps, p->steps, NULL));
 }
 
+static void check_ahead(const lap_program *p, const char *text, const char *file)
+{
+    const char *at = strstr(text, "; ahead:");
+    unsigned got = 0, want;
+    for (uint32_t k = 0; at != NULL && k < p->n_kernels; k++) {
+        const lap_graph *g = p->kernels[k].graph;
+        for (uint32_t i = 1; i <= lap_graph_n_nodes(g); i++) {
+            got += lap_attr_i(lap_node_at(g, (lap_ref){i}), LAP_ATTR_AHEAD, 0) > 0;
+        }
+    }
+    if (at != NULL && (sscanf(at, "; ahead: %u", &want) != 1 || got != want)) {
+        fail_msg("%s: %u reads fetch ahead", file, got);
+    }
+}
+
 static void test_fusion(void **state)
 {
     (void)state;
@@ -87,6 +103,7 @@ static void test_fusion(void **state)
             fail();
         }
         check_counts(p, text, entry->d_name);
+        check_ahead(p, text, entry->d_name);
         for (uint32_t k = 0; k < p->n_kernels; k++) {
             if (!lap_graph_verify(p->kernels[k].graph)) {
                 lap_errors_print(ctx, stderr);
