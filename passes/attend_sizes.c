@@ -124,13 +124,15 @@ static lap_panels panels_of(lap_attend_job *j, const lap_roles *r, uint32_t cols
 {
     enum { NEAR = 4 };
     lap_panels p;
-    int64_t stride;
+    int64_t stride, width;
     lap_dtype elem = lap_packed_as(dot);
-    if (lap_panels_in_place(j->k, r, cols, elem, &p) && lap_dim_is_const(j->l->ctx, p.stride, &stride) &&
-        stride >= cols && stride <= (int64_t)NEAR * cols) {
+    if (lap_panels_in_place(j->k, r, cols, elem, &p) && lap_dim_is_const(j->l->ctx, p.n_total, &width) &&
+        width % cols == 0 && lap_dim_is_const(j->l->ctx, p.stride, &stride) && stride >= cols &&
+        stride <= (int64_t)NEAR * cols) {
         return p;
     }
-    return inside ? lap_panels_inside(j->k, r, cols, elem) : lap_pack_panels(j->l, r, cols, elem, j->n->loc);
+    return inside ? lap_panels_inside(j->k, r, cols, elem)
+                  : lap_pack_panels(j->l, r, cols, elem, d_int(j, 0), j->n->loc);
 }
 
 void lap_attend_make_panels(lap_attend_job *j, bool inside)

@@ -62,9 +62,11 @@ typedef struct lap_panels {
     uint32_t cols;
     lap_dtype elem;
 } lap_panels;
-/* A kernel of their own writes them. */
-lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_loc loc);
-/* B as it lies in memory: true, and *out, where n runs along memory in whole panels and k in even steps. */
+/* A kernel of their own writes them, from panel `first` on. */
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_dim first,
+                           lap_loc loc);
+/* B as it lies in memory: true, and *out, where n runs along memory and k in even steps. Its last panel may
+ * be short: then it must not be read. */
 bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_panels *out);
 /* Scratch for them in kernel k, and the loops that write it at the batch coordinates of env (none for panels
  * that are not in scratch). */

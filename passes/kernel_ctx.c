@@ -74,6 +74,20 @@ lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref 
     return loop;
 }
 
+lap_region_id lap_kctx_if(lap_kctx *k, lap_ref cond)
+{
+    LAP_ENSURE(k->depth < sizeof k->stack / sizeof *k->stack);
+    lap_region_id region = lap_k_if(k->k, cond);
+    k->stack[k->depth++] = region;
+    return region;
+}
+
+void lap_kctx_end_if(lap_kctx *k, lap_region_id region, lap_ref cond)
+{
+    lap_k_end_if(k->k, region, cond);
+    k->depth--;
+}
+
 void lap_kctx_end(lap_kctx *k, lap_k_loop *loop, const lap_ref *next, lap_ref *out_final)
 {
     lap_k_end(k->k, loop, next, out_final);

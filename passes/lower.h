@@ -214,6 +214,8 @@ lap_ref lap_kctx_scratch(lap_kctx *k, lap_dtype elem, lap_dim count);
 lap_k_loop lap_kctx_for(lap_kctx *k, lap_loop_kind kind, lap_dim bound, lap_ref extent, uint32_t n,
                         const lap_ref *init, lap_coord *out_index);
 void lap_kctx_end(lap_kctx *k, lap_k_loop *loop, const lap_ref *next, lap_ref *out_final);
+lap_region_id lap_kctx_if(lap_kctx *k, lap_ref cond);
+void lap_kctx_end_if(lap_kctx *k, lap_region_id region, lap_ref cond);
 
 /* Loops inside one another that carry nothing: opened one by one, closed together. */
 typedef struct lap_nest {

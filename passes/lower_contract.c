@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * lower_contract.c - contractions as register tiles over packed panels, with an elementwise epilogue.
  *
- *   pack B into panels [k][cols]                    (weights: once, when they are bound)
+ *   pack B into panels [k][cols]                    (weights: once, when they are bound; few rows of A read
+ *                                                    what they can of it in place)
  *   grid: batch x blocks of m x groups of panels
  *     for each panel, for each tile: mma -> acc; epilogue reads acc, writes the result
  *
@@ -13,8 +14,11 @@ typedef struct job {
     lap_lowering *l;
     lap_ref node, reduce;
     lap_tiles t;
-    lap_panels b;
+    lap_panels b, place; /* packed, and as B lies in memory */
+    lap_dim n_place;     /* the first panels, which are read in place */
+    bool has_b, has_place;
     lap_ref acc;
+    lap_dim n_panels;
     uint32_t panels; /* of a group */
 } job;
 
@@ -54,25 +58,48 @@ static void epilogue(job *j, lap_coord m, lap_coord rows, lap_coord n0, lap_ref 
     lap_kctx_end(k, &over_rows, NULL, NULL);
 }
 
+/* A tile against a panel: packed or in place, where both exist by the panel's number. */
+static void multiply(job *j, lap_coord tile, lap_coord panel, lap_coord b0, lap_coord place0)
+{
+    lap_kctx *k = j->t.k;
+    lap_coord acc0 = lap_coord_const(k->c, 0);
+    lap_dim ld = lap_dim_const(j->l->ctx, j->t.cols);
+    if (j->has_place != j->has_b) {
+        lap_tiles_mma(&j->t, tile, j->acc, acc0, ld, j->has_b ? &j->b : &j->place, j->has_b ? b0 : place0);
+        return;
+    }
+    lap_ref is_place = lap_map2(k->k, LAP_FN_LT, lap_coord_ref(k->c, panel), lap_dim_node(k->k, j->n_place));
+    lap_ref is_packed = lap_map1(k->k, LAP_FN_NOT, is_place);
+    lap_region_id region = lap_kctx_if(k, is_place);
+    lap_tiles_mma(&j->t, tile, j->acc, acc0, ld, &j->place, place0);
+    lap_kctx_end_if(k, region, is_place);
+    region = lap_kctx_if(k, is_packed);
+    lap_tiles_mma(&j->t, tile, j->acc, acc0, ld, &j->b, b0);
+    lap_kctx_end_if(k, region, is_packed);
+}
+
 static void panels(job *j, lap_coord group)
 {
     lap_kctx *k = j->t.k;
     lap_ctx *ctx = j->l->ctx;
     lap_coord p, tile;
     lap_coord first = lap_coord_mul(k->c, group, lap_coord_const(k->c, j->panels));
-    lap_coord n_panels = lap_coord_clip(k, j->b.n_panels, first, j->panels);
+    lap_coord n_panels = lap_coord_clip(k, j->n_panels, first, j->panels);
     lap_k_loop over_panels = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->panels),
                                           lap_coord_ref(k->c, n_panels), 0, NULL, &p);
     lap_coord panel = lap_coord_add(k->c, first, p);
-    lap_coord b0 = lap_panel_offset(k, &j->b, &j->t.env, panel);
+    lap_coord zero = lap_coord_const(k->c, 0);
+    lap_coord b0 = j->has_b ? lap_panel_offset(k, &j->b, &j->t.env, panel) : zero;
+    lap_coord place0 = j->has_place ? lap_panel_offset(k, &j->place, &j->t.env, panel) : zero;
     lap_k_loop over_tiles = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_dim_const(ctx, j->t.tiles_per_block),
                                          lap_coord_ref(k->c, lap_tiles_n(&j->t)), 0, NULL, &tile);
-    lap_tiles_mma(&j->t, tile, j->acc, lap_coord_const(k->c, 0), lap_dim_const(ctx, j->t.cols), &j->b, b0);
+    multiply(j, tile, panel, b0, place0);
     lap_coord n0 = lap_coord_mul(k->c, panel, lap_coord_const(k->c, j->t.cols));
     lap_ref n_cols = LAP_NONE;
-    lap_dim all = lap_dim_mul(ctx, j->b.n_panels, lap_dim_const(ctx, j->t.cols));
-    if (lap_dim_compare(ctx, all, LAP_REL_EQ, j->b.n_total) != LAP_YES) {
-        n_cols = lap_coord_ref(k->c, lap_coord_clip(k, j->b.n_total, n0, j->t.cols));
+    lap_dim n_total = lap_axes_product(j->l, j->t.r.n);
+    lap_dim all = lap_dim_mul(ctx, j->n_panels, lap_dim_const(ctx, j->t.cols));
+    if (lap_dim_compare(ctx, all, LAP_REL_EQ, n_total) != LAP_YES) {
+        n_cols = lap_coord_ref(k->c, lap_coord_clip(k, n_total, n0, j->t.cols));
     }
     lap_coord m = lap_coord_add(k->c, j->t.m0, lap_coord_mul(k->c, tile, lap_coord_const(k->c, j->t.rows)));
     epilogue(j, m, lap_tiles_rows(&j->t, tile), n0, n_cols);
@@ -98,12 +125,46 @@ static void choose_sides(job *j, lap_roles *r)
     }
 }
 
-/* Few rows of A do not repay packing B. */
-static bool is_read_once(const job *j)
+/* 1 where d is at most `most`, else 0. */
+static lap_dim at_most(lap_ctx *ctx, lap_dim d, int64_t most)
 {
-    enum { FEW = 256 };
-    int64_t m;
-    return lap_dim_is_const(j->l->ctx, j->t.m_total, &m) && m <= FEW;
+    lap_dim zero = lap_dim_const(ctx, 0), one = lap_dim_const(ctx, 1);
+    return lap_dim_min(ctx, lap_dim_max(ctx, lap_dim_sub(ctx, lap_dim_const(ctx, most + 1), d), zero), one);
+}
+
+/* Few rows of A do not repay packing B: whole panels are then read in place, where the rows of one do not all
+ * meet in the same sets of the second cache: a step whose largest power of two is s leaves room for as many
+ * rows as s goes into it. */
+static lap_dim count_in_place(const job *j)
+{
+    enum { FEW = 256, PAGE = 4096 };
+    lap_ctx *ctx = j->l->ctx;
+    lap_dim rows = j->t.k_total, fits = lap_dim_const(ctx, 0), cols = lap_dim_const(ctx, j->t.cols);
+    int64_t bytes = lap_dtype_bits(j->place.elem) / 8;
+    for (int64_t s = PAGE; s > PAGE / 4; s /= 2) {
+        lap_dim rest = lap_dim_mod(ctx, j->place.stride, lap_dim_const(ctx, s / bytes));
+        lap_dim is_spread = lap_dim_min(ctx, rest, lap_dim_const(ctx, 1));
+        lap_dim has_room = at_most(ctx, rows, j->l->target->l2_bytes / (s / 2));
+        fits = lap_dim_max(ctx, fits, lap_dim_mul(ctx, is_spread, has_room));
+    }
+    lap_dim whole = lap_dim_floordiv(ctx, j->place.n_total, cols);
+    return lap_dim_mul(ctx, lap_dim_mul(ctx, fits, at_most(ctx, j->t.m_total, FEW)), whole);
+}
+
+/* Where the panels of B are read. */
+static void find_panels(job *j, lap_loc loc)
+{
+    lap_ctx *ctx = j->l->ctx;
+    lap_dtype elem = lap_packed_as(j->t.dot);
+    lap_dim zero = lap_dim_const(ctx, 0), cols = lap_dim_const(ctx, j->t.cols);
+    j->n_panels = lap_dim_ceildiv(ctx, lap_axes_product(j->l, j->t.r.n), cols);
+    j->has_place = lap_panels_in_place(j->t.k, &j->t.r, j->t.cols, elem, &j->place);
+    j->n_place = j->has_place ? count_in_place(j) : zero;
+    j->has_place = j->has_place && lap_dim_compare(ctx, j->n_place, LAP_REL_EQ, zero) != LAP_YES;
+    j->has_b = lap_dim_compare(ctx, j->n_place, LAP_REL_EQ, j->n_panels) != LAP_YES;
+    if (j->has_b) {
+        j->b = lap_pack_panels(j->l, &j->t.r, j->t.cols, elem, j->n_place, loc);
+    }
 }
 
 void lap_lower_contract(lap_lowering *l, lap_ref node)
@@ -120,12 +181,9 @@ void lap_lower_contract(lap_lowering *l, lap_ref node)
     lap_tiles_plan(&j.t);
     j.panels =
         (uint32_t)lap_knob_value(l, j.t.a_direct ? LAP_KNOB_CONTRACT_DIRECT : LAP_KNOB_CONTRACT_PACKED);
-    lap_dtype elem = lap_packed_as(j.t.dot);
-    if (!is_read_once(&j) || !lap_panels_in_place(j.t.k, &j.t.r, j.t.cols, elem, &j.b)) {
-        j.b = lap_pack_panels(l, &j.t.r, j.t.cols, elem, loc);
-    }
+    find_panels(&j, loc);
     lap_coord group;
-    lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.b.n_panels, lap_dim_const(l->ctx, j.panels)), &group);
+    lap_tiles_grid(&j.t, lap_dim_ceildiv(l->ctx, j.n_panels, lap_dim_const(l->ctx, j.panels)), &group);
     j.acc = lap_kctx_scratch(j.t.k, LAP_F32, lap_dim_const(l->ctx, (int64_t)j.t.rows * j.t.cols));
     panels(&j, group);
     lap_kctx_launch(j.t.k, "contract");

@@ -238,13 +238,13 @@ static void pack_panel(job *j)
     }
 }
 
-/* Grid over the batch and the panels. */
-static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p, lap_loc loc)
+/* Grid over the batch and the panels from `first` on. */
+static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p, lap_dim first, lap_loc loc)
 {
     uint32_t nb = p->batch.n;
     lap_dim *sizes = lap_arena_array(l->ctx->arena, nb + 2, sizeof *sizes);
     memcpy(sizes, list_sizes(l, p->batch), nb * sizeof *sizes);
-    sizes[nb] = p->n_panels;
+    sizes[nb] = lap_dim_sub(l->ctx, p->n_panels, first);
     job j = {.l = l, .r = r, .p = p, .k = lap_kctx_new(l, loc)};
     set_axes(&j);
     choose_way(&j);
@@ -252,7 +252,7 @@ static void pack_kernel(lap_lowering *l, const lap_roles *r, const lap_panels *p
     lap_coord *outer = lap_arena_array(l->ctx->arena, nb + 2, sizeof *outer);
     lap_coord_split(j.k, flat, nb + 1, sizes, outer);
     memcpy(j.coords, outer, nb * sizeof *outer);
-    j.panel = outer[nb];
+    j.panel = lap_coord_add(j.k->c, outer[nb], lap_coord_dim(j.k->c, first));
     pack_panel(&j);
     lap_kctx_launch(j.k, "pack");
 }
@@ -283,7 +283,8 @@ static lap_dim batch_size(lap_lowering *l, const lap_panels *p)
     return lap_dim_mul(l->ctx, p->n_panels, lap_dim_mul(l->ctx, p->k_total, lap_dim_const(l->ctx, p->cols)));
 }
 
-lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_loc loc)
+lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, lap_dtype elem, lap_dim first,
+                           lap_loc loc)
 {
     lap_panels p = describe(l, r, cols, elem);
     lap_dim count = lap_dim_mul(l->ctx, lap_axes_product(l, p.batch), batch_size(l, &p));
@@ -292,7 +293,7 @@ lap_panels lap_pack_panels(lap_lowering *l, const lap_roles *r, uint32_t cols, l
         l, (lap_buffer){.kind = once ? LAP_BUF_PACKED : LAP_BUF_TEMP, .elem = elem, .count = count});
     bool was = l->is_static;
     l->is_static = once;
-    pack_kernel(l, r, &p, loc);
+    pack_kernel(l, r, &p, first, loc);
     l->is_static = was;
     return p;
 }
@@ -301,8 +302,7 @@ bool lap_panels_in_place(lap_kctx *k, const lap_roles *r, uint32_t cols, lap_dty
 {
     lap_lowering *l = k->l;
     lap_panels p = describe(l, r, cols, elem);
-    int64_t width;
-    if (lap_factors_static(l, &r->b) || !lap_dim_is_const(l->ctx, p.n_total, &width) || width % cols != 0) {
+    if (lap_factors_static(l, &r->b)) {
         return false;
     }
     job j = {.l = l, .r = r, .p = &p, .k = k};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_random_dot.c - random products and attends of bf16 by dot products against the reference evaluator:
- * on this processor, and on one without the instruction, which multiplies and adds.
+ * test_random_dot.c - random products and attends, most of bf16 by dot products, against the reference
+ * evaluator: on this processor, and on one without the instruction, which multiplies and adds.
  *
  * Weights of an attend are rounded to bf16, by at most 2^-9 of each; values are at most 1/2, so that a result
  * may be off by less than the tolerance of random graphs. */
@@ -37,7 +37,7 @@ static const char *axis_text(maker *m, char name, int64_t size)
     return lap_arena_printf(lap_graph_ctx(m->g)->arena, "%c=%s%lld", name, symbol, (long long)size);
 }
 
-/* A leaf of bf16 with these axes in some order: "x" and a range of numbers. */
+/* A leaf with these axes in some order, mostly of bf16: its name says the range of its numbers. */
 static lap_ref leaf(maker *m, const char *name, uint32_t n, const char **axes)
 {
     const char *text = "", *left[4];
@@ -47,7 +47,7 @@ static lap_ref leaf(maker *m, const char *name, uint32_t n, const char **axes)
         text = lap_arena_printf(lap_graph_ctx(m->g)->arena, "%s%s ", text, left[at]);
         left[at] = left[n - 1];
     }
-    return input_of(m->g, name, LAP_BF16, text);
+    return input_of(m->g, name, chosen(m, 0, 4) == 0 ? LAP_F32 : LAP_BF16, text);
 }
 
 static void output(maker *m, lap_ref value)
