@@ -41,6 +41,24 @@ lap_qx lap_index_expression(lap_lowering *l, lap_quasi *q, lap_ref r)
     return lap_quasi_opaque(q, UINT32_MAX - r.ix);
 }
 
+/* The same, with what is known of places that data name. */
+static lap_qx place_expression(lap_lowering *l, lap_quasi *q, lap_ref r, uint32_t depth)
+{
+    enum { DEEPEST = 8 };
+    const lap_node *n = lap_node_at(l->g, r);
+    const lap_plan_node *p = lap_plan_of(l, r);
+    lap_quasi_op op;
+    if (p->is_place) {
+        return lap_quasi_var(q, UINT32_MAX - r.ix, p->places);
+    }
+    if (!p->is_affine && n->op == LAP_OP_MAP && depth < DEEPEST &&
+        lap_quasi_op_of((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0), &op)) {
+        return lap_quasi_binary(q, op, place_expression(l, q, n->args[0], depth + 1),
+                                place_expression(l, q, n->args[1], depth + 1));
+    }
+    return lap_index_expression(l, q, r);
+}
+
 bool lap_reads_inside(lap_lowering *l, lap_ref at)
 {
     const lap_node *n = lap_node_at(l->g, at), *x = lap_node_at(l->g, n->args[0]);
@@ -48,10 +66,10 @@ bool lap_reads_inside(lap_lowering *l, lap_ref at)
     lap_quasi *q = lap_quasi_new(l->ctx);
     for (uint32_t i = 0; i < src.n; i++) {
         const lap_node *index = lap_node_at(l->g, n->args[1 + i]);
-        if (index->dtype == LAP_F32 || !lap_plan_of(l, n->args[1 + i])->is_affine) {
+        if (index->dtype == LAP_F32) {
             return false;
         }
-        lap_qx e = lap_index_expression(l, q, n->args[1 + i]);
+        lap_qx e = place_expression(l, q, n->args[1 + i], 0);
         const lap_axis *axis = lap_node_axis(x, src.at[i]);
         if (lap_quasi_compare(q, e, LAP_REL_GE, lap_quasi_const(q, 0)) != LAP_YES ||
             lap_quasi_compare(q, e, LAP_REL_LT, lap_quasi_dim(q, axis->size)) != LAP_YES) {

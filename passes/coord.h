@@ -18,7 +18,7 @@ lap_coords *lap_coords_new(lap_graph *kernel);
 
 lap_coord lap_coord_const(lap_coords *c, int64_t value);
 lap_coord lap_coord_dim(lap_coords *c, lap_dim d);
-/* A loop index: 0 <= value < extent. */
+/* A loop index, or another value: 0 <= value < extent. */
 lap_coord lap_coord_var(lap_coords *c, lap_ref index, lap_dim extent);
 /* A variable of its own that stands for a coordinate in questions (affine? clamped? a range?) and is never
  * emitted. */

@@ -37,6 +37,8 @@ typedef struct lap_plan_node {
     bool is_affine;        /* integer made of coordinates and extents alone */
     bool is_plain;         /* affine, and held by the normal form of coordinates as it is */
     bool is_static;        /* depends on weights and extents alone */
+    bool is_place;         /* an integer of data: all that is stored of it is 0 .. places-1 */
+    lap_dim places;
     bool may_fail;         /* reads outside may be an error */
     bool is_guarded;       /* some reader wants it only where a condition holds */
     bool is_contraction;

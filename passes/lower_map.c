@@ -201,7 +201,7 @@ static void write_element(lap_kctx *k, lap_ref node, const lap_dest *dest, bool 
     lap_val v = own ? lap_pull_expr(k, node, env, present) : lap_pull(k, node, env, present);
     lap_ref value = lap_val_ref(k, v);
     lap_ref mask = present;
-    if (dest->zero_absent && lap_ref_some(present)) {
+    if ((dest->zero_absent || lap_plan_of(k->l, node)->is_place) && lap_ref_some(present)) {
         lap_ref zero = lap_zero_as(k->k, lap_node_at(k->k, value)->dtype);
         value = lap_map3(k->k, LAP_FN_SELECT, present, value, zero);
         mask = LAP_NONE;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * plan_facts.c - what is known of a value from its operands alone, before anything is decided: affine,
  * view, static, may fail, cost, the axis that is fastest in memory. */
+#include <string.h>
+
 #include "passes/lower.h"
 
 enum { LARGE = 160 }; /* no expression counts as more */
@@ -67,6 +69,33 @@ static bool is_plain(const lap_lowering *l, const lap_node *n)
     }
 }
 
+/* Places along an axis: what topk and argmax find, and what is picked from them. */
+static void learn_places(lap_lowering *l, const lap_node *n, lap_plan_node *p)
+{
+    const lap_node *x = n->n_args > 0 ? lap_node_at(l->g, n->args[0]) : NULL;
+    bool picks = n->op == LAP_OP_RENAME || (n->op == LAP_OP_AT && lap_node_attr(n, LAP_ATTR_FILL) == NULL);
+    lap_ref from = picks ? n->args[0] : LAP_NONE;
+    if (n->op == LAP_OP_RESULT && x->op == LAP_OP_TOPK) {
+        if (strcmp(lap_text(l->ctx, lap_attr_name(n, LAP_ATTR_WHICH)), "index") == 0) {
+            p->places = lap_node_axis(lap_node_at(l->g, x->args[0]), lap_attr_name(x, LAP_ATTR_AXIS))->size;
+            p->is_place = true;
+            return;
+        }
+        from = x->args[0];
+    }
+    if (n->op == LAP_OP_REDUCE && n->dtype == LAP_I64) {
+        int64_t red = lap_attr_i(n, LAP_ATTR_RED, -1), size;
+        p->places = lap_node_axis(x, lap_attr_names(n, LAP_ATTR_OVER).at[0])->size;
+        p->is_place = (red == LAP_RED_ARGMAX || red == LAP_RED_ARGMIN) &&
+                      lap_dim_is_const(l->ctx, p->places, &size) && size > 0;
+        return;
+    }
+    if (lap_ref_some(from) && lap_plan_of(l, from)->is_place) {
+        p->places = lap_plan_of(l, from)->places;
+        p->is_place = true;
+    }
+}
+
 void lap_plan_learn(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
@@ -104,6 +133,7 @@ void lap_plan_learn(lap_lowering *l, lap_ref r)
     if (p->cost > LARGE) {
         p->cost = LARGE;
     }
+    learn_places(l, n, p);
     if (n->op == LAP_OP_AT) {
         p->is_view = true;
         for (uint32_t i = 1; i < n->n_args; i++) {

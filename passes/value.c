@@ -166,7 +166,9 @@ static lap_val pull_stored(lap_kctx *k, lap_ref node, const lap_coord *env, lap_
     uint32_t bits = lap_dtype_bits(k->l->buffers[p->buffer].elem);
     int64_t ahead = k->ahead > 0 && reads_rows(k, p, address) ? k->ahead * 8 / bits : 0;
     lap_ref index = lap_coord_ref(k->c, address);
-    return lap_val_of(k, lap_k_load_ahead(k->k, lap_kctx_buffer(k, p->buffer), index, mask, ahead));
+    lap_ref v = lap_k_load_ahead(k->k, lap_kctx_buffer(k, p->buffer), index, mask, ahead);
+    return p->is_place ? (lap_val){.coord = lap_coord_var(k->c, v, p->places), .is_coord = true}
+                       : lap_val_of(k, v);
 }
 
 /* A parameter that stands for one step of an outer value: that value at the loop's counter. */

@@ -145,5 +145,11 @@ LLVMValueRef lap_math_round(lap_emitter *e, LLVMValueRef x);
 void lap_emit_mma(lap_emitter *e, const lap_node *n);
 void lap_emit_turn(lap_emitter *e, const lap_node *n);
 void lap_emit_sort(lap_emitter *e, const lap_node *n);
+enum { LAP_MOST_SELECTED = 256 };
+/* The first `count` of n floats by selection, in a function that has nothing else to do: to `out` where
+ * 0 < count <= LAP_MOST_SELECTED and count <= n < 2^31. `room`: that many i64 and 16 more. Branches to
+ * `otherwise`, before anything is written, where a key is no number (select.c). */
+void lap_emit_select(lap_emitter *e, lap_memory keys, LLVMValueRef n, lap_memory out, LLVMValueRef count,
+                     bool smallest, LLVMValueRef room, LLVMBasicBlockRef otherwise);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * The root is the worst of the chosen; each further key that comes before it takes its place: vectors of
  * keys are compared with it, and most have none. Then the worst moves to the end, again and again.
- * O(n log k), no memory but the output. */
+ * O(n log k), no memory but the output. A few of many floats are found faster (select.c). */
 #include "codegen/llvm/emitter.h"
 
 typedef struct sorting {
@@ -236,6 +236,28 @@ static void emit_sorting(lap_emitter *e, const sorting *s, LLVMValueRef sift)
     lap_counted_end(e, &loop, NULL, NULL);
 }
 
+/* Few of many: branches between the two ways, and ends where the heap is to begin. */
+static void emit_selecting(lap_emitter *e, const sorting *s)
+{
+    if (s->keys.elem != LAP_F32) {
+        return;
+    }
+    LLVMBuilderRef b = e->b;
+    LLVMBasicBlockRef select = lap_block(e, "select"), done = lap_block(e, "selected"), heap = lap_block(e, "heap");
+    LLVMValueRef room = LLVMBuildArrayAlloca(b, e->i64, lap_i64(e, LAP_MOST_SELECTED + 16), "");
+    LLVMValueRef is_few = LLVMBuildICmp(b, LLVMIntSLE, s->count, lap_i64(e, LAP_MOST_SELECTED), "");
+    LLVMValueRef is_some = LLVMBuildICmp(b, LLVMIntSGT, s->count, lap_i64(e, 0), "");
+    LLVMValueRef fits = LLVMBuildICmp(b, LLVMIntSLE, s->n, lap_i64(e, INT32_MAX), "");
+    LLVMValueRef all = LLVMBuildAnd(b, LLVMBuildAnd(b, is_few, is_some, ""), fits, "");
+    LLVMBuildCondBr(b, all, select, heap);
+    LLVMPositionBuilderAtEnd(b, select);
+    lap_emit_select(e, s->keys, s->n, s->out, s->count, s->smallest, room, heap);
+    LLVMBuildBr(b, done);
+    LLVMPositionBuilderAtEnd(b, done);
+    LLVMBuildRetVoid(b);
+    LLVMPositionBuilderAtEnd(b, heap);
+}
+
 static LLVMTypeRef sort_type(lap_emitter *e)
 {
     LLVMTypeRef types[N_ARGS] = {e->ptr, e->i64, e->ptr, e->i64};
@@ -257,6 +279,7 @@ static LLVMValueRef sort_function(lap_emitter *e, const sorting *outer)
     s.n = LLVMGetParam(e->fn, ARG_N);
     s.out.pointer = LLVMGetParam(e->fn, ARG_OUT);
     s.count = LLVMGetParam(e->fn, ARG_COUNT);
+    emit_selecting(e, &s);
     emit_sorting(e, &s, sift);
     return function_end(e, back);
 }

@@ -65,8 +65,9 @@ bool lap_case_write(const char *path, lap_session *s, const lap_load_options *lo
     for (uint32_t i = 0; i < t->outputs->n; i++) {
         add(ctx, &all, "out.", t->outputs->names[i], &t->outputs->at[i]);
     }
-    const char *meta[] = {"pattern", slug, "params", lap_model_built_with(lap_session_model(s)),
-                          "rtol", RTOL, "atol", ATOL, "provenance", "lappet run --case", NULL};
+    const char *params = lap_model_built_with(lap_session_model(s));
+    const char *meta[] = {"pattern", slug,   "params", params,       "rtol",              RTOL,
+                          "atol",    ATOL,   "provenance", "lappet run --case", NULL};
     lap_fault fault = {0};
     bool written = lap_safetensors_write(path, all.n, all.names, all.at, meta, &fault);
     return written || lap_session_fault(s, &fault);

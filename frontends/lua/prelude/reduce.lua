@@ -92,7 +92,7 @@ function V:keep(spec)
   local n = self:index(from[1])
   local far = lap.where(self, n, n + V.size(self, from[1]))
   local count = self:sum(from[1])
-  return { index = far:topk(spec, count, { smallest = true }).values, count = count }
+  return { index = far:topk(spec, count, { smallest = true }).index, count = count }
 end
 function V:top(name, k, o)                         -- a mask of the k largest along an axis
   local n, m = V.size(self, name), lap.axis(name)
