@@ -95,10 +95,15 @@ typedef struct lap_leaf {
     const int32_t *crop;
 } lap_leaf;
 
+/* One kernel on these buffers. The rest is for people: what it does, what its axes do (NULL: nothing to say),
+ * whose line asked for it, and the value it is made for in the graph that was lowered. */
 typedef struct lap_launch {
     uint32_t kernel;
     uint32_t n_buffers;
     const uint32_t *buffers;
+    const char *what, *roles;
+    lap_loc loc;
+    lap_ref root;
 } lap_launch;
 
 /* A foreign operation's tensors: operands, then results; those that nobody reads have no buffer (-1). */
@@ -160,5 +165,7 @@ typedef struct lap_program {
 lap_dtype lap_program_computed_in(const lap_program *p);
 /* Text of a program: buffers, kernels, steps (the `loop` stage of `lappet dump`). */
 void lap_program_print(const lap_program *p, FILE *to);
+/* The launches alone, a line each: kernel, what, roles, Lua line (the `fused` stage). */
+void lap_program_print_fused(const lap_program *p, FILE *to);
 
 #endif

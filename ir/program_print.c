@@ -136,3 +136,22 @@ void lap_program_print(const lap_program *p, FILE *to)
     print_steps(p, p->n_steps, p->steps, 1, to);
     fputs("}\n", to);
 }
+
+static void print_fused(const lap_program *p, uint32_t n, const lap_step *steps, FILE *to)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const lap_step *s = &steps[i];
+        if (s->kind == LAP_STEP_LAUNCH) {
+            fprintf(to, "%-4s %-9s %-44s %s\n", lap_arena_printf(p->ctx->arena, "k%u", s->launch.kernel),
+                    s->launch.what, s->launch.roles != NULL ? s->launch.roles : "",
+                    lap_loc_show(p->ctx, s->launch.loc));
+        } else if (s->kind == LAP_STEP_FOREIGN) {
+            fprintf(to, "%-4s %-9s %-44s %s\n", "", "foreign", lap_text(p->ctx, s->foreign->name),
+                    lap_loc_show(p->ctx, s->foreign->loc));
+        }
+        print_fused(p, s->n_body, s->body, to);
+        print_fused(p, s->n_other, s->other, to);
+    }
+}
+
+void lap_program_print_fused(const lap_program *p, FILE *to) { print_fused(p, p->n_steps, p->steps, to); }

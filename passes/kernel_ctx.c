@@ -170,16 +170,17 @@ void lap_kctx_launch(lap_kctx *k, const char *what)
         l->n_kernels++;
     }
     l->homes[l->now.ix] = number + 1;
-    if (l->dump != NULL) {
-        fprintf(l->dump, "%-4s %-9s %-44s %s\n", lap_arena_printf(l->ctx->arena, "k%u", number), what,
-                k->roles != NULL ? k->roles : "", lap_loc_show(l->ctx, k->loc));
-    }
-    lap_program_step(
-        l, (lap_step){.kind = LAP_STEP_LAUNCH,
-                      .on_load = l->is_static,
-                      .counter = -1,
-                      .test = -1,
-                      .launch = {.kernel = number, .n_buffers = k->n_slots, .buffers = k->slot_buffers}});
+    lap_program_step(l, (lap_step){.kind = LAP_STEP_LAUNCH,
+                                   .on_load = l->is_static,
+                                   .counter = -1,
+                                   .test = -1,
+                                   .launch = {.kernel = number,
+                                              .n_buffers = k->n_slots,
+                                              .buffers = k->slot_buffers,
+                                              .what = what,
+                                              .roles = k->roles,
+                                              .loc = k->loc,
+                                              .root = l->now}});
 }
 
 lap_dim lap_dims_product(lap_ctx *ctx, uint32_t n, const lap_dim *sizes)

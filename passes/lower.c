@@ -258,10 +258,7 @@ static void place_leaves(lap_lowering *l)
 lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap_pass_options *options)
 {
     lap_lowering *l = lap_arena_alloc(lap_graph_ctx(g)->arena, sizeof *l);
-    *l = (lap_lowering){.g = g,
-                        .ctx = lap_graph_ctx(g),
-                        .target = target,
-                        .dump = options != NULL ? options->dump_fused : NULL};
+    *l = (lap_lowering){.g = g, .ctx = lap_graph_ctx(g), .target = target};
     l->schedule =
         options != NULL && options->schedule != NULL ? *options->schedule : lap_schedule_default(target);
     l->homes = lap_arena_array(l->ctx->arena, lap_graph_n_nodes(g) + 1, sizeof *l->homes);

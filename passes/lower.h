@@ -96,8 +96,8 @@ typedef struct lap_lowering {
     lap_ref now;      /* the node being lowered */
     uint32_t *homes;  /* by node: 1 + its last kernel (lap_program) */
     bool is_static;   /* the step being made depends on weights and extents alone */
+    lap_ref now;      /* the value that kernels are being made for */
     bool failed;
-    FILE *dump;
 } lap_lowering;
 
 static inline int32_t lap_knob_value(const lap_lowering *l, lap_knob knob) { return l->schedule.v[knob]; }
@@ -294,7 +294,7 @@ lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which);
 
 /* A lowering of the graph with nothing planned yet. */
 lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap_pass_options *options);
-/* The whole of lowering; options->dump_fused gets a line per kernel. NULL: reported. */
+/* The whole of lowering. NULL: reported. */
 lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_pass_options *options);
 
 #endif

@@ -95,10 +95,6 @@ void lap_lower_foreign(lap_lowering *l, lap_ref foreign)
                              .n_inputs = n->n_args,
                              .n_outputs = outs.n,
                              .operands = all};
-    if (l->dump != NULL) {
-        fprintf(l->dump, "%-4s %-9s %-44s %s\n", "", "foreign", lap_text(l->ctx, use->name),
-                lap_loc_show(l->ctx, n->loc));
-    }
     lap_program_step(
         l, (lap_step){
                .kind = LAP_STEP_FOREIGN, .on_load = l->is_static, .counter = -1, .test = -1, .foreign = use});

@@ -97,6 +97,7 @@ static void copy_cut(lap_lowering *l, const lap_output *o, const lap_dest *d)
 static void lower_output(lap_lowering *l, uint32_t number)
 {
     const lap_output *o = lap_graph_output(l->g, number);
+    l->now = o->value;
     const lap_node *v = lap_node_at(l->g, o->value);
     bool has_cut_group = false;
     int32_t *crop = lap_arena_array(l->ctx->arena, o->layout.n + 1, sizeof *crop);

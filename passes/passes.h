@@ -8,7 +8,6 @@
 
 typedef struct lap_pass_options {
     bool verify;      /* verify after every pass; always on in debug builds */
-    FILE *dump_fused; /* the kernels with their roles and index sets, or NULL */
     const lap_schedule *schedule; /* NULL: the target's default */
 } lap_pass_options;
 

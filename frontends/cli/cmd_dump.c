@@ -9,9 +9,8 @@
 
 typedef lap_code stage_fn(lap_setup *s, FILE *to);
 
-static lap_code lower(lap_setup *s, FILE *fused)
+static lap_code lower(lap_setup *s)
 {
-    s->compile.dump_fused = fused;
     return lap_session_lower(s->session, &s->compile) ? LAP_OK : lap_setup_failure(s);
 }
 
@@ -21,20 +20,22 @@ static lap_code dump_graph(lap_setup *s, FILE *to)
     return LAP_OK;
 }
 
-static lap_code dump_fused(lap_setup *s, FILE *to) { return lower(s, to); }
-
-static lap_code dump_loop(lap_setup *s, FILE *to)
+static lap_code dump_program(lap_setup *s, void (*print)(const lap_program *p, FILE *to), FILE *to)
 {
-    lap_code code = lower(s, NULL);
+    lap_code code = lower(s);
     if (code == LAP_OK) {
-        lap_program_print(lap_session_program(s->session), to);
+        print(lap_session_program(s->session), to);
     }
     return code;
 }
 
+static lap_code dump_fused(lap_setup *s, FILE *to) { return dump_program(s, lap_program_print_fused, to); }
+
+static lap_code dump_loop(lap_setup *s, FILE *to) { return dump_program(s, lap_program_print, to); }
+
 static lap_code dump_code(lap_setup *s, lap_emit_form form, FILE *to)
 {
-    lap_code code = lower(s, NULL);
+    lap_code code = lower(s);
     if (code != LAP_OK) {
         return code;
     }

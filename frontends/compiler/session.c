@@ -435,7 +435,7 @@ static bool lower(lap_session *s, void *args)
     if (o->schedule != NULL && !lap_schedule_parse(o->schedule, &schedule, &fault)) {
         return lap_session_fault(s, &fault);
     }
-    lap_pass_options passes = {.dump_fused = o->dump_fused, .schedule = &schedule};
+    lap_pass_options passes = {.schedule = &schedule};
     if (!lap_lower(s->graph, s->target, &passes, &s->program)) {
         return fail_with_errors(s);
     }

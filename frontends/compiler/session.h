@@ -50,7 +50,6 @@ typedef struct lap_compile_options {
     const lap_target *tier;   /* for Vulkan: lower for such devices, none is opened; or NULL */
     uint32_t n_threads;       /* 0: all */
     const char *schedule;     /* knobs of passes/schedules.def, "attend.tiles=4,..."; NULL: defaults */
-    FILE *dump_fused;         /* or NULL */
 } lap_compile_options;
 
 /* Seconds. */
