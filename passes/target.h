@@ -21,6 +21,7 @@ typedef struct lap_target {
     uint32_t own_rows, own_cols; /* most rows and columns of a register tile that one invocation keeps */
     uint32_t block_tiles;        /* register tiles of a block of rows, panels of a group */
     uint32_t shared_bytes;       /* of scratch memory that may lie in the workgroup's shared memory */
+    uint32_t most_rounds;        /* of loops in a launch that every such device allows; 0: any number */
 } lap_target;
 
 #endif

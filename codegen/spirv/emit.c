@@ -51,7 +51,11 @@ static void emit_fail(lap_shader *e, const lap_node *n)
     uint32_t number = lap_program_message(e->program, message, n->loc);
     lap_glsl_open(e, "if (%s) ", lap_glsl_value(e, n->args[0], LAP_GLSL_BOOL));
     lap_glsl_line(e, "atomicMin(status, uint(LAUNCH) << 16 | %uu);", number);
-    lap_glsl_line(e, e->in_lanes ? "bad = true;" : "return;");
+    if (e->in_lanes) {
+        lap_glsl_line(e, "bad = true;");
+    } else {
+        lap_glsl_give_up(e, "true");
+    }
     lap_glsl_close(e, "");
 }
 
@@ -121,7 +125,14 @@ void lap_glsl_emit_region(lap_shader *e, lap_region_id id)
             lap_glsl_line(e, "SYNC();");
         }
         emit_place(e, n->loc);
+        bool is_once = e->resumes && e->piece[nodes[i].ix] == LAP_PIECE_EFFECT;
+        if (is_once) {
+            lap_glsl_open_effect(e);
+        }
         emit_node(e, nodes[i], n);
+        if (is_once) {
+            lap_glsl_close(e, "");
+        }
         if (e->in_lanes && (n->op == LAP_OP_FAIL || e->may_fail[nodes[i].ix])) {
             lap_glsl_open(e, "if (!bad) "); /* closed by whoever opened the region */
         }
@@ -233,6 +244,8 @@ static const char tail[] =
     "layout(set = 0, binding = 1, std430) buffer Status { uint status; };\n"
     "int lane = int(gl_LocalInvocationIndex);\n"
     "#define LAUNCH params[0].x\n"
+    "layout(push_constant) uniform Share { int FIRST, LAST, FROM, TO; };\n"
+    "const int ALL = 0x7fffffff;\n"
     "#define SEEN (gl_SemanticsAcquireRelease | gl_SemanticsMakeAvailable | gl_SemanticsMakeVisible)\n"
     "#define STORAGE (gl_StorageSemanticsBuffer | gl_StorageSemanticsShared)\n"
     "void SYNC() {\n"
@@ -265,11 +278,14 @@ static void analyse(lap_shader *e)
     e->syncs = lap_arena_array(arena, n, sizeof *e->syncs);
     e->run = lap_arena_array(arena, n, sizeof *e->run);
     e->may_fail = lap_arena_array(arena, n, sizeof *e->may_fail);
+    e->piece = lap_arena_array(arena, n, sizeof *e->piece);
+    e->state_at = lap_arena_array(arena, n, sizeof *e->state_at);
     number_buffers(e);
     mark_used(e);
     lap_glsl_bound_all(e);
     lap_glsl_plan_loops(e);
     lap_glsl_sync_mark(e);
+    lap_glsl_resume_plan(e);
 }
 
 lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, uint32_t kernel)
@@ -284,7 +300,9 @@ lap_shader_made lap_shader_make(const lap_program *p, const lap_target *target, 
     }
     lap_shader_made made = {.shared_bytes = share_scratch(&e),
                             .limits = lap_glsl_bound_limits(&e),
-                            .rounds = lap_glsl_rounds(&e)};
+                            .steps = lap_glsl_steps(&e),
+                            .rounds = {lap_glsl_step_rounds(&e, false), lap_glsl_step_rounds(&e, true)},
+                            .n_state = e.resumes ? e.n_state : 0};
     e.depth = 1;
     put_scratch_bases(&e);
     lap_glsl_emit_region(&e, (lap_region_id){0});

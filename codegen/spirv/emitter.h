@@ -22,6 +22,13 @@ typedef struct lap_glsl_bound {
     lap_dim upper;
 } lap_glsl_bound;
 
+/* What a node of the grid's body is in a kernel that several launches may run (resume.c). */
+typedef enum lap_glsl_piece {
+    LAP_PIECE_PURE,   /* computed in every launch */
+    LAP_PIECE_EFFECT, /* done once */
+    LAP_PIECE_LOOP    /* its rounds are shared out among launches */
+} lap_glsl_piece;
+
 /* How a `for` is run. */
 typedef enum lap_glsl_run { LAP_RUN_GRID, LAP_RUN_SERIAL, LAP_RUN_LANES } lap_glsl_run;
 
@@ -48,6 +55,8 @@ typedef struct lap_shader {
     bool *syncs;       /* a barrier stands before it */
     lap_glsl_run *run; /* of `for` nodes */
     bool *may_fail;    /* `for` and `if` nodes that hold a `fail` */
+    lap_glsl_piece *piece;
+    uint32_t *state_at; /* first word of what a loop carries from launch to launch */
     /* buffers, by number: globals by slot, then scratch */
     lap_ref *buffers;
     uint32_t n_globals, n_scratch;
@@ -55,8 +64,12 @@ typedef struct lap_shader {
     bool by_address;        /* operands are too many for bindings */
     lap_kernel_dims params; /* extents that the shader reads */
     bool in_lanes;
-    uint64_t parts; /* of the prelude that are used */
-    uint32_t needs; /* lap_vk_need bits */
+    bool meets;       /* rounds are counted for workgroups of several subgroups */
+    bool resumes;     /* several launches may run it */
+    bool has_effects; /* pieces since the last loop */
+    uint32_t n_state; /* words of state, the first for a failure */
+    uint64_t parts;   /* of the prelude that are used */
+    uint32_t needs;   /* lap_vk_need bits */
 } lap_shader;
 
 /* ---- text.c */
@@ -71,8 +84,27 @@ void lap_glsl_bound_all(lap_shader *e);
 /* Extents that must be below 2^30 for the shader to be right; in the arena. */
 lap_kernel_dims lap_glsl_bound_limits(lap_shader *e);
 
-/* ---- rounds.c: rounds of all loops in one iteration of the grid, at most */
-lap_dim lap_glsl_rounds(lap_shader *e);
+/* ---- rounds.c: rounds of loops, at most */
+lap_dim lap_glsl_node_rounds(lap_shader *e, lap_ref ref);
+lap_dim lap_glsl_region_rounds(lap_shader *e, lap_region_id id);
+/* Of the reductions at the end of a loop, where invocations meet in memory (`meets`). */
+lap_dim lap_glsl_meet_rounds(lap_shader *e, lap_ref ref, const lap_node *n);
+/* Upper bound of a loop's extent. */
+lap_dim lap_glsl_most_trips(lap_shader *e, lap_ref extent);
+
+/* ---- resume.c: an iteration of the grid in several launches */
+void lap_glsl_resume_plan(lap_shader *e);
+/* Steps that launches share out, and rounds of loops in one step. */
+lap_dim lap_glsl_steps(lap_shader *e);
+lap_dim lap_glsl_step_rounds(lap_shader *e, bool meets);
+void lap_glsl_resume_begin(lap_shader *e);
+/* Around what is done once. */
+void lap_glsl_open_effect(lap_shader *e);
+/* Around a loop whose rounds from loN to hiN are of this launch; it starts with sN_0, sN_1, .. */
+void lap_glsl_open_rounds(lap_shader *e, lap_ref ref, const lap_node *n);
+void lap_glsl_close_rounds(lap_shader *e, lap_ref ref, const lap_node *n);
+/* Ends the workgroup, this launch and those to come. */
+void lap_glsl_give_up(lap_shader *e, const char *cond);
 
 /* ---- sync.c: barriers */
 void lap_glsl_sync_mark(lap_shader *e);

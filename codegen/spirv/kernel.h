@@ -12,7 +12,8 @@ typedef struct lap_shader_made {
     const bool *is_shared; /* by scratch buffer */
     const lap_ref *scratch;
     lap_kernel_dims limits;
-    lap_dim rounds;
+    lap_dim steps, rounds[2]; /* rounds of one step: of workgroups that are one subgroup, or several */
+    uint32_t n_state;         /* words of one more scratch buffer, 0: there is none */
 } lap_shader_made;
 
 /* In the context's arena. */

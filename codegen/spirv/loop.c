@@ -59,6 +59,18 @@ void lap_glsl_plan_loops(lap_shader *e) { plan_region(e, (lap_region_id){0}, fal
 
 /* ---- carried values ---- */
 
+static bool is_shared_out(const lap_shader *e, lap_ref ref)
+{
+    return e->resumes && e->piece[ref.ix] == LAP_PIECE_LOOP;
+}
+
+/* What value i starts with. */
+static const char *initial(lap_shader *e, lap_ref ref, const lap_node *n, uint32_t i, lap_glsl_type type)
+{
+    return is_shared_out(e, ref) ? lap_glsl_print(e, "s%u_%u", ref.ix, i)
+                                 : lap_glsl_value(e, n->args[i + 1], type);
+}
+
 static void declare_carried(lap_shader *e, lap_ref ref, const lap_node *n, const int *fn)
 {
     const lap_region *body = lap_region_at(e->g, n->regions[0]);
@@ -67,7 +79,7 @@ static void declare_carried(lap_shader *e, lap_ref ref, const lap_node *n, const
         bool starts_neutral = fn && fn[i] != LAP_CARRIED_SAME;
         lap_glsl_line(e, "%s c%u_%u = %s;", lap_glsl_type_text(type), ref.ix, i,
                       starts_neutral ? lap_glsl_neutral(e, (lap_fn)fn[i], type)
-                                     : lap_glsl_value(e, n->args[i + 1], type));
+                                     : initial(e, ref, n, i, type));
     }
 }
 
@@ -99,6 +111,9 @@ static void emit_body(lap_shader *e, lap_ref ref, const lap_node *n)
     const lap_region *body = lap_region_at(e->g, n->regions[0]);
     open_body(e, ref, body);
     uint32_t depth = e->depth;
+    if (e->resumes && e->run[ref.ix] == LAP_RUN_GRID) {
+        lap_glsl_resume_begin(e);
+    }
     lap_glsl_emit_region(e, n->regions[0]);
     close_body(e, ref, body);
     while (e->depth > depth) { /* tests for failure, opened in the region */
@@ -112,24 +127,52 @@ static bool is_positive(lap_shader *e, lap_ref extent)
     return n->op == LAP_OP_CONST && lap_node_attr(n, LAP_ATTR_VALUE)->scalar.i > 0;
 }
 
-/* for (i = start; i < extent; i += step) */
-static void emit_counted(lap_shader *e, lap_ref ref, const lap_node *n, const char *start, const char *step)
+typedef struct range {
+    const char *start, *end, *step;
+    bool has_some; /* start < end */
+} range;
+
+/* for (i = start; i < end; i += step) */
+static void emit_counted(lap_shader *e, lap_ref ref, const lap_node *n, range r)
 {
     lap_ref index = lap_region_at(e->g, n->regions[0])->params[0];
-    lap_glsl_type type = e->type[index.ix];
-    const char *extent = lap_glsl_value(e, n->args[0], type), *name = lap_glsl_type_text(type);
-    bool always = is_positive(e, n->args[0]) && e->run[ref.ix] == LAP_RUN_SERIAL;
-    lap_glsl_line(e, "%s v%u = %s(%s);", name, index.ix, name, start);
-    if (!always) {
-        lap_glsl_open(e, "if (v%u < %s) ", index.ix, extent);
+    const char *name = lap_glsl_type_text(e->type[index.ix]);
+    lap_glsl_line(e, "%s v%u = %s(%s);", name, index.ix, name, r.start);
+    if (!r.has_some) {
+        lap_glsl_open(e, "if (v%u < %s) ", index.ix, r.end);
     }
     lap_glsl_open(e, "do ");
     emit_body(e, ref, n);
-    lap_glsl_close(e, lap_glsl_print(e, " while ((v%u += %s(%s)) < %s%s);", index.ix, name, step, extent,
+    lap_glsl_close(e, lap_glsl_print(e, " while ((v%u += %s(%s)) < %s%s);", index.ix, name, r.step, r.end,
                                      e->in_lanes && e->may_fail[ref.ix] ? " && !bad" : ""));
-    if (!always) {
+    if (!r.has_some) {
         lap_glsl_close(e, "");
     }
+}
+
+/* The iterations of a loop that one invocation goes through when `n` of them share it. */
+static range range_of(lap_shader *e, lap_ref ref, const lap_node *n, bool in_lanes)
+{
+    lap_ref index = lap_region_at(e->g, n->regions[0])->params[0];
+    range r = {.start = in_lanes ? "lane" : "0",
+               .end = lap_glsl_value(e, n->args[0], e->type[index.ix]),
+               .step = in_lanes ? "GROUP" : "1",
+               .has_some = !in_lanes && is_positive(e, n->args[0])};
+    if (is_shared_out(e, ref)) {
+        r.start = lap_glsl_print(e, in_lanes ? "lo%u + lane" : "lo%u", ref.ix);
+        r.end = lap_glsl_print(e, "hi%u", ref.ix);
+        r.has_some = false;
+    }
+    return r;
+}
+
+static void emit_grid(lap_shader *e, lap_ref ref, const lap_node *n)
+{
+    lap_glsl_type type = e->type[lap_region_at(e->g, n->regions[0])->params[0].ix];
+    const char *end =
+        lap_glsl_print(e, "min(%s, %s(LAST))", lap_glsl_value(e, n->args[0], type), lap_glsl_type_text(type));
+    emit_counted(e, ref, n,
+                 (range){.start = "int(gl_WorkGroupID.x) + FIRST", .end = end, .step = "gl_NumWorkGroups.x"});
 }
 
 static const char *reduced(lap_shader *e, lap_fn fn, lap_glsl_type type, const char *v)
@@ -165,7 +208,7 @@ static void reduce_carried(lap_shader *e, lap_ref ref, const lap_node *n, const 
         }
         lap_glsl_type type = e->type[body->params[i + 1].ix];
         const char *all = reduced(e, (lap_fn)fn[i], type, lap_glsl_print(e, "c%u_%u", ref.ix, i));
-        const char *init = lap_glsl_value(e, n->args[i + 1], type);
+        const char *init = initial(e, ref, n, i, type);
         lap_glsl_line(e, "c%u_%u = %s;", ref.ix, i, lap_glsl_combine(e, (lap_fn)fn[i], type, init, all));
     }
 }
@@ -179,27 +222,33 @@ static void emit_lanes(lap_shader *e, lap_ref ref, const lap_node *n)
     }
     declare_carried(e, ref, n, fn);
     e->in_lanes = true;
-    emit_counted(e, ref, n, "lane", "GROUP");
+    emit_counted(e, ref, n, range_of(e, ref, n, true));
     e->in_lanes = false;
     if (e->may_fail[ref.ix]) { /* all leave together: barriers may follow */
         lap_glsl_use(e, LAP_PART_REDUCE_OR);
-        lap_glsl_line(e, "if (lap_reduce_or(bad)) return;");
+        lap_glsl_give_up(e, "lap_reduce_or(bad)");
     }
     reduce_carried(e, ref, n, fn);
 }
 
 void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n)
 {
+    if (is_shared_out(e, ref)) {
+        lap_glsl_open_rounds(e, ref, n);
+    }
     switch (e->run[ref.ix]) {
     case LAP_RUN_LANES:
         emit_lanes(e, ref, n);
-        return;
+        break;
     case LAP_RUN_GRID:
-        emit_counted(e, ref, n, "gl_WorkGroupID.x", "gl_NumWorkGroups.x");
-        return;
+        emit_grid(e, ref, n);
+        break;
     case LAP_RUN_SERIAL:
         declare_carried(e, ref, n, NULL);
-        emit_counted(e, ref, n, "0", "1");
-        return;
+        emit_counted(e, ref, n, range_of(e, ref, n, false));
+        break;
+    }
+    if (is_shared_out(e, ref)) {
+        lap_glsl_close_rounds(e, ref, n);
     }
 }

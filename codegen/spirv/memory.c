@@ -257,4 +257,8 @@ void lap_glsl_declare(lap_shader *e)
                           (long long)(count > 0 ? count : 1));
         }
     }
+    if (e->resumes) {
+        lap_glsl_line(e, "layout(set = 0, binding = %u, std430) restrict buffer State { uint state[]; };",
+                      binding);
+    }
 }

@@ -77,8 +77,8 @@ static bool make_kernel(const lap_program *p, const lap_target *target, uint32_t
     for (uint32_t i = 0; i < params.n; i++) {
         add_dim(&list, params.at[i]);
     }
-    uint32_t *bits = lap_arena_array(arena, made.n_scratch + 1, sizeof *bits);
-    uint32_t *counts = lap_arena_array(arena, made.n_scratch + 1, sizeof *counts);
+    uint32_t *bits = lap_arena_array(arena, made.n_scratch + 2, sizeof *bits);
+    uint32_t *counts = lap_arena_array(arena, made.n_scratch + 2, sizeof *counts);
     *out = (lap_vk_kernel){.n_params = params.n,
                            .needs = made.needs,
                            .n_operands = made.n_globals,
@@ -94,11 +94,17 @@ static bool make_kernel(const lap_program *p, const lap_target *target, uint32_t
             counts[out->n_scratch++] = add_dim(&list, lap_attr_dim(n, LAP_ATTR_COUNT));
         }
     }
-    lap_arena_grow(arena, &list.at, list.n, made.limits.n + 1, &list.capacity, sizeof *list.at);
+    if (made.n_state > 0) {
+        bits[out->n_scratch] = 32;
+        counts[out->n_scratch++] = add_dim(&list, lap_dim_const(p->ctx, made.n_state));
+    }
+    lap_arena_grow(arena, &list.at, list.n, made.limits.n + 3, &list.capacity, sizeof *list.at);
     for (uint32_t i = 0; i < made.limits.n; i++) { /* a parameter may be a limit too */
         list.at[list.n++] = made.limits.at[i];
     }
-    list.at[list.n++] = made.rounds;
+    list.at[list.n++] = made.steps;
+    list.at[list.n++] = made.rounds[0];
+    list.at[list.n++] = made.rounds[1];
     *out_dims = (lap_kernel_dims){(uint32_t)list.n, list.at};
     return lap_spirv_compile(p->ctx, p->kernels[k].name, made.glsl, &out->words, &out->n_words, fault);
 }

@@ -17,7 +17,8 @@ static const lap_target narrow = {.name = "vulkan-narrow",
                                   .own_rows = 2,
                                   .own_cols = 16,
                                   .block_tiles = 2,
-                                  .shared_bytes = 0};
+                                  .shared_bytes = 0,
+                                  .most_rounds = 65535};
 static const lap_target wide = {.name = "vulkan",
                                 .vector_f32 = 32,
                                 .n_registers = 64,

@@ -81,8 +81,17 @@ static inline uint32_t lap_vk_bindings(const lap_vk_kernel *k)
 bool lap_vk_place_buffers(lap_vk_exec *x, lap_fault *fault);
 /* Workgroups for a launch of the kernel, and the bytes of one scratch buffer for all of them. */
 uint32_t lap_vk_groups(const lap_vk_exec *x, uint32_t kernel);
-/* Rounds of loops in one iteration of the kernel's grid, at most. */
-uint64_t lap_vk_rounds(const lap_vk_exec *x, uint32_t kernel);
+/* How the work of a launch is shared out so that no workgroup goes round its loops more often than the device
+ * lets it: n commands. Number 0: one step alone is too much. */
+typedef struct lap_vk_shares {
+    uint64_t n, n_parts; /* in all; of one span of the grid */
+    int64_t span, steps; /* iterations of the grid, steps of each, of one command */
+    uint64_t rounds;     /* of one step */
+} lap_vk_shares;
+lap_vk_shares lap_vk_share_out(const lap_vk_exec *x, uint32_t kernel);
+lap_vk_share lap_vk_share_at(const lap_vk_shares *shares, uint64_t i);
+/* Whether workgroups of the kernel are one subgroup each, or several whole ones. */
+bool lap_vk_has_full_subgroups(const lap_vk_info *info, const lap_vk_kernel *kernel, uint32_t *out_group);
 size_t lap_vk_scratch_bytes(const lap_vk_exec *x, uint32_t kernel, uint32_t scratch);
 
 /* ---- vk_record.c */

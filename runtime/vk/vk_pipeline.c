@@ -31,9 +31,12 @@ static bool make_layouts(lap_vk *vk, const lap_vk_kernel *kernel, lap_vk_pipelin
         out->set = VK_NULL_HANDLE;
         return lap_vk_failed(vk, result, "a layout", fault);
     }
+    VkPushConstantRange pushed = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(lap_vk_share)};
     VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                        .setLayoutCount = 1,
-                                       .pSetLayouts = &out->set};
+                                       .pSetLayouts = &out->set,
+                                       .pushConstantRangeCount = 1,
+                                       .pPushConstantRanges = &pushed};
     result = vk->api.CreatePipelineLayout(vk->device, &info, NULL, &out->layout);
     if (result != VK_SUCCESS) {
         out->layout = VK_NULL_HANDLE;
@@ -46,9 +49,9 @@ static bool make_pipeline(lap_vk *vk, const lap_vk_kernel *kernel, VkShaderModul
                           lap_vk_pipeline *out, lap_fault *fault)
 {
     const lap_vk_info *info = &vk->info;
-    int32_t group = (int32_t)(kernel->group_size < info->group_size ? kernel->group_size : info->group_size);
-    bool is_full = info->has_full_subgroups && group % (int32_t)info->subgroup_size == 0;
-    int32_t values[] = {group, is_full ? (int32_t)info->subgroup_size : 0};
+    uint32_t group;
+    bool is_full = lap_vk_has_full_subgroups(info, kernel, &group);
+    int32_t values[] = {(int32_t)group, is_full ? (int32_t)info->subgroup_size : 0};
     VkSpecializationMapEntry entries[] = {{0, 0, sizeof *values}, {1, sizeof *values, sizeof *values}};
     VkSpecializationInfo special = {2, entries, sizeof values, values};
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {

@@ -44,17 +44,7 @@ static size_t scratch_of_group(const lap_vk_exec *x, uint32_t kernel)
     return sum;
 }
 
-uint64_t lap_vk_rounds(const lap_vk_exec *x, uint32_t kernel)
-{
-    const lap_image_kernel *record = &x->exec->image.kernels[kernel];
-    uint32_t dim = record->dims[record->n_dims - 1];
-    return x->exec->dim_state[dim] != LAP_EXTENT_OK ? UINT32_MAX
-           : x->exec->dims[dim] > 0                 ? (uint64_t)x->exec->dims[dim]
-                                                    : 0;
-}
-
-/* As many workgroups as there are iterations, and as scratch memory allows: enough to fill a device, and
- * none goes round its loops more often than the device lets it. */
+/* As many workgroups as there are iterations, and as scratch memory allows: enough to fill a device. */
 uint32_t lap_vk_groups(const lap_vk_exec *x, uint32_t kernel)
 {
     enum { SCRATCH = 64 << 20, LEAST = 16, MOST = 4096 };
@@ -64,12 +54,59 @@ uint32_t lap_vk_groups(const lap_vk_exec *x, uint32_t kernel)
     if (bytes > 0) {
         size_t fit = SCRATCH / bytes;
         int64_t most = fit < LEAST ? LEAST : fit > MOST ? MOST : (int64_t)fit;
-        uint64_t turns = x->vk->info.most_rounds / (lap_vk_rounds(x, kernel) + 1);
-        int64_t least = x->vk->info.most_rounds == 0 ? 0 : turns > 0 ? n / (int64_t)turns + 1 : n;
-        most = most > least ? most : least;
         n = n < most ? n : most;
     }
     return n < 0 ? 0 : n < (int64_t)x->vk->max_groups ? (uint32_t)n : x->vk->max_groups;
+}
+
+/* ---- shares ---------------------------------------------------------------------------------- */
+
+static int64_t extent_from_end(const lap_vk_exec *x, uint32_t kernel, uint32_t place)
+{
+    const lap_image_kernel *record = &x->exec->image.kernels[kernel];
+    uint32_t dim = record->dims[record->n_dims - place];
+    int64_t v = x->exec->dim_state[dim] == LAP_EXTENT_OK ? x->exec->dims[dim] : INT32_MAX;
+    return v < 1 ? 1 : v < INT32_MAX ? v : INT32_MAX;
+}
+
+bool lap_vk_has_full_subgroups(const lap_vk_info *info, const lap_vk_kernel *kernel, uint32_t *out_group)
+{
+    *out_group = kernel->group_size < info->group_size ? kernel->group_size : info->group_size;
+    return info->has_full_subgroups && *out_group % info->subgroup_size == 0;
+}
+
+lap_vk_shares lap_vk_share_out(const lap_vk_exec *x, uint32_t kernel)
+{
+    const lap_vk_info *info = &x->vk->info;
+    uint32_t group, n_groups = lap_vk_groups(x, kernel);
+    bool is_one =
+        lap_vk_has_full_subgroups(info, &x->kernels[kernel], &group) && group == info->subgroup_size;
+    int64_t n = x->exec->dims[x->exec->image.kernels[kernel].grid];
+    int64_t steps = extent_from_end(x, kernel, LAP_VK_STEPS);
+    uint64_t rounds = (uint64_t)extent_from_end(x, kernel, is_one ? LAP_VK_ROUNDS : LAP_VK_ROUNDS_MET);
+    lap_vk_shares s = {.n = 1, .n_parts = 1, .span = INT32_MAX, .steps = INT32_MAX, .rounds = rounds};
+    uint64_t turns = n_groups > 0 ? ((uint64_t)n + n_groups - 1) / n_groups : 0;
+    uint64_t most = info->most_rounds / rounds; /* steps; each launch walks through one more at least */
+    if (info->most_rounds == 0 || turns == 0 || (uint64_t)steps * turns <= most) {
+        return s;
+    }
+    if ((uint64_t)steps <= most) {
+        s.span = (int64_t)(most / (uint64_t)steps) * n_groups;
+    } else {
+        s.span = n_groups;
+        s.steps = (int64_t)most - 1;
+        s.n_parts = s.steps > 0 ? ((uint64_t)steps + (uint64_t)s.steps - 1) / (uint64_t)s.steps : 0;
+    }
+    s.n = ((uint64_t)(n + s.span - 1) / (uint64_t)s.span) * s.n_parts;
+    return s;
+}
+
+lap_vk_share lap_vk_share_at(const lap_vk_shares *s, uint64_t i)
+{
+    int64_t first = (int64_t)(i / s->n_parts) * s->span, from = (int64_t)(i % s->n_parts) * s->steps;
+    int64_t last = first + s->span < INT32_MAX ? first + s->span : INT32_MAX;
+    int64_t to = s->n_parts == 1 ? INT32_MAX : from + s->steps;
+    return (lap_vk_share){(int32_t)first, (int32_t)last, (int32_t)from, (int32_t)to};
 }
 
 static bool scratch_total(const lap_vk_exec *x, size_t *out)

@@ -2,7 +2,10 @@
  * vk_program.h - the contract between SPIR-V code and the Vulkan runtime: what a module is given.
  *
  * A program is the image of runtime/program.h and one module per kernel. A module's entry is `main`;
- * its workgroups take iterations w, w + n, w + 2n, .. of the grid loop, n being their number.
+ * workgroup w of n takes iterations first + w, first + w + n, .. of the grid loop that are below `last`.
+ *   pushed       first, last, from, to (32 bits each): of an iteration's steps those in [from, to); a launch
+ *                that begins with from > 0 goes on with what the same workgroup has left in its scratch.
+ *                `to` = 2^31 - 1: all steps, nothing need be left
  *   constant 0   invocations in a workgroup
  *   constant 1   invocations in a subgroup, 0 where that is not known
  *   binding 0    uniform: 32-bit integers in rows of four: the launch's number, the grid's extent,
@@ -12,8 +15,9 @@
  *   binding 2+   storage: the launch's operands (none of them where the kernel reads by address: then the
  *                parameters end with a 64-bit address for each), then scratch buffers, each with room for all
  * workgroups The kernel record's remaining extents are limits: each must be below LAP_VK_MOST_INDEX, or
- * 32-bit arithmetic in the module would be wrong. The last one is no limit but how often one iteration of the
- * grid goes round its loops, at most. Includes nothing of the compiler and no Vulkan header. */
+ * 32-bit arithmetic in the module would be wrong. The last three are no limits but the number of steps of an
+ * iteration of the grid, and how often one step goes round its loops, at most: in a workgroup that is one
+ * subgroup, and in others. Includes nothing of the compiler and no Vulkan header. */
 #ifndef LAP_RUNTIME_VK_PROGRAM_H
 #define LAP_RUNTIME_VK_PROGRAM_H
 
@@ -22,6 +26,12 @@
 #include <stdint.h>
 
 enum { LAP_VK_PARAMS = 0, LAP_VK_STATUS = 1, LAP_VK_FIRST_BUFFER = 2, LAP_VK_MOST_INDEX = 1 << 30 };
+enum { LAP_VK_STEPS = 3, LAP_VK_ROUNDS = 2, LAP_VK_ROUNDS_MET = 1 }; /* places in the record, from its end */
+
+/* What a launch is given beside the parameters. */
+typedef struct lap_vk_share {
+    int32_t first, last, from, to;
+} lap_vk_share;
 
 /* Features beyond Vulkan 1.2 with its memory model. LAP_VK_NEED(enum, what it is called) */
 #define LAP_VK_NEEDS(ROW)                                                                                    \

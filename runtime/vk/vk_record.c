@@ -119,7 +119,7 @@ static bool fits_device(const lap_vk_exec *x, const lap_image_step *s, lap_fault
     const lap_vk_info *info = &x->vk->info;
     const lap_image_kernel *record = &x->exec->image.kernels[s->kernel];
     const lap_vk_kernel *k = &x->kernels[s->kernel];
-    for (uint32_t i = 0; i < record->n_dims - k->n_params; i++) {
+    for (uint32_t i = 0; i + LAP_VK_STEPS <= record->n_dims - k->n_params; i++) { /* the grid is one too */
         uint32_t dim = i == 0 ? record->grid : record->dims[k->n_params + i - 1];
         if (x->exec->dims[dim] >= LAP_VK_MOST_INDEX) {
             return lap_fault_at(why, LAP_NO_DEVICE, record->place,
@@ -127,13 +127,12 @@ static bool fits_device(const lap_vk_exec *x, const lap_image_step *s, lap_fault
                                 record->name, (long long)x->exec->dims[dim], x->exec->image.dims[dim].text);
         }
     }
-    uint64_t rounds = lap_vk_rounds(x, s->kernel), groups = lap_vk_groups(x, s->kernel);
-    uint64_t turns = groups > 0 ? ((uint64_t)x->exec->dims[record->grid] + groups - 1) / groups : 0;
-    if (info->most_rounds > 0 && rounds * turns > info->most_rounds) {
-        return lap_fault_at(
-            why, LAP_NO_DEVICE, record->place,
-            "kernel %s may go round its loops %llu times in one workgroup, %s stops after %llu", record->name,
-            (unsigned long long)(rounds * turns), info->name, (unsigned long long)info->most_rounds);
+    lap_vk_shares shares = lap_vk_share_out(x, s->kernel);
+    if (shares.n == 0) {
+        return lap_fault_at(why, LAP_NO_DEVICE, record->place,
+                            "kernel %s may go round its loops %llu times in one step, %s stops after %llu",
+                            record->name, (unsigned long long)shares.rounds, info->name,
+                            (unsigned long long)info->most_rounds);
     }
     for (uint32_t i = 0; i < s->n_buffers; i++) {
         if (!k->by_address && x->places[s->buffers[i]].size > info->buffer_bytes) {
@@ -277,7 +276,15 @@ static bool record_launch(recorder *r, const lap_image_step *s)
     vk->api.CmdBindPipeline(r->open, VK_PIPELINE_BIND_POINT_COMPUTE, p->pipeline);
     vk->api.CmdBindDescriptorSets(r->open, VK_PIPELINE_BIND_POINT_COMPUTE, p->layout, 0, 1, &x->set[step], 0,
                                   NULL);
-    vk->api.CmdDispatch(r->open, groups, 1, 1);
+    lap_vk_shares shares = lap_vk_share_out(x, s->kernel);
+    for (uint64_t i = 0; i < shares.n; i++) {
+        lap_vk_share share = lap_vk_share_at(&shares, i);
+        if (i > 0) {
+            barrier_between(r);
+        }
+        vk->api.CmdPushConstants(r->open, p->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof share, &share);
+        vk->api.CmdDispatch(r->open, groups, 1, 1);
+    }
     return true;
 }
 
@@ -322,7 +329,8 @@ static int64_t count_commands(const lap_vk_exec *x, uint32_t first, uint32_t n)
             int64_t rounds = x->exec->dims[s->limit] > 0 ? x->exec->dims[s->limit] : 0;
             sum += rounds > MOST_COMMANDS ? MOST_COMMANDS + 1 : rounds * body;
         } else {
-            sum += is_plain ? 1 : MOST_COMMANDS + 1;
+            uint64_t own = is_plain && s->kind == LAP_STEP_LAUNCH ? lap_vk_share_out(x, s->kernel).n : 1;
+            sum += is_plain && own <= MOST_COMMANDS ? (int64_t)own : MOST_COMMANDS + 1;
         }
     }
     return sum;

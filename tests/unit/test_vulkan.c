@@ -202,6 +202,94 @@ static void test_lacks(void **state)
     rig_free(&r);
 }
 
+/* ---- launches in several shares ---- */
+
+/* Attention of one head, the keys' maximum before it, and a sum that checks what it reads. */
+static const char long_rows[] =
+    "lap 1\n"
+    "graph @long {\n"
+    "  %q = input f32[i=N d=4] {name=\"q\" layout=\"i d\"}\n"
+    "  %k = input f32[j=M d=4] {name=\"k\" layout=\"j d\"}\n"
+    "  %p = input i64[j=M] {name=\"p\" layout=\"j\"}\n"
+    "  %qk = map f32[i=N d=4 j=M] %q %k {fn=mul}\n"
+    "  %s = reduce f32[i=N j=M] %qk {red=sum over=\"d\"}\n"
+    "  %i = index i64[i=N] {axis=i}\n"
+    "  %j = index i64[j=M] {axis=j}\n"
+    "  %w = map bool[j=M i=N] %j %i {fn=ge}\n"
+    "  %a = attend %s %w %k {parts=[{keys=\"j\" score=0 where=1 value=2}] norm=softmax empty=0.0}\n"
+    "  %o = result f32[i=N d=4] %a {which=\"out\"}\n"
+    "  %most = reduce f32[d=4] %k {red=max over=\"j\"}\n"
+    "  %total = reduce i64 %p {red=sum over=\"j\"}\n"
+    "  output \"o\" %o {layout=\"i d\"}\n"
+    "  output \"most\" %most {layout=\"d\"}\n"
+    "  output \"total\" %total {layout=\"\"}\n"
+    "}\n";
+
+enum { LONG_N = 37, LONG_M = 1500, LONG_D = 4, LONG_OUT = LONG_N * LONG_D + LONG_D + 1 };
+
+static bool run_long(rig *r, double *out)
+{
+    static float q[LONG_N * LONG_D], k[LONG_M * LONG_D];
+    static int64_t p[LONG_M];
+    for (int i = 0; i < LONG_M * LONG_D; i++) {
+        k[i] = (float)((i * 7919 + 13) % 1009) / 500 - 1;
+        q[i % (LONG_N * LONG_D)] = (float)(i * 31 % 101) / 50 - 1;
+        p[i / LONG_D] = (int64_t)i << 20;
+    }
+    lap_tensor in[] = {{LAP_F32, 2, {LONG_N, LONG_D}, q, sizeof q},
+                       {LAP_F32, 2, {LONG_M, LONG_D}, k, sizeof k},
+                       {LAP_I64, 1, {LONG_M}, p, sizeof p}};
+    lap_tensor named[3], got[3] = {{.data = NULL}, {.data = NULL}, {.data = NULL}};
+    for (uint32_t i = 0; i < 3; i++) {
+        named[i] = in[strchr("qkp", lap_exec_name(r->exec, LAP_LEAF_INPUT, i)[0]) - "qkp"];
+    }
+    r->fault = (lap_fault){0};
+    if (!lap_exec_run(r->exec, named, got, &r->fault)) {
+        return false;
+    }
+    for (uint32_t i = 0, n = 0; i < 3; i++) {
+        size_t count = 0;
+        assert_true(lap_tensor_count(&got[i], &count));
+        for (size_t at = 0; at < count; at++) {
+            out[n++] = got[i].dtype == LAP_I64 ? (double)lap_tensor_get_int(&got[i], at)
+                                               : lap_tensor_get(&got[i], at);
+        }
+    }
+    return true;
+}
+
+/* A driver that ends loops early gives the same as one that does not: work is shared out among launches. */
+static void test_shares(void **state)
+{
+    (void)state;
+    static const uint64_t limits[] = {65535, 20000, 9000, 6000, 400};
+    static double want[LONG_OUT], got[LONG_OUT];
+    rig r = rig_open();
+    facts_of(&r)->most_rounds = 0;
+    assert_true(rig_compile_text(&r, long_rows));
+    assert_true(run_long(&r, want));
+    lap_exec_close(r.exec);
+    uint32_t n_done = 0;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        facts_of(&r)->most_rounds = limits[i];
+        assert_true(rig_compile_text(&r, long_rows));
+        bool ran = run_long(&r, got);
+        if (!ran) { /* a step alone is too much */
+            assert_fault(&r, LAP_NO_DEVICE, "in one step");
+        }
+        for (int n = 0; ran && n < LONG_OUT; n++) {
+            if (fabs(got[n] - want[n]) > 1e-5 * (1 + fabs(want[n]))) {
+                fail_msg("limit %d, element %d: got %.9g, expected %.9g", (int)limits[i], n, got[n], want[n]);
+            }
+        }
+        n_done += ran;
+        lap_exec_close(r.exec);
+    }
+    r.exec = NULL;
+    assert_true(n_done >= 3);
+    rig_free(&r);
+}
+
 /* ---- the cache ---- */
 
 static char folder[64];
@@ -346,7 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs),      cmocka_unit_test(test_no_device), cmocka_unit_test(test_loss),
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_lacks),     cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_functions), cmocka_unit_test(test_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
