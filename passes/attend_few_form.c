@@ -326,5 +326,5 @@ bool lap_attend_few_hopes(lap_lowering *l, lap_ref attend)
     const lap_node *n = lap_node_at(l->g, attend);
     lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
     uint32_t steps = 0;
-    return l->target->group_size == 0 && hopes(l, attend, n->args[parts.at[0].score], &steps);
+    return hopes(l, attend, n->args[parts.at[0].score], &steps);
 }

@@ -408,9 +408,10 @@ bool lap_attend_takes(lap_lowering *l, lap_ref home, lap_ref r)
     if (lap_ref_some(plan->anchor)) {
         return false;
     }
-    bool has_cores = l->target->group_size == 0; /* a strip for each group of a device would be too much */
-    plan->is_near = has_cores && lap_near_find(l, home, r, &near);
-    plan->is_few = has_cores && !plan->is_near && lap_few_find(l, home, r, &few);
+    /* a strip for each large group of a device would be too much */
+    bool has_strips = l->target->group_size <= l->target->vector_f32;
+    plan->is_near = has_strips && lap_near_find(l, home, r, &near);
+    plan->is_few = !plan->is_near && lap_few_find(l, home, r, &few);
     if (plan->is_near || (plan->is_few && few.is_always)) {
         plan->anchor = r;
         lap_plan_of(l, r)->is_contraction = false; /* its factors are read once, at places of their own */
