@@ -10,7 +10,7 @@
 #include "codegen/carried.h"
 #include "codegen/spirv/emitter.h"
 
-enum { MOST_LIMIT_TEXT = 400 };
+enum { MOST_LIMIT_TEXT = 1000 };
 
 static lap_glsl_bound of_const(lap_shader *e, int64_t v)
 {

@@ -34,13 +34,16 @@ static void emit_result(lap_shader *e, lap_ref ref, const lap_node *n)
                   lap_text(e->ctx, lap_attr_name(n, LAP_ATTR_WHICH)));
 }
 
-static void emit_if(lap_shader *e, const lap_node *n)
+static void emit_if(lap_shader *e, lap_ref ref, const lap_node *n)
 {
     uint32_t depth = e->depth;
     lap_glsl_open(e, "if (%s) ", lap_glsl_value(e, n->args[0], LAP_GLSL_BOOL));
     lap_glsl_emit_region(e, n->regions[0]);
     while (e->depth > depth) {
         lap_glsl_close(e, "");
+    }
+    if (e->resumes && e->piece[ref.ix] == LAP_PIECE_INSIDE) {
+        lap_glsl_after_inside(e);
     }
 }
 
@@ -86,7 +89,7 @@ static void emit_node(lap_shader *e, lap_ref ref, const lap_node *n)
         lap_glsl_emit_for(e, ref, n);
         return;
     case LAP_OP_IF:
-        emit_if(e, n);
+        emit_if(e, ref, n);
         return;
     case LAP_OP_FAIL:
         emit_fail(e, n);

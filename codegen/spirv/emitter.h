@@ -26,7 +26,8 @@ typedef struct lap_glsl_bound {
 typedef enum lap_glsl_piece {
     LAP_PIECE_PURE,   /* computed in every launch */
     LAP_PIECE_EFFECT, /* done once */
-    LAP_PIECE_LOOP    /* its rounds are shared out among launches */
+    LAP_PIECE_LOOP,   /* its rounds are shared out among launches */
+    LAP_PIECE_INSIDE  /* an `if`, or a loop of one round, whose body's nodes are pieces themselves */
 } lap_glsl_piece;
 
 /* How a `for` is run. */
@@ -103,6 +104,8 @@ void lap_glsl_open_effect(lap_shader *e);
 /* Around a loop whose rounds from loN to hiN are of this launch; it starts with sN_0, sN_1, .. */
 void lap_glsl_open_rounds(lap_shader *e, lap_ref ref, const lap_node *n);
 void lap_glsl_close_rounds(lap_shader *e, lap_ref ref, const lap_node *n);
+/* After a body that holds pieces. */
+void lap_glsl_after_inside(lap_shader *e);
 /* Ends the workgroup, this launch and those to come. */
 void lap_glsl_give_up(lap_shader *e, const char *cond);
 

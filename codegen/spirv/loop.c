@@ -231,8 +231,23 @@ static void emit_lanes(lap_shader *e, lap_ref ref, const lap_node *n)
     reduce_carried(e, ref, n, fn);
 }
 
+static void emit_inside(lap_shader *e, lap_ref ref, const lap_node *n)
+{
+    lap_ref index = lap_region_at(e->g, n->regions[0])->params[0];
+    lap_glsl_open(e, " ");
+    lap_glsl_line(e, "%s v%u = %s(0);", lap_glsl_type_text(e->type[index.ix]), index.ix,
+                  lap_glsl_type_text(e->type[index.ix]));
+    emit_body(e, ref, n);
+    lap_glsl_close(e, "");
+    lap_glsl_after_inside(e);
+}
+
 void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n)
 {
+    if (e->resumes && e->piece[ref.ix] == LAP_PIECE_INSIDE) {
+        emit_inside(e, ref, n);
+        return;
+    }
     if (is_shared_out(e, ref)) {
         lap_glsl_open_rounds(e, ref, n);
     }

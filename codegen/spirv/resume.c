@@ -27,9 +27,23 @@ static lap_region_id grid_body(const lap_shader *e)
     return (lap_region_id){0};
 }
 
+/* A loop of one round is no loop: its body is part of what is around it. */
+static bool is_single(const lap_shader *e, lap_ref ref, const lap_node *n)
+{
+    const lap_node *extent = n->op == LAP_OP_FOR ? lap_node_at(e->g, n->args[0]) : NULL;
+    return extent && n->n_args == 1 && e->run[ref.ix] == LAP_RUN_SERIAL && extent->op == LAP_OP_CONST &&
+           lap_node_attr(extent, LAP_ATTR_VALUE)->scalar.i == 1;
+}
+
+static bool plan_region(lap_shader *e, lap_region_id id);
+
 static bool plan_loop(lap_shader *e, lap_ref ref, const lap_node *n)
 {
     enum { SHORT = 1024 };
+    if (is_single(e, ref, n)) {
+        e->piece[ref.ix] = LAP_PIECE_INSIDE;
+        return plan_region(e, n->regions[0]);
+    }
     const lap_region *body = lap_region_at(e->g, n->regions[0]);
     int64_t rounds;
     bool is_short = lap_dim_is_const(e->ctx, lap_glsl_node_rounds(e, ref), &rounds) && rounds <= SHORT;
@@ -53,8 +67,10 @@ static bool plan_node(lap_shader *e, lap_ref ref, const lap_node *n)
         return plan_loop(e, ref, n);
     case LAP_OP_LOAD:
         return !e->is_stored[lap_glsl_buffer_number(e, n->args[0])];
-    case LAP_OP_STORE:
     case LAP_OP_IF:
+        e->piece[ref.ix] = LAP_PIECE_INSIDE;
+        return plan_region(e, n->regions[0]);
+    case LAP_OP_STORE:
     case LAP_OP_FAIL:
     case LAP_OP_MMA:
     case LAP_OP_TURN:
@@ -66,6 +82,18 @@ static bool plan_node(lap_shader *e, lap_ref ref, const lap_node *n)
     }
 }
 
+static bool plan_region(lap_shader *e, lap_region_id id)
+{
+    uint32_t n_nodes;
+    const lap_ref *nodes = lap_region_nodes(e->g, id, &n_nodes);
+    for (uint32_t i = 0; i < n_nodes; i++) {
+        if (!plan_node(e, nodes[i], lap_node_at(e->g, nodes[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void lap_glsl_resume_plan(lap_shader *e)
 {
     int64_t rounds;
@@ -75,47 +103,55 @@ void lap_glsl_resume_plan(lap_shader *e)
                     rounds <= e->target->most_rounds;
     e->resumes = e->target->most_rounds > 0 && body.ix != 0 && !is_small;
     e->n_state = 1;
-    uint32_t n_nodes;
-    const lap_ref *nodes = lap_region_nodes(e->g, body, &n_nodes);
-    for (uint32_t i = 0; e->resumes && i < n_nodes; i++) {
-        e->resumes = plan_node(e, nodes[i], lap_node_at(e->g, nodes[i]));
-    }
+    e->resumes = e->resumes && plan_region(e, body);
 }
 
 /* ---- what the host must know ---- */
 
-lap_dim lap_glsl_steps(lap_shader *e)
+static lap_dim region_steps(lap_shader *e, lap_region_id id)
 {
     lap_dim sum = number(e, 1);
     uint32_t n_nodes;
-    const lap_ref *nodes = lap_region_nodes(e->g, grid_body(e), &n_nodes);
-    for (uint32_t i = 0; e->resumes && i < n_nodes; i++) {
+    const lap_ref *nodes = lap_region_nodes(e->g, id, &n_nodes);
+    for (uint32_t i = 0; i < n_nodes; i++) {
+        const lap_node *n = lap_node_at(e->g, nodes[i]);
         if (e->piece[nodes[i].ix] == LAP_PIECE_LOOP) {
-            lap_dim trips = lap_glsl_most_trips(e, lap_node_at(e->g, nodes[i])->args[0]);
+            lap_dim trips = lap_glsl_most_trips(e, n->args[0]);
             sum = lap_dim_add(e->ctx, sum, lap_dim_add(e->ctx, trips, number(e, 1)));
+        } else if (e->piece[nodes[i].ix] == LAP_PIECE_INSIDE) {
+            sum = lap_dim_add(e->ctx, sum, region_steps(e, n->regions[0]));
         }
     }
     return sum;
 }
 
+lap_dim lap_glsl_steps(lap_shader *e) { return e->resumes ? region_steps(e, grid_body(e)) : number(e, 1); }
+
 /* Of all pieces together: drivers that run lanes under a mask go through each loop of a launch once, even
  * where it has no round in it. */
-lap_dim lap_glsl_step_rounds(lap_shader *e, bool meets)
+static lap_dim pieces_rounds(lap_shader *e, lap_region_id id)
 {
     lap_dim sum = number(e, 1);
-    e->meets = meets;
     uint32_t n_nodes;
-    const lap_ref *nodes = lap_region_nodes(e->g, grid_body(e), &n_nodes);
+    const lap_ref *nodes = lap_region_nodes(e->g, id, &n_nodes);
     for (uint32_t i = 0; i < n_nodes; i++) {
         const lap_node *n = lap_node_at(e->g, nodes[i]);
-        if (e->resumes && e->piece[nodes[i].ix] == LAP_PIECE_LOOP) {
-            lap_dim body = lap_dim_add(e->ctx, lap_glsl_region_rounds(e, n->regions[0]), number(e, 1));
-            sum = lap_dim_add(e->ctx, sum, lap_dim_add(e->ctx, body, lap_glsl_meet_rounds(e, nodes[i], n)));
-        } else {
-            sum = lap_dim_add(e->ctx, sum, lap_glsl_node_rounds(e, nodes[i]));
+        lap_glsl_piece piece = e->resumes ? e->piece[nodes[i].ix] : LAP_PIECE_EFFECT;
+        lap_dim one = piece == LAP_PIECE_INSIDE ? pieces_rounds(e, n->regions[0])
+                      : piece == LAP_PIECE_LOOP ? lap_glsl_region_rounds(e, n->regions[0])
+                                                : lap_glsl_node_rounds(e, nodes[i]);
+        if (piece == LAP_PIECE_LOOP) {
+            one = lap_dim_add(e->ctx, one, lap_glsl_meet_rounds(e, nodes[i], n));
         }
+        sum = lap_dim_add(e->ctx, sum, lap_dim_add(e->ctx, one, number(e, piece == LAP_PIECE_LOOP)));
     }
     return sum;
+}
+
+lap_dim lap_glsl_step_rounds(lap_shader *e, bool meets)
+{
+    e->meets = meets;
+    return pieces_rounds(e, grid_body(e));
 }
 
 /* ---- text ---- */
@@ -164,6 +200,12 @@ static void to_state(lap_shader *e, lap_glsl_type type, uint32_t at, const char 
     if (type == LAP_GLSL_LONG) {
         lap_glsl_line(e, "state[state0 + %u] = uint(%s >> 32);", at + 1, v);
     }
+}
+
+void lap_glsl_after_inside(lap_shader *e)
+{
+    e->has_effects = true; /* perhaps: a step of nothing does no harm */
+    lap_glsl_open(e, "if (at < TO) ");
 }
 
 void lap_glsl_open_rounds(lap_shader *e, lap_ref ref, const lap_node *n)

@@ -7,7 +7,7 @@
 
 static const lap_target narrow = {.name = "vulkan-narrow",
                                   .vector_f32 = 8,
-                                  .n_registers = 32,
+                                  .n_registers = 16,
                                   .mma_rows = 16,
                                   .mma_cols = 16,
                                   .l1_bytes = 32 << 10,

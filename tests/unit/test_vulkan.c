@@ -375,9 +375,10 @@ enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
 static void make_x(float *x)
 {
     static const float special[] = {
-        0,    -0.0f, 1,     -1,   INFINITY, -INFINITY, NAN,    88.7f, 88.73f, -87.3f, -87.4f, -104,      0.5f,
-        1.5f, 2.5f,  -2.5f, 1e5f, -3e6f,    1e9f,      0.625f, -0.6f, 4,      3.99f,  1e-30f, 3.1415927f,
-        1.5707964f, -1e22f, 3.4e38f, 16367173.f, 0.7853982f, -4.712389f, 6381956970095103.f};
+        0,          -0.0f,      1,      -1,      INFINITY,   -INFINITY,  NAN,        88.7f,
+        88.73f,     -87.3f,     -87.4f, -104,    0.5f,       1.5f,       2.5f,       -2.5f,
+        1e5f,       -3e6f,      1e9f,   0.625f,  -0.6f,      4,          3.99f,      1e-30f,
+        3.1415927f, 1.5707964f, -1e22f, 3.4e38f, 16367173.f, 0.7853982f, -4.712389f, 6381956970095103.f};
     enum { N_SPECIAL = sizeof special / sizeof *special };
     uint32_t seed = 1;
     for (int i = 0; i < N_X; i++) {
@@ -434,9 +435,10 @@ static void test_functions(void **state)
 static void test_pow(void **state)
 {
     (void)state;
-    static const float special[] = {0,    -0.0f, 1,    -1,   2,    -2,    INFINITY, -INFINITY, NAN,  0.5f, -0.5f,
-                                    3,    -3,    1e-3f, 1e3f, 10,   -10,   0.99f,    1.01f,     1.5f, 127,  -126,
-                                    1e9f, 1e-9f, 7.25f, 20.f, 0.1f, -0.1f, 3e38f,    1e-38f};
+    static const float special[] = {0,     -0.0f, 1,     -1,    2,     -2,    INFINITY, -INFINITY,
+                                    NAN,   0.5f,  -0.5f, 3,     -3,    1e-3f, 1e3f,     10,
+                                    -10,   0.99f, 1.01f, 1.5f,  127,   -126,  1e9f,     1e-9f,
+                                    7.25f, 20.f,  0.1f,  -0.1f, 3e38f, 1e-38f};
     enum { N_SPECIAL = sizeof special / sizeof *special, N_EACH = 64, N_PAIRS = N_EACH * N_EACH };
     static float a[N_PAIRS], b[N_PAIRS];
     for (int i = 0; i < N_PAIRS; i++) {
@@ -469,8 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs),      cmocka_unit_test(test_no_device), cmocka_unit_test(test_loss),
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_lacks),     cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_functions), cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_pow),
+        cmocka_unit_test(test_functions), cmocka_unit_test(test_shares),    cmocka_unit_test(test_pow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
