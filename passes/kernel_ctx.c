@@ -169,7 +169,9 @@ void lap_kctx_launch(lap_kctx *k, const char *what)
         l->kernels[number] = (lap_kernel){.graph = k->k, .name = name, .roles = k->roles, .loc = k->loc};
         l->n_kernels++;
     }
-    l->homes[l->now.ix] = number + 1;
+    if (l->homes[l->now.ix] == 0 || strcmp(what, "copy") != 0) {
+        l->homes[l->now.ix] = number + 1; /* packs come before what reads them, copies compute nothing */
+    }
     lap_program_step(l, (lap_step){.kind = LAP_STEP_LAUNCH,
                                    .on_load = l->is_static,
                                    .counter = -1,

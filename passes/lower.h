@@ -93,7 +93,7 @@ typedef struct lap_lowering {
     lap_kernel *kernels;
     const char **kernel_texts;
     lap_steps *steps; /* the list being filled: the top one, or a body's */
-    uint32_t *homes;  /* by node: 1 + its last kernel (lap_program) */
+    uint32_t *homes;  /* by node: 1 + the kernel that computes it (lap_program) */
     bool is_static;   /* the step being made depends on weights and extents alone */
     lap_ref now;      /* the value that kernels are being made for */
     bool failed;

@@ -52,6 +52,10 @@ static void print_info(lap_setup *s, const char *missing)
     line("doc", lap_model_doc(m));
     line("family", lap_model_family(m));
     line("paper", lap_model_paper(m));
+    line("authors", lap_model_authors(m));
+    if (lap_model_year(m) != 0) {
+        printf("year: %lld\n", (long long)lap_model_year(m));
+    }
     line("reference cases", lap_model_reference(m));
     print_params(m);
     if (missing != NULL) {
@@ -129,6 +133,9 @@ static void document_info(lap_setup *s, const char *missing)
     lap_document_text(d, "doc", lap_model_doc(m));
     lap_document_text(d, "family", lap_model_family(m));
     lap_document_text(d, "paper", lap_model_paper(m));
+    lap_document_text(d, "authors", lap_model_authors(m));
+    int64_t year = lap_model_year(m);
+    cJSON_AddItemToObject(d, "year", year != 0 ? cJSON_CreateNumber((double)year) : cJSON_CreateNull());
     lap_document_text(d, "reference", lap_model_reference(m));
     cJSON_AddItemToObject(d, "params", params_document(m));
     if (missing != NULL) {
