@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # patterns.sh - writes docs/patterns.md: every mechanism, what it is, and what it compiles to.
 #
-# LAPPET names the command. One processor level, and counts instead of times: the same on every machine.
+# LAPPET names the command. One processor level, and counts instead of times: the same on every machine. What
+# bench/patterns.sh measured stands behind it and stays.
 set -eu
 cd "$(dirname "$0")/.."
 lappet=${LAPPET:-build/lappet}
@@ -10,7 +11,8 @@ export LAPPET_PLUGINS="$PWD/plugins"
 cpu=x86-64-v3
 out=docs/patterns.md
 rows=$(mktemp)
-trap 'rm -f "$rows" "$rows.one"' EXIT
+trap 'rm -f "$rows" "$rows.one" "$rows.measured"' EXIT
+sed -n '/^## Beside plain PyTorch/,$p' $out > "$rows.measured"
 
 field() { sed -n "s/^$1: //p" "$rows.one" | sed 's/|/\\|/g'; }
 
@@ -18,13 +20,14 @@ for file in plugins/*.lua; do
     slug=$(basename "$file" .lua)
     [ "$slug" != attention ] || continue      # the built-in one
     "$lappet" info "$slug" > "$rows.one"
-    paper=$(field paper) doc=$(field doc) family=$(field family)
+    paper=$(field paper) doc=$(field doc) family=$(field family) authors=$(field authors) year=$(field year)
+    by=${authors:+ ($authors${year:+ $year})}
     parameters=$(awk '/^[^ ]/ { inside = $1 == "parameters" } inside && /^  / { n++ }
         END { print n + 0 }' "$rows.one")
     "$lappet" dump "$slug" --stage fused --cpu $cpu > "$rows.one"
     launches=$(wc -l < "$rows.one")
     kernels=$(cut -d' ' -f1 "$rows.one" | sort -u | wc -l)
-    echo "| \`$slug\` | $paper: $doc | $family | $parameters | $kernels | $launches |" >> "$rows"
+    echo "| \`$slug\` | $paper$by: $doc | $family | $parameters | $kernels | $launches |" >> "$rows"
 done
 
 {
@@ -42,5 +45,9 @@ The $(wc -l < "$rows") mechanisms of \`plugins/\`, beside the built-in \`attenti
 |---|---|---|---:|---:|---:|
 TEXT
     cat "$rows"
+    if [ -s "$rows.measured" ]; then
+        echo
+        cat "$rows.measured"
+    fi
 } > $out.new
 mv $out.new $out

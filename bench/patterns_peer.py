@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""patterns.py CASE THREADS SECONDS - times a mechanism in plain PyTorch on a case file that `lappet bench --case`
-wrote; prints the least time in seconds. First it compares with the outputs in the case: both must compute the
+"""patterns_peer.py CASE THREADS SECONDS - times a mechanism in plain PyTorch on a case file that `lappet bench --case`
+wrote; prints the least time in seconds as JSON. First it compares with the outputs in the case: both must compute the
 same thing."""
 import importlib
 import json
@@ -63,7 +63,7 @@ def main():
         run()
         least = min(least, time.perf_counter() - start)
         n += 1
-    print(f"{least:.9f}")
+    print(json.dumps({"least": least, "version": torch.__version__}))
 
 
 main()
