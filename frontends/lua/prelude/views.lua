@@ -203,7 +203,13 @@ function lap.cat(name, parts)
     local n = prim.size(parts[k], name)
     from = from - n
     local x = parts[k]:at({ [name] = i - from }, 0)
-    out = out and lap.where(i:lt(from + n), x, out) or x
+    if out == nil then
+      out = x
+    elseif n == 1 then                               -- one entry does not decide the order of axes
+      out = lap.where(i:ge(from + n), out, x)
+    else
+      out = lap.where(i:lt(from + n), x, out)
+    end
   end
   return out
 end
