@@ -212,6 +212,32 @@ static void by_picking(job *j, void (*body)(job *j))
     lap_kctx_end(k, &spans, &next, &out);
 }
 
+static bool varies_over(const lap_node *n, lap_axis_list axes)
+{
+    for (uint32_t i = 0; i < axes.n; i++) {
+        if (lap_node_axis(n, axes.at[i].name) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Blocks up to the count of ragged keys, where it is the same for all rows of the block; else NONE: all. */
+static lap_ref blocks_there(job *j)
+{
+    lap_coords *c = j->k->c;
+    lap_axis_list keys = j->t.r.n, inner = {keys.n - 1, keys.at + 1};
+    lap_ref count = keys.at[0].count;
+    if (!lap_ref_some(count) || varies_over(lap_node_at(j->l->g, count), keys) ||
+        varies_over(lap_node_at(j->l->g, count), j->t.r.m)) {
+        return LAP_NONE;
+    }
+    lap_ref there = lap_axis_extent(j->k, &keys.at[0], j->t.env.n, j->t.axes, j->t.coords, LAP_NONE);
+    lap_coord n = lap_coord_mul(c, lap_coord_opaque(c, there), lap_coord_dim(c, lap_axes_product(j->l, inner)));
+    n = lap_coord_add(c, n, c_int(j, j->block_keys - 1));
+    return lap_coord_ref(c, lap_coord_floordiv(c, n, c_int(j, j->block_keys)));
+}
+
 void lap_attend_each_block(job *j, void (*body)(job *j))
 {
     lap_coord block = lap_coord_const(j->k->c, 0);
@@ -224,7 +250,7 @@ void lap_attend_each_block(job *j, void (*body)(job *j))
         return;
     }
     lap_dim n_blocks = lap_dim_ceildiv(j->l->ctx, j->n_keys, d_int(j, j->block_keys));
-    lap_k_loop blocks = lap_kctx_for(j->k, LAP_LOOP_SERIAL, n_blocks, LAP_NONE, 0, NULL, &block);
+    lap_k_loop blocks = lap_kctx_for(j->k, LAP_LOOP_SERIAL, n_blocks, blocks_there(j), 0, NULL, &block);
     in_turn(j, block, body);
     lap_kctx_end(j->k, &blocks, NULL, NULL);
 }

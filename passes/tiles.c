@@ -211,6 +211,47 @@ static void pack_a(lap_tiles *t)
     lap_kctx_end(k, &rows, NULL, NULL);
 }
 
+static bool varies_over(const lap_node *n, const lap_axis *axes, uint32_t n_axes)
+{
+    for (uint32_t i = 0; i < n_axes; i++) {
+        if (lap_node_axis(n, axes[i].name) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rows of the block up to the count of a ragged axis of m: what is not there is not computed. A block that
+ * reaches into the next round of the axes before it keeps all its rows. */
+static lap_coord rows_there(lap_tiles *t)
+{
+    lap_kctx *k = t->k;
+    lap_coords *c = k->c;
+    uint32_t i = 0;
+    while (i < t->m.n && !lap_ref_some(t->m.at[i].count)) {
+        i++;
+    }
+    if (i == t->m.n || varies_over(lap_node_at(t->l->g, t->m.at[i].count), t->m.at + i, t->m.n - i)) {
+        return t->m_rows;
+    }
+    const lap_axis *a = &t->m.at[i];
+    lap_axis_list inner = {t->m.n - i - 1, t->m.at + i + 1};
+    lap_coord step = lap_coord_dim(c, lap_axes_product(t->l, inner));
+    lap_coord round = lap_coord_mul(c, lap_coord_dim(c, a->size), step);
+    lap_coord start = i == 0 ? t->m0 : lap_coord_mod(c, t->m0, round);
+    lap_tiles_split(t, t->m, t->m0);
+    lap_ref count = lap_axis_extent(k, a, t->env.n, t->axes, t->coords, LAP_NONE);
+    lap_coord there = lap_coord_sub(c, lap_coord_mul(c, lap_coord_opaque(c, count), step), start);
+    lap_coord rows = lap_coord_clamp(c, there, t->m_rows);
+    if (i == 0) {
+        return rows;
+    }
+    lap_ref is_inside = lap_map2(k->k, LAP_FN_LE, lap_coord_ref(c, lap_coord_add(c, start, t->m_rows)),
+                                 lap_coord_ref(c, round));
+    return lap_coord_opaque(
+        c, lap_map3(k->k, LAP_FN_SELECT, is_inside, lap_coord_ref(c, rows), lap_coord_ref(c, t->m_rows)));
+}
+
 void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
 {
     lap_dim sizes[66];
@@ -228,6 +269,7 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
     }
     t->m0 = lap_coord_mul(t->k->c, at[t->n_outer + 1], lap_coord_dim(t->k->c, block_rows(t)));
     t->m_rows = lap_coord_clip(t->k, t->m_total, t->m0, (int64_t)t->rows * t->tiles_per_block);
+    t->m_rows = rows_there(t);
     *out_extra = at[t->n_outer];
     if (t->a_direct) {
         LAP_ENSURE(a_is_affine(t)); /* now at the grid's coordinates */
