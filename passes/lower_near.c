@@ -12,7 +12,6 @@
 #include "passes/near_job.h"
 
 #include <string.h>
-#include <stdlib.h>
 
 enum { USUAL_ROWS = 64 }; /* of a grid, for the choice of blocks */
 
@@ -139,37 +138,94 @@ lap_coord lap_near_rows(lap_near_job *j)
 
 /* ---- the schedule ---- */
 
-/* Cycles of some loads and multiplications, two of either at once; a load that is not aligned counts double.
- */
-static int64_t cycles(int64_t aligned, int64_t shifted, int64_t sums)
+/* The time of some loads and multiplications, two of either at once; a load across two lines of the cache
+ * takes three times as long. Of two equal ones the one with fewer loads is better. */
+static int64_t time_of(int64_t aligned, int64_t shifted, int64_t sums)
 {
-    int64_t loads = aligned + 2 * shifted;
-    return loads > sums ? loads : sums;
+    enum { FINE = 16 };
+    int64_t loads = aligned + 3 * shifted;
+    return (loads > sums ? loads : sums) * FINE + loads;
 }
 
 /* A step of the sum over `cols` keys of each of `rows` queries, for all rows of the window (lap_near_scores).
  */
-static int64_t score_cost(const lap_near_job *j, int64_t rows, int64_t cols)
+static int64_t score_step_time(const lap_near_job *j, int64_t rows, int64_t cols)
 {
     if (j->is_folded) {
-        return cycles(rows + cols - 1 + rows, 0, rows * cols) + 2;
+        return time_of(rows + cols - 1 + rows, 0, rows * cols);
     }
-    int64_t cost = 0;
+    int64_t time = 0;
     for (int64_t i = 0; i < j->ky; i++) {
         int64_t groups = i < rows - 1 ? (rows - 1 - i + j->ky - 1) / j->ky + 1 : 1;
-        cost += cycles(rows, groups * cols, rows * cols) + 2;
+        time += time_of(rows, groups * cols, rows * cols);
     }
-    return cost;
+    return time;
 }
 
-static void choose_scores(lap_near_job *j)
+enum { SHARE = 4096 }; /* unit of the cost of one pair */
+
+/* Of a pair and a channel of its score. */
+static int64_t score_cost(const lap_near_job *j, int64_t rows, int64_t cols)
 {
-    int64_t registers = j->l->target->n_registers, best = INT64_MAX;
-    for (int64_t rows = 1; rows <= 8; rows++) {
-        for (int64_t cols = 1; cols <= j->kx && rows * cols + rows + 1 <= registers; cols++) {
-            int64_t rest = j->kx % cols, cost = j->kx / cols * score_cost(j, rows, cols);
-            cost += rest > 0 ? score_cost(j, rows, rest) : 0;
-            cost *= (USUAL_ROWS + rows - 1) / rows;
+    int64_t rest = j->kx % cols, time = j->kx / cols * score_step_time(j, rows, cols);
+    time += rest > 0 ? score_step_time(j, rows, rest) : 0;
+    int64_t blocks = (USUAL_ROWS + rows - 1) / rows;
+    return time * SHARE * blocks / (USUAL_ROWS * j->kx * j->ky);
+}
+
+/* Of a pair and a vector of channels of its value; a sum takes HIDES multiplications to be ready again. */
+static int64_t tile_cost(const lap_near_job *j, int64_t queries, int64_t vectors)
+{
+    enum { HIDES = 10 };
+    int64_t sums = queries * vectors, keys = j->keys_at_once;
+    int64_t loads = (queries + keys - 1) * vectors + queries * keys, all = sums * keys;
+    return time_of(loads, 0, sums < HIDES ? HIDES * keys : all) * SHARE / all;
+}
+
+/* Vectors of channels for a tile of so many queries, and the cost. */
+static int64_t choose_vectors(lap_near_job *j, int64_t queries, int64_t *out_vectors)
+{
+    enum { USUAL_WIDE = 32 };
+    int64_t best = INT64_MAX, wide = USUAL_WIDE;
+    lap_dim_is_const(j->l->ctx, j->n_wide, &wide);
+    wide = (wide + j->lanes - 1) / j->lanes;
+    for (int64_t vectors = 1; wide % vectors == 0; vectors *= 2) {
+        bool fits = queries * vectors + vectors + 1 <= j->l->target->n_registers;
+        int64_t cost = fits || vectors == 1 ? tile_cost(j, queries, vectors) : INT64_MAX;
+        if (cost < best) {
+            best = cost;
+            *out_vectors = vectors;
+        }
+    }
+    return best;
+}
+
+static int64_t choose_tile(lap_near_job *j, int64_t queries)
+{
+    int64_t vectors = 1, best = INT64_MAX;
+    for (int64_t n = j->is_folded ? queries : 1; n <= (j->is_folded ? queries : j->lanes); n *= 2) {
+        int64_t cost = choose_vectors(j, n, &vectors);
+        if (cost < best) {
+            best = cost;
+            j->queries_at_once = n;
+            j->vectors = vectors;
+        }
+    }
+    return best;
+}
+
+/* Register blocks; folded, those of weighing have the rows of those of the scores. */
+static void choose_blocks(lap_near_job *j)
+{
+    enum { MOST_ROWS = 8, MOST_KEYS = 8, MANY = 32 };
+    int64_t best = INT64_MAX, most = j->l->target->n_registers;
+    most -= most < MANY ? 1 : 0; /* for the key; of many registers one sum may as well lie in memory */
+    int64_t parts = (j->kx + MOST_KEYS - 1) / MOST_KEYS;
+    j->keys_at_once = (j->kx + parts - 1) / parts;
+    for (int64_t rows = 1; rows <= MOST_ROWS; rows++) {
+        int64_t tile = choose_tile(j, rows);
+        for (int64_t cols = 1; cols <= j->kx && rows * cols + rows <= most; cols++) {
+            int64_t cost = tile + score_cost(j, rows, cols);
             if (cost < best) {
                 best = cost;
                 j->rows = rows;
@@ -177,34 +233,7 @@ static void choose_scores(lap_near_job *j)
             }
         }
     }
-}
-
-/* Queries x vectors of channels: as many sums as hide the time that one takes, then as few loads as may be.
- */
-static void choose_tile(lap_near_job *j)
-{
-    enum { HIDES = 10, USUAL_WIDE = 32, MOST_KEYS = 8 };
-    int64_t registers = j->l->target->n_registers, best = INT64_MAX, wide = USUAL_WIDE;
-    int64_t parts = (j->kx + MOST_KEYS - 1) / MOST_KEYS, keys = (j->kx + parts - 1) / parts;
-    lap_dim_is_const(j->l->ctx, j->n_wide, &wide);
-    wide = (wide + j->lanes - 1) / j->lanes;
-    j->keys_at_once = keys;
-    for (int64_t vectors = 1; wide % vectors == 0; vectors *= 2) {
-        for (int64_t n = 1; n <= j->lanes; n *= 2) {
-            int64_t queries = j->is_folded ? j->rows : n, sums = queries * vectors;
-            if (sums + vectors + 1 > registers) {
-                continue;
-            }
-            int64_t all = sums * keys, loads = (queries + keys - 1) * vectors + queries * keys;
-            int64_t time = cycles(loads, 0, sums < HIDES ? all * HIDES / sums : all);
-            int64_t cost = (time * 64 + loads) * 64 / sums;
-            if (cost < best) {
-                best = cost;
-                j->queries_at_once = queries;
-                j->vectors = vectors;
-            }
-        }
-    }
+    choose_tile(j, j->rows);
 }
 
 static void choose(lap_near_job *j)
@@ -220,12 +249,7 @@ static void choose(lap_near_job *j)
     j->ky = j->is_folded ? 1 : a[j->t].count;
     j->kx = a[n - 1].count;
     j->lanes = j->l->target->vector_f32;
-    choose_scores(j);
-    if (getenv("NR")) {
-        j->rows = atoi(getenv("NR"));
-        j->cols = atoi(getenv("NC"));
-    }
-    choose_tile(j);
+    choose_blocks(j);
     j->tiles = j->is_folded ? 1 : v[j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES];
     j->run = v[j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN];
     int64_t least = j->is_folded ? 4 * j->kx : j->ky; /* windows that a run repeats from the one before */
