@@ -114,7 +114,7 @@ lap_coord lap_near_lane(lap_near_job *j, lap_coord lane)
 lap_coord lap_near_across(lap_near_job *j)
 {
     lap_coord left = lap_coord_sub(j->k->c, j->limit[j->x], j->start[j->x]);
-    return lap_coord_min(j->k->c, left, lap_coord_dim(j->k->c, j->span[j->x]));
+    return lap_coord_min(j->k->c, left, lap_near_i(j, j->span[j->x]));
 }
 
 lap_coord lap_near_lanes(lap_near_job *j, lap_coord t)
@@ -309,20 +309,6 @@ static lap_dim segment_size(lap_near_job *j)
     return lap_dim_add(ctx, lap_dim_mul(ctx, half, lap_near_d(j, 2)), lap_near_d(j, 1));
 }
 
-/* Runs along an axis; sets their length. */
-static lap_dim share_runs(lap_near_job *j, int axis)
-{
-    lap_ctx *ctx = j->l->ctx;
-    bool is_rows = axis == j->t, is_outer = axis == j->z;
-    int64_t most = is_outer ? j->z_run : is_rows ? j->run : j->tiles * j->lanes;
-    lap_dim unit = lap_near_d(j, is_outer ? 1 : is_rows ? j->rows : j->lanes);
-    lap_dim length = j->is_folded ? j->segment : residue_size(j, axis);
-    lap_dim n = lap_dim_ceildiv(ctx, length, lap_near_d(j, most));
-    lap_dim one = lap_dim_ceildiv(ctx, length, lap_dim_max(ctx, n, lap_near_d(j, 1)));
-    j->span[axis] = lap_dim_mul(ctx, lap_dim_ceildiv(ctx, one, unit), unit);
-    return n;
-}
-
 /* Opens the grid; sets batch, residues, and the first query of the run along each axis. */
 static void open_grid(lap_near_job *j)
 {
@@ -337,7 +323,9 @@ static void open_grid(lap_near_job *j)
         sizes[n++] = lap_near_d(j, j->near.axis[i].step);
     }
     for (uint32_t i = 0; i < j->near.n; i++) {
-        sizes[n++] = share_runs(j, (int)i);
+        j->span[i] = (int)i == j->z ? j->z_run : (int)i == j->t ? j->run : j->tiles * j->lanes;
+        lap_dim length = j->is_folded ? j->segment : residue_size(j, (int)i);
+        sizes[n++] = lap_dim_ceildiv(ctx, length, lap_near_d(j, j->span[i]));
     }
     lap_coord flat = lap_kctx_grid(j->k, lap_dims_product(ctx, n, sizes));
     lap_coord_split(j->k, flat, n, sizes, at);
@@ -348,7 +336,7 @@ static void open_grid(lap_near_job *j)
         const lap_near_axis *a = &j->near.axis[i];
         lap_dim step = lap_near_d(j, a->step);
         j->r[i] = lap_coord_var(j->k->c, lap_coord_ref(j->k->c, at[nb + i]), step);
-        j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_coord_dim(j->k->c, j->span[i]));
+        j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_near_i(j, j->span[i]));
         lap_coord up = lap_coord_dim(j->k->c, lap_dim_add(ctx, a->size, lap_near_d(j, a->step - 1)));
         j->limit[i] =
             lap_coord_floordiv(j->k->c, lap_coord_sub(j->k->c, up, j->r[i]), lap_near_i(j, a->step));
@@ -498,6 +486,12 @@ static lap_near_range beyond(lap_near_job *j, lap_coord i, lap_coord before, lap
     return (lap_near_range){pick(j, LAP_FN_GT, i, none, before, none), to};
 }
 
+/* The extent of a loop that goes round at least once: where it can be no more, that is known. */
+static lap_ref several(lap_near_job *j, lap_coord n, int64_t most)
+{
+    return most == 1 ? LAP_NONE : lap_coord_ref(j->k->c, n);
+}
+
 static void run_block(lap_near_job *j, lap_coord block)
 {
     lap_kctx *k = j->k;
@@ -514,8 +508,8 @@ static void run_block(lap_near_job *j, lap_coord block)
         tiles = lap_near_sum(j, lap_near_across(j), lap_near_i(j, j->lanes - 1));
         tiles = lap_coord_floordiv(c, tiles, lap_near_i(j, j->lanes));
     }
-    lap_k_loop across =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), lap_coord_ref(c, tiles), 0, NULL, &j->tile);
+    lap_k_loop across = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->tiles), several(j, tiles, j->tiles),
+                                     0, NULL, &j->tile);
     lap_near_pack_queries(j);
     lap_near_scores(j);
     lap_near_normalise(j);
@@ -545,20 +539,20 @@ static void run(lap_near_job *j)
     if (j->is_folded) {
         end = lap_coord_min(c, end, lap_coord_dim(c, j->segment));
     }
-    j->n_rows = lap_coord_min(c, lap_coord_sub(c, end, j->start[j->t]), lap_coord_dim(c, j->span[j->t]));
+    j->n_rows = lap_coord_min(c, lap_coord_sub(c, end, j->start[j->t]), lap_near_i(j, j->span[j->t]));
     j->n_outer = lap_near_i(j, 1);
     j->z_slot = zero;
     if (j->z >= 0) {
         lap_coord left = lap_coord_sub(c, j->limit[j->z], j->start[j->z]);
-        j->n_outer = lap_coord_min(c, left, lap_coord_dim(c, j->span[j->z]));
+        j->n_outer = lap_coord_min(c, left, lap_near_i(j, j->span[j->z]));
         j->z_first = lap_near_first(k, &j->near.axis[j->z], j->start[j->z], j->r[j->z]);
     }
     j->keys = take_factor(j, j->near.k);
     j->queries = take_factor(j, j->near.q);
     j->product = take_scaled(j, j->near.score);
     lap_coord first = j->z >= 0 ? j->start[j->z] : zero;
-    lap_k_loop outer =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run), lap_coord_ref(c, j->n_outer), 0, NULL, &z);
+    lap_k_loop outer = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->z_run),
+                                    several(j, j->n_outer, j->z_run), 0, NULL, &z);
     if (j->z >= 0) {
         set_outer(j, first, z);
     } else if (j->is_folded) {
@@ -567,8 +561,8 @@ static void run(lap_near_job *j)
     }
     lap_coord n = lap_near_sum(j, j->n_rows, lap_near_i(j, j->rows - 1));
     n = lap_coord_floordiv(c, n, lap_near_i(j, j->rows));
-    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows), lap_coord_ref(c, n),
-                                     0, NULL, &block);
+    lap_k_loop blocks = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run / j->rows),
+                                     several(j, n, j->run / j->rows), 0, NULL, &block);
     run_block(j, block);
     lap_kctx_end(k, &blocks, NULL, NULL);
     lap_kctx_end(k, &outer, NULL, NULL);

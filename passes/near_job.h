@@ -39,7 +39,7 @@ typedef struct lap_near_job {
     lap_coord *env;
     lap_coord r[LAP_NEAR_AXES], start[LAP_NEAR_AXES], limit[LAP_NEAR_AXES];
     lap_coord_window window[LAP_NEAR_AXES];
-    lap_dim span[LAP_NEAR_AXES];        /* of a run: all runs are about as long */
+    int64_t span[LAP_NEAR_AXES];        /* most queries of a run */
     lap_coord n_rows, n_outer, z_first; /* of this run; its first outer row of keys */
     lap_coord row, tile, z_slot;        /* the block at work, and its outer row of keys */
     lap_ref product;                    /* the contraction, or its multiple that the score reads */

@@ -7,6 +7,12 @@
  * element by element. */
 #include "passes/near_job.h"
 
+/* An extent whose bound is known but not seen in it: devices count their rounds. */
+static lap_ref at_most(lap_near_job *j, lap_coord extent, int64_t most)
+{
+    return lap_coord_ref(j->k->c, lap_coord_min(j->k->c, extent, lap_near_i(j, most)));
+}
+
 /* A view of floats in memory: its flat address, and the extents of the axes that places index. */
 typedef struct view {
     uint32_t buffer;
@@ -262,7 +268,7 @@ static void copy_range(strip_work *w, const view *v, lap_coord lo, lap_coord hi)
                             .first = strip_address(w, lap_near_i(j, 0), lo),
                             .plane = w->to->plane,
                             .column = w->to->column,
-                            .n = lap_coord_sub(c, hi, lo),
+                            .n = lap_coord_min(c, lap_coord_sub(c, hi, lo), lap_near_i(j, j->columns)),
                             .most = j->columns,
                             .planes = w->planes,
                             .most_planes = w->total});
@@ -309,8 +315,8 @@ static void copy_rest(strip_work *w, lap_coord lo, lap_coord hi)
     lap_coords *c = k->c;
     lap_coord i, plane, skipped = lap_coord_sub(c, hi, lo);
     lap_coord left = lap_coord_sub(c, columns_seen(j), skipped);
-    lap_k_loop columns =
-        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->columns), lap_coord_ref(c, left), 0, NULL, &i);
+    lap_k_loop columns = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->columns),
+                                      at_most(j, left, j->columns), 0, NULL, &i);
     lap_ref beyond = lap_map2(k->k, LAP_FN_GE, lap_coord_ref(c, i), lap_coord_ref(c, lo));
     lap_ref jump = lap_map3(k->k, LAP_FN_SELECT, beyond, lap_coord_ref(c, skipped), lap_const_i(k->k, 0));
     lap_coord column = lap_near_sum(j, i, lap_coord_opaque(c, jump));
@@ -355,15 +361,17 @@ static void pack_strip(lap_near_job *j, strip_work *w, lap_near_range slots, lap
     lap_coords *c = k->c;
     const lap_near_axis *t = &j->near.axis[j->t];
     lap_coord slot, row;
-    lap_k_loop outer = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->kz),
-                                    lap_coord_ref(c, lap_coord_sub(c, slots.to, slots.from)), 0, NULL, &slot);
+    lap_k_loop outer =
+        lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->kz),
+                     at_most(j, lap_coord_sub(c, slots.to, slots.from), j->kz), 0, NULL, &slot);
     w->slot = lap_near_sum(j, slots.from, slot);
     if (j->z >= 0) {
         lap_near_set_query(j, j->z, j->start[j->z]);
         lap_near_set(j, j->near.axis[j->z].key, lap_coord_sub(c, w->slot, j->z_slot));
     }
-    lap_k_loop inner = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, j->run + t->count - 1),
-                                    lap_coord_ref(c, lap_coord_sub(c, rows.to, rows.from)), 0, NULL, &row);
+    int64_t most = w->to->n_rows > 0 ? w->to->n_rows : j->run + t->count - 1;
+    lap_k_loop inner = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, most),
+                                    at_most(j, lap_coord_sub(c, rows.to, rows.from), most), 0, NULL, &row);
     w->u = lap_near_sum(j, rows.from, row);
     w->row = lap_near_sum(j, lap_near_sum(j, j->start[j->t], lap_near_i(j, -t->back)), w->u);
     lap_dim all = lap_near_d(j, w->to->width), parts = lap_near_d(j, 1);
