@@ -28,6 +28,12 @@ bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys
 bool lap_attend_value_roles(lap_lowering *l, const lap_node *op, const lap_part *part, const lap_roles *score,
                             lap_roles *out);
 
+/* What is to be done about reads that may fail (attend_reads.c): nothing, all that is packed is wanted or
+ * sure; tests of pairs; or only a form that reads no more than it wants will do. value NULL: none is read. */
+typedef enum lap_attend_test { LAP_TEST_NONE, LAP_TEST_PAIRS, LAP_TEST_IMPOSSIBLE } lap_attend_test;
+lap_attend_test lap_attend_reads(lap_lowering *l, const lap_part *part, const lap_roles *score,
+                                 const lap_roles *value);
+
 /* The score without a constant positive factor that the exponent can take; that factor, or 1. */
 lap_ref lap_attend_unscaled(lap_lowering *l, lap_ref score, lap_ref contraction, lap_norm norm,
                             double *out_factor);

@@ -291,9 +291,13 @@ static void weigh_row(job *j, lap_coord row)
         p = lap_few_exp(&j->f, p, base);
     }
     lap_ref weight = p;
+    lap_few_set(&j->f, j->few->keys, plus(j, j->key0, key));
     if (j->few->v_outer.n > 0) {
-        lap_few_set(&j->f, j->few->keys, plus(j, j->key0, key));
         weight = lap_map2(g, LAP_FN_MUL, p, value_of(j, &j->few->v_outer));
+    }
+    if (lap_ref_some(j->few->after)) {
+        lap_ref by = lap_pull_ref(j->k, j->few->after, lap_few_env(&j->f, j->few->after), LAP_NONE);
+        weight = lap_map2(g, LAP_FN_MUL, weight, as_float(j, by));
     }
     if (!lap_ref_same(weight, p) || soft) {
         store(j, j->s, s_at(j, row, key), weight);

@@ -13,9 +13,9 @@
 
 typedef struct lap_few {
     const lap_part *part;
-    lap_ref contraction, score, where, value; /* where: none, or its node */
+    lap_ref contraction, score, where, after, value; /* where, after: none, or their nodes */
     lap_factors q, k, v;
-    lap_factors k_outer, v_outer; /* factors of keys free of depth; of values free of wide */
+    lap_factors k_outer, v_outer;                 /* factors of keys free of depth; of values free of wide */
     lap_axis_list batch, rows, keys, depth, wide; /* the axis that is fastest in memory stands last */
     lap_dim n_rows, n_keys, n_depth, n_wide;
     bool is_always; /* there are never more rows than the form takes */

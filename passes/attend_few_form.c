@@ -206,7 +206,15 @@ static bool within(lap_lowering *l, lap_ref r, const lap_node *sum)
     return true;
 }
 
-/* The score reads the contraction at its own coordinates, the mask not at all. */
+/* An operand over the axes of the score that does not read its contraction; or none. */
+static bool is_beside(lap_lowering *l, const lap_few *f, lap_ref r)
+{
+    const lap_name *names;
+    return !lap_ref_some(r) ||
+           (within(l, r, lap_node_at(l->g, f->contraction)) && !lap_plan_trace(l, f->contraction, r, &names));
+}
+
+/* The score reads the contraction at its own coordinates, the mask and the edit behind not at all. */
 static bool reads_own(lap_lowering *l, const lap_few *f)
 {
     const lap_node *sum = lap_node_at(l->g, f->contraction);
@@ -220,8 +228,8 @@ static bool reads_own(lap_lowering *l, const lap_few *f)
             return false;
         }
     }
-    return !lap_ref_some(f->where) ||
-           (within(l, f->where, sum) && !lap_plan_trace(l, f->contraction, f->where, &names));
+    return is_beside(l, f, f->where) && is_beside(l, f, f->after) &&
+           (!lap_ref_some(f->after) || !lap_plan_of(l, f->after)->may_fail);
 }
 
 bool lap_few_counts_by_batch(lap_lowering *l, const lap_few *f, const lap_axis *key)
@@ -293,13 +301,15 @@ bool lap_few_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_few 
     }
     lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
     const lap_part *part = &parts.at[0];
-    if (parts.n != 1 || part->after >= 0 || part->value < 0 || !lap_attend_asks_only_rows(l, attend)) {
+    if (parts.n != 1 || part->value < 0 || !lap_attend_asks_only_rows(l, attend) ||
+        !lap_ref_some(lap_result_named(l, attend, "out"))) {
         return false;
     }
     *out = (lap_few){.part = part,
                      .contraction = contraction,
                      .score = n->args[part->score],
                      .where = part->where >= 0 ? n->args[part->where] : LAP_NONE,
+                     .after = part->after >= 0 ? n->args[part->after] : LAP_NONE,
                      .value = n->args[part->value]};
     return take_sides(l, out) && sort_result_axes(l, out) && sort_inner_axes(l, out) && reads_own(l, out) &&
            (!may_fail(l, out) || reads_what_is_there(l, out)) && count_rows(l, out);

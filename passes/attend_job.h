@@ -36,6 +36,8 @@ typedef struct lap_attend_job {
     lap_coord first, key0; /* not picked: the first panel, its first key */
     lap_listed listed;     /* keys in blocks that a list names */
     bool is_listed;
+    bool tests_pairs;
+    bool has_out; /* values are weighed; else the rows' statistics are all that is asked */
 } lap_attend_job;
 
 static inline int64_t lap_attend_block_rows(const lap_attend_job *j)
@@ -43,6 +45,8 @@ static inline int64_t lap_attend_block_rows(const lap_attend_job *j)
     return (int64_t)j->t.rows * j->t.tiles_per_block;
 }
 
+/* Fails for a pair that is wanted and whose query, key or value is read at no place (attend_reads.c). */
+void lap_attend_test_pair(lap_attend_job *j, lap_ref wanted);
 /* Sizes of tiles and blocks: the schedule's, no larger than what is known to be there. */
 void lap_attend_choose_sizes(lap_attend_job *j);
 /* Small keys and values that one block of queries reads are packed by its kernel, and stay in cache. */

@@ -16,6 +16,24 @@ static bool has_all(lap_axis_list axes, lap_names names)
     return true;
 }
 
+/* Axes that keys have and queries lack: rows of the batch, for which the queries are the same. */
+static void rows_beside_keys(lap_lowering *l, lap_roles *r, lap_names keys)
+{
+    lap_axis *lists = lap_arena_array(l->ctx->arena, r->batch.n + 2 * r->n.n + 1, sizeof *lists);
+    lap_axis *batch = lists, *n = lists + r->batch.n + r->n.n;
+    uint32_t n_batch = r->batch.n, n_keys = 0;
+    memcpy(batch, r->batch.at, r->batch.n * sizeof *batch);
+    for (uint32_t i = 0; i < r->n.n; i++) {
+        if (lap_names_has(keys, r->n.at[i].name)) {
+            n[n_keys++] = r->n.at[i];
+        } else {
+            batch[n_batch++] = r->n.at[i];
+        }
+    }
+    r->batch = (lap_axis_list){n_batch, batch};
+    r->n = (lap_axis_list){n_keys, n};
+}
+
 bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys, lap_roles *r)
 {
     if (!lap_contract_roles(l, contraction, r)) {
@@ -24,6 +42,7 @@ bool lap_attend_score_roles(lap_lowering *l, lap_ref contraction, lap_names keys
     if (has_all(r->m, keys)) {
         lap_roles_swap(r);
     }
+    rows_beside_keys(l, r, keys);
     return r->n.n == keys.n && has_all(r->n, keys);
 }
 
@@ -81,13 +100,38 @@ bool lap_attend_asks_only_rows(lap_lowering *l, lap_ref op)
             return false;
         }
     }
-    return lap_ref_some(lap_result_named(l, op, "out"));
+    return n > 0;
 }
 
 bool lap_attend_may_scale_empty(const lap_node *attend)
 {
     double empty = lap_attr_f(attend, LAP_ATTR_EMPTY, 0);
     return empty == 0 || (isnan(empty) && lap_attr_i(attend, LAP_ATTR_NORM, 0) == LAP_NORM_SOFTMAX);
+}
+
+/* An operand over the axes of the score that does not read its contraction; or none. */
+static bool is_beside(lap_lowering *l, const lap_node *op, int32_t operand, lap_ref contraction,
+                      const lap_roles *r)
+{
+    const lap_name *names;
+    return operand < 0 || (within_rows(lap_node_at(l->g, op->args[operand]), r) &&
+                           !lap_plan_trace(l, contraction, op->args[operand], &names));
+}
+
+/* Whether the value has a key axis, or the count of one, that the score lacks: of weight without being read.
+ */
+static bool has_own_keys(lap_lowering *l, const lap_node *op, const lap_part *part)
+{
+    const lap_node *score = lap_node_at(l->g, op->args[part->score]);
+    const lap_node *value = part->value >= 0 ? lap_node_at(l->g, op->args[part->value]) : score;
+    for (uint32_t i = 0; i < part->keys.n; i++) {
+        const lap_axis *a = lap_node_axis(score, part->keys.at[i]),
+                       *b = lap_node_axis(value, part->keys.at[i]);
+        if (a == NULL || (b != NULL && lap_ref_some(b->count) && !lap_ref_same(a->count, b->count))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
@@ -100,14 +144,13 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
     lap_parts parts = lap_node_attr(n, LAP_ATTR_PARTS)->parts;
     const lap_part *part = &parts.at[0];
     lap_roles score, value;
-    if (parts.n != 1 || part->after >= 0 || part->value < 0 ||
-        !lap_attend_score_roles(l, contraction, part->keys, &score) ||
-        !lap_attend_value_roles(l, n, part, &score, &value) || !lap_attend_asks_only_rows(l, op)) {
+    bool has_out = lap_ref_some(lap_result_named(l, op, "out"));
+    if (parts.n != 1 || !lap_attend_score_roles(l, contraction, part->keys, &score) ||
+        !lap_attend_asks_only_rows(l, op) || has_own_keys(l, n, part)) {
         return false;
     }
-    lap_listed listed;
-    if (lap_plan_of(l, n->args[part->value])->may_fail &&
-        !lap_attend_listed(l, n, part, &score, &value, &listed)) {
+    if ((has_out && !lap_attend_value_roles(l, n, part, &score, &value)) ||
+        lap_attend_reads(l, part, &score, has_out ? &value : NULL) == LAP_TEST_IMPOSSIBLE) {
         return false;
     }
     lap_ref score_value = n->args[part->score];
@@ -117,8 +160,9 @@ bool lap_attend_tiles_take(lap_lowering *l, lap_ref op, lap_ref contraction)
         !lap_plan_trace(l, contraction, score_value, &names)) {
         return false;
     }
-    if (part->where >= 0 && (!within_rows(lap_node_at(l->g, n->args[part->where]), &score) ||
-                             lap_plan_trace(l, contraction, n->args[part->where], &names))) {
+    if (!is_beside(l, n, part->where, contraction, &score) ||
+        !is_beside(l, n, part->after, contraction, &score) ||
+        (part->after >= 0 && lap_plan_of(l, n->args[part->after])->may_fail)) {
         return false;
     }
     for (uint32_t i = 0; i < lap_node_at(l->g, contraction)->n_axes; i++) {

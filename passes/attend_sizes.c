@@ -114,7 +114,9 @@ bool lap_attend_packs_inside(lap_attend_job *j)
 {
     lap_ctx *ctx = j->l->ctx;
     lap_dim bytes = lap_dim_mul(ctx, j->t.k_total, d_int(j, (int64_t)4 * j->block_keys));
-    return j->is_single && !lap_factors_static(j->l, &j->t.r.b) && !lap_factors_static(j->l, &j->value.b) &&
+    bool is_static =
+        lap_factors_static(j->l, &j->t.r.b) || (j->has_out && lap_factors_static(j->l, &j->value.b));
+    return j->is_single && !is_static &&
            lap_dim_compare(ctx, j->t.m_total, LAP_REL_LE, d_int(j, lap_attend_block_rows(j))) == LAP_YES &&
            lap_dim_compare(ctx, bytes, LAP_REL_LE, d_int(j, j->l->target->l2_bytes / 4)) == LAP_YES;
 }
@@ -138,8 +140,11 @@ static lap_panels panels_of(lap_attend_job *j, const lap_roles *r, uint32_t cols
 void lap_attend_make_panels(lap_attend_job *j, bool inside)
 {
     lap_lowering *l = j->l;
-    uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
     j->kp = panels_of(j, j->is_listed ? &j->listed.keys : &j->t.r, j->t.cols, j->t.dot, inside);
+    if (!j->has_out) {
+        return;
+    }
+    uint32_t v_cols = lap_panel_cols(l, lap_axes_product(l, j->value.n), LAP_KNOB_ATTEND_COLS);
     j->vp = panels_of(j, j->is_listed ? &j->listed.values : &j->value, v_cols, j->dot_values, inside);
     j->n_wide = j->vp.n_total;
     j->wide = lap_dim_mul(l->ctx, j->vp.n_panels, d_int(j, j->vp.cols));

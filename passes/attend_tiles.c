@@ -53,9 +53,11 @@ static void clear(job *j)
         lap_kctx_for(j->k, LAP_LOOP_SERIAL, d_int(j, lap_attend_block_rows(j)), LAP_NONE, 0, NULL, &row);
     row_store(j, j->max, row, f32(j, -__builtin_inf()));
     row_store(j, j->sum, row, f32(j, 0));
-    lap_k_loop wide = lap_kctx_for(j->k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
-    row_store(j, j->acc, acc_at(j, row, e), f32(j, 0));
-    lap_kctx_end(j->k, &wide, NULL, NULL);
+    if (j->has_out) {
+        lap_k_loop wide = lap_kctx_for(j->k, LAP_LOOP_VECTOR, j->wide, LAP_NONE, 0, NULL, &e);
+        row_store(j, j->acc, acc_at(j, row, e), f32(j, 0));
+        lap_kctx_end(j->k, &wide, NULL, NULL);
+    }
     lap_kctx_end(j->k, &rows, NULL, NULL);
 }
 
@@ -95,13 +97,13 @@ static lap_k_loop keys_loop(job *j, uint32_t n, const lap_ref *init, lap_coord *
                         init, key);
 }
 
-/* 2 to the power (score * factor * log2(e) - shift), beside the largest, which is 1. What counts nothing
- * beside it is 0: its products with values could be subnormal, which processors take a hundred times longer
- * for. */
+/* exp((score - shift) * factor), beside the largest, which is 1; the difference comes first, since masks by
+ * the lowest float would overflow. What counts nothing beside it is 0: its products with values could be
+ * subnormal, which processors take a hundred times longer for. */
 static lap_ref power(job *j, lap_ref score, lap_ref shift)
 {
     lap_graph *g = j->k->k;
-    lap_ref x = lap_map2(g, LAP_FN_SUB, lap_map2(g, LAP_FN_MUL, score, f32(j, j->factor * M_LOG2E)), shift);
+    lap_ref x = lap_map2(g, LAP_FN_MUL, lap_map2(g, LAP_FN_SUB, score, shift), f32(j, j->factor * M_LOG2E));
     return lap_map3(g, LAP_FN_SELECT, lap_map2(g, LAP_FN_LT, x, f32(j, LEAST_EXPONENT)), f32(j, 0),
                     lap_map1(g, LAP_FN_EXP2, x));
 }
@@ -130,15 +132,17 @@ static lap_ref edited(job *j, lap_coord at, bool is_masked, lap_ref *out_ok)
     const lap_node *score = lap_node_at(j->l->g, j->score);
     const lap_coord *env = lap_env_for(k, j->score, j->t.env.n, j->t.axes, j->t.coords);
     bool may_fail = lap_plan_of(j->l, j->score)->may_fail; /* then no more is read than is seen */
+    bool by_pair = may_fail || j->tests_pairs;
     lap_ref ok = LAP_NONE;
-    if (is_masked || may_fail) {
-        ok = lap_present(k, score->n_axes, score->axes, env, may_fail ? NULL : &j->part->keys);
+    if (is_masked || by_pair) {
+        ok = lap_present(k, score->n_axes, score->axes, env, by_pair ? NULL : &j->part->keys);
     }
     if (is_masked && j->part->where >= 0) {
         lap_ref where = j->n->args[j->part->where];
         ok = lap_mask_both(
             k, ok, lap_pull_ref(k, where, lap_env_for(k, where, j->t.env.n, j->t.axes, j->t.coords), ok));
     }
+    lap_attend_test_pair(j, ok);
     lap_ref s = lap_pull_ref(k, j->score, env, may_fail ? ok : LAP_NONE);
     k->n_overrides = 0;
     *out_ok = ok;
@@ -273,8 +277,7 @@ static void grow(job *j)
         grown = lap_map2(g, LAP_FN_MAX, old, grown);
     }
     lap_ref live = lap_map2(g, LAP_FN_GT, grown, f32(j, -__builtin_inf()));
-    lap_ref shift = lap_map2(g, LAP_FN_MUL, lap_map3(g, LAP_FN_SELECT, live, grown, f32(j, 0)),
-                             f32(j, j->factor * M_LOG2E));
+    lap_ref shift = lap_map3(g, LAP_FN_SELECT, live, grown, f32(j, 0));
     row_store(j, j->max, row, grown);
     row_store(j, j->shift, row, shift);
     if (!j->is_single) {
@@ -311,7 +314,7 @@ static void weigh_row(job *j, lap_coord row)
     if (soft) {
         p = power(j, p, shift);
     }
-    if (soft || j->dot_values) {
+    if (j->has_out && (soft || j->dot_values)) {
         row_store(j, j->p, s_at(j, row, key), p);
     }
     lap_ref next = lap_map2(g, LAP_FN_ADD, keys.carried[0], p), total;
@@ -324,7 +327,9 @@ static void weigh_row(job *j, lap_coord row)
     if (soft) {
         lap_ref shrink = row_load(j, j->shrink, row);
         old = lap_map2(g, LAP_FN_MUL, old, shrink);
-        shrink_row(j, row, shrink);
+        if (j->has_out) {
+            shrink_row(j, row, shrink);
+        }
     }
     row_store(j, j->sum, row, lap_map2(g, LAP_FN_ADD, old, total));
 }
@@ -340,6 +345,45 @@ static void weigh(job *j)
     lap_k_loop rows = rows_loop(j, &row);
     weigh_row(j, row);
     lap_kctx_end(j->k, &rows, NULL, NULL);
+}
+
+/* P of a row as it meets the values, at a run of keys. */
+static void edit_row_after(job *j, lap_coord row, run r)
+{
+    lap_kctx *k = j->k;
+    lap_coord key;
+    lap_ref after = j->n->args[j->part->after];
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, row));
+    lap_k_loop keys =
+        lap_kctx_for(k, LAP_LOOP_VECTOR, d_int(j, r.most), lap_coord_ref(k->c, r.keys.n), 0, NULL, &key);
+    lap_tiles_split(&j->t, j->t.r.n, lap_coord_add(k->c, r.keys.first, key));
+    lap_ref by = lap_pull_ref(k, after, lap_env_for(k, after, j->t.env.n, j->t.axes, j->t.coords), LAP_NONE);
+    by = lap_node_at(k->k, by)->dtype == LAP_F32 ? by : lap_map1(k->k, LAP_FN_FLOAT, by);
+    lap_coord at = s_at(j, row, lap_coord_add(k->c, r.column, key));
+    row_store(j, j->p, at, lap_map2(k->k, LAP_FN_MUL, row_load(j, j->p, at), by));
+    lap_kctx_end(k, &keys, NULL, NULL);
+}
+
+/* What edits the weights behind the normaliser: their sum has been taken. */
+static void edit_after(job *j)
+{
+    lap_coord row, slot;
+    if (j->part->after < 0) {
+        return;
+    }
+    run r = {c_int(j, 0), {j->key0, j->keys}, j->block_keys};
+    lap_k_loop panels;
+    if (j->is_picked) {
+        panels = panels_loop(j, &slot);
+        lap_span keys = lap_attend_panel_keys(j, lap_attend_panel(j, slot), 1);
+        r = (run){lap_coord_mul(j->k->c, slot, c_int(j, j->t.cols)), keys, j->t.cols};
+    }
+    lap_k_loop rows = rows_loop(j, &row);
+    edit_row_after(j, row, r);
+    lap_kctx_end(j->k, &rows, NULL, NULL);
+    if (j->is_picked) {
+        lap_kctx_end(j->k, &panels, NULL, NULL);
+    }
 }
 
 /* acc += P V for keys that stand together, from the column `column` of P on. */
@@ -421,24 +465,13 @@ static void store_statistic(job *j, const char *which, lap_ref v)
     }
 }
 
-static void finish_row(job *j, lap_coord row)
+/* The row's weighed values, scaled. */
+static void finish_out(job *j, lap_coord row, lap_ref scale)
 {
     lap_kctx *k = j->k;
     lap_graph *g = k->k;
     lap_ref out = lap_result_named(j->l, j->op, "out");
     const lap_node *node = lap_node_at(j->l->g, out);
-    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, row));
-    lap_ref sum = row_load(j, j->sum, row), max = row_load(j, j->max, row);
-    lap_ref zero = f32(j, 0), live = lap_map2(g, LAP_FN_GT, max, f32(j, -__builtin_inf()));
-    lap_ref base = j->norm == LAP_NORM_SOFTMAX ? lap_map3(g, LAP_FN_SELECT, live, max, zero) : zero;
-    base = lap_map2(g, LAP_FN_MUL, base, f32(j, j->factor));
-    store_statistic(j, "sum", sum);
-    store_statistic(j, "max",
-                    j->norm == LAP_NORM_SOFTMAX ? lap_map2(g, LAP_FN_MUL, max, f32(j, j->factor)) : zero);
-    if (lap_ref_some(lap_result_named(j->l, j->op, "lse"))) {
-        store_statistic(j, "lse", lap_map2(g, LAP_FN_ADD, lap_map1(g, LAP_FN_LOG, sum), base));
-    }
-    lap_ref scale = denominator(j, sum);
     lap_coord e, wide[64];
     lap_dim sizes[64];
     LAP_ENSURE(j->value.n.n <= 64);
@@ -458,6 +491,26 @@ static void finish_row(job *j, lap_coord row)
     lap_kctx_end(k, &lanes, NULL, NULL);
 }
 
+static void finish_row(job *j, lap_coord row)
+{
+    lap_kctx *k = j->k;
+    lap_graph *g = k->k;
+    lap_tiles_split(&j->t, j->t.m, lap_coord_add(k->c, j->t.m0, row));
+    lap_ref sum = row_load(j, j->sum, row), max = row_load(j, j->max, row);
+    lap_ref zero = f32(j, 0), live = lap_map2(g, LAP_FN_GT, max, f32(j, -__builtin_inf()));
+    lap_ref base = j->norm == LAP_NORM_SOFTMAX ? lap_map3(g, LAP_FN_SELECT, live, max, zero) : zero;
+    base = lap_map2(g, LAP_FN_MUL, base, f32(j, j->factor));
+    store_statistic(j, "sum", sum);
+    store_statistic(j, "max",
+                    j->norm == LAP_NORM_SOFTMAX ? lap_map2(g, LAP_FN_MUL, max, f32(j, j->factor)) : zero);
+    if (lap_ref_some(lap_result_named(j->l, j->op, "lse"))) {
+        store_statistic(j, "lse", lap_map2(g, LAP_FN_ADD, lap_map1(g, LAP_FN_LOG, sum), base));
+    }
+    if (j->has_out) {
+        finish_out(j, row, denominator(j, sum));
+    }
+}
+
 static void start(job *j)
 {
     lap_lowering *l = j->l;
@@ -465,11 +518,15 @@ static void start(job *j)
     j->score = lap_attend_unscaled(l, j->n->args[j->part->score], j->contraction, j->norm, &j->factor);
     j->t = (lap_tiles){.l = l};
     LAP_ENSURE(lap_attend_score_roles(l, j->contraction, j->part->keys, &j->t.r));
-    LAP_ENSURE(lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
+    j->has_out = lap_ref_some(lap_result_named(l, j->op, "out"));
+    LAP_ENSURE(!j->has_out || lap_attend_value_roles(l, j->n, j->part, &j->t.r, &j->value));
     j->t.dot = lap_roles_take_dot(l, &j->t.r, LAP_KNOB_ATTEND_DOT);
-    j->dot_values =
-        lap_knob_value(l, LAP_KNOB_ATTEND_DOT) != 0 && lap_node_at(l->g, j->value.b.at[0])->dtype == LAP_BF16;
-    j->is_listed = lap_attend_listed(l, j->n, j->part, &j->t.r, &j->value, &j->listed);
+    j->dot_values = j->has_out && lap_knob_value(l, LAP_KNOB_ATTEND_DOT) != 0 &&
+                    lap_node_at(l->g, j->value.b.at[0])->dtype == LAP_BF16;
+    j->is_listed = j->has_out && lap_attend_listed(l, j->n, j->part, &j->t.r, &j->value, &j->listed);
+    j->tests_pairs = !j->is_listed &&
+                     lap_attend_reads(l, j->part, &j->t.r, j->has_out ? &j->value : NULL) == LAP_TEST_PAIRS;
+    j->t.r.is_lenient = j->value.is_lenient = j->tests_pairs;
     j->k = j->t.k = lap_kctx_new(l, j->n->loc);
     lap_attend_choose_sizes(j);
     lap_tiles_plan(&j->t);
@@ -481,7 +538,9 @@ static void start(job *j)
     int64_t rows = lap_attend_block_rows(j);
     j->s = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows * j->s_stride));
     j->p = j->dot_values ? lap_kctx_scratch(j->k, LAP_BF16, d_int(j, rows * j->s_stride)) : j->s;
-    j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(l->ctx, d_int(j, rows), j->wide));
+    if (j->has_out) {
+        j->acc = lap_kctx_scratch(j->k, LAP_F32, lap_dim_mul(l->ctx, d_int(j, rows), j->wide));
+    }
     j->max = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->sum = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
     j->shift = lap_kctx_scratch(j->k, LAP_F32, d_int(j, rows));
@@ -490,14 +549,19 @@ static void start(job *j)
         j->picked = lap_kctx_scratch(j->k, LAP_I64, d_int(j, (int64_t)2 * j->panels));
     }
     lap_pack_inside(j->k, &j->t.r, &j->kp, &j->t.env);
-    lap_pack_inside(j->k, &j->value, &j->vp, &j->t.env);
+    if (j->has_out) {
+        lap_pack_inside(j->k, &j->value, &j->vp, &j->t.env);
+    }
 }
 
 static void attend_block(lap_attend_job *j)
 {
     multiply(j);
     weigh(j);
-    accumulate(j);
+    if (j->has_out) {
+        edit_after(j);
+        accumulate(j);
+    }
 }
 
 bool lap_attend_tiles(lap_lowering *l, lap_ref attend)

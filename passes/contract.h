@@ -23,6 +23,7 @@ typedef struct lap_roles {
     lap_factors a, b;
     lap_axis_list batch, m, n, k;
     bool has_ragged_k;
+    bool is_lenient; /* packed with 0 where a read is outside */
 } lap_roles;
 
 /* False when the sum has no factors that make it a contraction worth a register tile. */

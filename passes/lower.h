@@ -185,6 +185,7 @@ typedef struct lap_kctx {
     lap_coord lane; /* the last vector loop's index, and its extent */
     lap_dim lanes;
     int64_t ahead; /* bytes ahead that rows which lie one after the other are fetched; 0: not */
+    bool is_lenient; /* reads outside give 0 instead of failing: what is wanted is tested elsewhere */
     lap_memo *memo;
     size_t memo_capacity;
     uint32_t n_memo;

@@ -9,30 +9,22 @@
 
 #include <string.h>
 
-typedef struct row_part {
-    const lap_part *p;
-    uint32_t n_axes;
-    lap_axis *axes;
-    lap_coord *env;
-    uint32_t n_keys;
-    lap_names keys;
-    lap_coord base;
-    lap_dim size;
-} row_part;
-
 typedef struct row_job {
     lap_lowering *l;
     lap_kctx *k;
     lap_ref op;
     const lap_node *n;
+    const lap_part *part;
     lap_norm norm;
-    uint32_t n_parts;
-    row_part *parts;
+    uint32_t n_axes; /* rows and keys */
+    lap_axis *axes;
+    lap_coord *env; /* their coordinates */
+    lap_names keys;
     uint32_t n_rows;
     lap_axis *rows;
     lap_coord *row_env;
     lap_ref present; /* whether the row is there; none: always */
-    lap_ref scores;  /* scratch: all parts' keys, in a row */
+    lap_ref scores;  /* scratch: of the row's keys */
     lap_ref max, safe, sum, scale, any;
 } row_job;
 
@@ -60,38 +52,32 @@ static uint32_t total_axes(const row_job *j)
 static void collect(row_job *j)
 {
     lap_lowering *l = j->l;
-    lap_parts parts = lap_node_attr(j->n, LAP_ATTR_PARTS)->parts;
     uint32_t most = total_axes(j);
-    j->n_parts = parts.n;
-    j->parts = lap_arena_array(l->ctx->arena, parts.n, sizeof *j->parts);
+    j->part = &lap_node_attr(j->n, LAP_ATTR_PARTS)->parts.at[0];
     j->rows = lap_arena_array(l->ctx->arena, most, sizeof *j->rows);
-    for (uint32_t i = 0; i < parts.n; i++) {
-        row_part *p = &j->parts[i];
-        p->p = &parts.at[i];
-        p->axes = lap_arena_array(l->ctx->arena, most, sizeof *p->axes);
-        p->env = lap_arena_array(l->ctx->arena, most, sizeof *p->env);
-        const int32_t args[3] = {p->p->score, p->p->where, p->p->after};
-        for (int a = 0; a < 3; a++) {
-            if (args[a] >= 0) {
-                const lap_node *x = lap_node_at(l->g, j->n->args[args[a]]);
-                add_axes(p->axes, &p->n_axes, x->axes, x->n_axes, NULL);
-            }
+    j->axes = lap_arena_array(l->ctx->arena, most, sizeof *j->axes);
+    j->env = lap_arena_array(l->ctx->arena, most, sizeof *j->env);
+    const int32_t args[3] = {j->part->score, j->part->where, j->part->after};
+    for (int a = 0; a < 3; a++) {
+        if (args[a] >= 0) {
+            const lap_node *x = lap_node_at(l->g, j->n->args[args[a]]);
+            add_axes(j->axes, &j->n_axes, x->axes, x->n_axes, NULL);
         }
-        add_axes(j->rows, &j->n_rows, p->axes, p->n_axes, &p->p->keys);
-        if (p->p->value >= 0) { /* keys that only the value has still count */
-            const lap_node *x = lap_node_at(l->g, j->n->args[p->p->value]);
-            for (uint32_t a = 0; a < x->n_axes; a++) {
-                if (lap_names_has(p->p->keys, x->axes[a].name)) {
-                    add_axes(p->axes, &p->n_axes, &x->axes[a], 1, NULL);
-                }
+    }
+    add_axes(j->rows, &j->n_rows, j->axes, j->n_axes, &j->part->keys);
+    if (j->part->value >= 0) { /* keys that only the value has still count */
+        const lap_node *x = lap_node_at(l->g, j->n->args[j->part->value]);
+        for (uint32_t a = 0; a < x->n_axes; a++) {
+            if (lap_names_has(j->part->keys, x->axes[a].name)) {
+                add_axes(j->axes, &j->n_axes, &x->axes[a], 1, NULL);
             }
         }
     }
 }
 
-static const lap_coord *env_of(row_job *j, const row_part *p, lap_ref node)
+static const lap_coord *env_of(row_job *j, lap_ref node)
 {
-    return lap_env_for(j->k, node, p->n_axes, p->axes, p->env);
+    return lap_env_for(j->k, node, j->n_axes, j->axes, j->env);
 }
 
 typedef struct key_loops {
@@ -100,34 +86,33 @@ typedef struct key_loops {
     lap_coord flat;
 } key_loops;
 
-/* Loops over a part's keys, the last in lanes where asked; acc is carried through. */
-static key_loops enter_keys(row_job *j, row_part *p, bool lanes, uint32_t n_acc, lap_ref *acc)
+/* Loops over the keys, the last in lanes where asked; acc is carried through. */
+static key_loops enter_keys(row_job *j, bool lanes, uint32_t n_acc, lap_ref *acc)
 {
     lap_kctx *k = j->k;
     key_loops loops = {.flat = lap_coord_const(k->c, 0)};
     lap_ref carried[4] = {{0}};
     memcpy(carried, acc, n_acc * sizeof *acc);
-    LAP_ENSURE(p->keys.n <= LAP_MAX_AXES && n_acc <= 4);
-    for (uint32_t i = 0; i < p->keys.n; i++) {
-        const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
-        lap_ref extent = lap_axis_extent(k, a, p->n_axes, p->axes, p->env, j->present);
+    LAP_ENSURE(j->keys.n <= LAP_MAX_AXES && n_acc <= 4);
+    for (uint32_t i = 0; i < j->keys.n; i++) {
+        const lap_axis *a = lap_axis_find(j->axes, j->n_axes, j->keys.at[i]);
+        lap_ref extent = lap_axis_extent(k, a, j->n_axes, j->axes, j->env, j->present);
         if (lap_ref_some(j->present)) { /* an absent row has no keys */
             lap_ref all = lap_ref_some(extent) ? extent : lap_coord_ref(k->c, lap_coord_dim(k->c, a->size));
             extent = lap_map3(k->k, LAP_FN_SELECT, j->present, all, lap_const_i(k->k, 0));
         }
         lap_coord index;
-        bool is_last = i + 1 == p->keys.n;
+        bool is_last = i + 1 == j->keys.n;
         loops.at[i] = lap_kctx_for(k, is_last && lanes ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size, extent,
                                    n_acc, carried, &index);
         for (uint32_t c = 0; c < n_acc; c++) {
             carried[c] = loops.at[i].carried[c];
         }
-        p->env[a - p->axes] = index;
+        j->env[a - j->axes] = index;
         loops.flat =
             lap_coord_add(k->c, lap_coord_mul(k->c, loops.flat, lap_coord_dim(k->c, a->size)), index);
     }
-    loops.n = p->keys.n;
-    loops.flat = lap_coord_add(k->c, p->base, loops.flat);
+    loops.n = j->keys.n;
     memcpy(acc, carried, n_acc * sizeof *acc);
     return loops;
 }
@@ -146,19 +131,19 @@ static lap_ref to_float(lap_kctx *k, lap_ref v)
     return lap_node_at(k->k, v)->dtype == LAP_F32 ? v : lap_map1(k->k, LAP_FN_FLOAT, v);
 }
 
-static void score_part(row_job *j, row_part *p)
+static void score_row(row_job *j)
 {
     lap_kctx *k = j->k;
     bool soft = j->norm == LAP_NORM_SOFTMAX;
     lap_ref acc[2] = {j->max, j->any};
-    key_loops loops = enter_keys(j, p, true, 2, acc);
-    lap_ref ok = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
-    if (p->p->where >= 0) {
-        lap_ref where = j->n->args[p->p->where];
-        ok = lap_mask_both(k, ok, lap_pull_ref(k, where, env_of(j, p, where), ok));
+    key_loops loops = enter_keys(j, true, 2, acc);
+    lap_ref ok = lap_present(k, j->n_axes, j->axes, j->env, &j->part->keys);
+    if (j->part->where >= 0) {
+        lap_ref where = j->n->args[j->part->where];
+        ok = lap_mask_both(k, ok, lap_pull_ref(k, where, env_of(j, where), ok));
     }
-    lap_ref score = j->n->args[p->p->score];
-    lap_ref s = to_float(k, lap_pull_ref(k, score, env_of(j, p, score), ok));
+    lap_ref score = j->n->args[j->part->score];
+    lap_ref s = to_float(k, lap_pull_ref(k, score, env_of(j, score), ok));
     if (lap_ref_some(ok)) {
         s = lap_map3(k->k, LAP_FN_SELECT, ok, s, lap_const_f(k->k, soft ? -__builtin_inf() : 0));
     }
@@ -170,10 +155,10 @@ static void score_part(row_job *j, row_part *p)
     j->any = next[1];
 }
 
-static void weigh_part(row_job *j, row_part *p)
+static void weigh_row(row_job *j)
 {
     lap_kctx *k = j->k;
-    key_loops loops = enter_keys(j, p, true, 1, &j->sum);
+    key_loops loops = enter_keys(j, true, 1, &j->sum);
     lap_ref at = lap_coord_ref(k->c, loops.flat);
     lap_ref e = lap_k_load(k->k, j->scores, at, LAP_NONE);
     if (j->norm == LAP_NORM_SOFTMAX) {
@@ -191,9 +176,7 @@ static void statistics(row_job *j)
     lap_graph *g = k->k;
     j->any = lap_const_b(g, false);
     j->max = lap_const_f(g, -__builtin_inf());
-    for (uint32_t i = 0; i < j->n_parts; i++) {
-        score_part(j, &j->parts[i]);
-    }
+    score_row(j);
     lap_ref zero = lap_const_f(g, 0);
     if (j->norm == LAP_NORM_SOFTMAX) { /* scores of -inf alone count as no key */
         j->any = lap_map2(g, LAP_FN_NE, j->max, lap_const_f(g, -__builtin_inf()));
@@ -202,9 +185,7 @@ static void statistics(row_job *j)
                               lap_map2(g, LAP_FN_LT, j->max, lap_const_f(g, __builtin_inf())));
     j->safe = lap_map3(g, LAP_FN_SELECT, finite, j->max, zero);
     j->sum = zero;
-    for (uint32_t i = 0; i < j->n_parts; i++) {
-        weigh_part(j, &j->parts[i]);
-    }
+    weigh_row(j);
     if (j->norm == LAP_NORM_NONE) {
         j->scale = lap_const_f(g, 1);
         return;
@@ -224,69 +205,69 @@ static void store_row(row_job *j, lap_ref result, lap_ref value)
     }
 }
 
-static lap_ref weight_at(row_job *j, row_part *p, lap_coord flat)
+static lap_ref weight_at(row_job *j, lap_coord flat)
 {
     lap_kctx *k = j->k;
     lap_ref w = lap_map2(k->k, LAP_FN_MUL, lap_k_load(k->k, j->scores, lap_coord_ref(k->c, flat), LAP_NONE),
                          j->scale);
-    if (p->p->after >= 0) {
-        lap_ref after = j->n->args[p->p->after];
-        w = lap_map2(k->k, LAP_FN_MUL, w, to_float(k, lap_pull_ref(k, after, env_of(j, p, after), LAP_NONE)));
+    if (j->part->after >= 0) {
+        lap_ref after = j->n->args[j->part->after];
+        w = lap_map2(k->k, LAP_FN_MUL, w, to_float(k, lap_pull_ref(k, after, env_of(j, after), LAP_NONE)));
     }
     return w;
 }
 
-static void write_weights(row_job *j, row_part *p, lap_ref result)
+static void write_weights(row_job *j, lap_ref result)
 {
     lap_kctx *k = j->k;
     const lap_node *out = lap_node_at(j->l->g, result);
     lap_nest loops = {0};
     lap_coord flat = lap_coord_const(k->c, 0);
-    for (uint32_t i = 0; i < p->keys.n; i++) {
-        const lap_axis *a = lap_axis_find(p->axes, p->n_axes, p->keys.at[i]);
-        lap_nest_open(k, &loops, i + 1 == p->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size,
-                      &p->env[a - p->axes]);
+    for (uint32_t i = 0; i < j->keys.n; i++) {
+        const lap_axis *a = lap_axis_find(j->axes, j->n_axes, j->keys.at[i]);
+        lap_nest_open(k, &loops, i + 1 == j->keys.n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, a->size,
+                      &j->env[a - j->axes]);
         flat =
-            lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), p->env[a - p->axes]);
+            lap_coord_add(k->c, lap_coord_mul(k->c, flat, lap_coord_dim(k->c, a->size)), j->env[a - j->axes]);
     }
-    lap_ref live = lap_present(k, p->n_axes, p->axes, p->env, &p->p->keys);
-    lap_ref w = weight_at(j, p, lap_coord_add(k->c, p->base, flat));
+    lap_ref live = lap_present(k, j->n_axes, j->axes, j->env, &j->part->keys);
+    lap_ref w = weight_at(j, flat);
     if (lap_ref_some(live)) {
         w = lap_map3(k->k, LAP_FN_SELECT, live, w, lap_const_f(k->k, 0));
     }
     lap_coord *env = lap_arena_array(j->l->ctx->arena, out->n_axes + 1, sizeof *env);
-    for (uint32_t i = 0; i < out->n_axes; i++) { /* rows of all parts, keys of this one */
+    for (uint32_t i = 0; i < out->n_axes; i++) {
         const lap_axis *row = lap_axis_find(j->rows, j->n_rows, out->axes[i].name);
         env[i] = row != NULL ? j->row_env[row - j->rows]
-                             : p->env[lap_axis_find(p->axes, p->n_axes, out->axes[i].name) - p->axes];
+                             : j->env[lap_axis_find(j->axes, j->n_axes, out->axes[i].name) - j->axes];
     }
     lap_ref at = lap_coord_ref(k->c, lap_address(k, result, env));
     lap_k_store(k->k, lap_kctx_buffer(k, lap_plan_of(j->l, result)->buffer), at, w, LAP_NONE);
     lap_nest_close(k, &loops);
 }
 
-/* Adds one part's weighed values at the result's coordinates. */
-static lap_ref add_weighed(row_job *j, row_part *p, const lap_node *out, const lap_coord *env, bool lanes,
-                           lap_ref acc)
+/* Adds the weighed values at the result's coordinates. */
+static lap_ref add_weighed(row_job *j, const lap_node *out, const lap_coord *env, bool lanes, lap_ref acc)
 {
     lap_kctx *k = j->k;
     lap_lowering *l = j->l;
-    key_loops keys = enter_keys(j, p, lanes, 1, &acc);
-    lap_ref value = j->n->args[p->p->value];
+    key_loops keys = enter_keys(j, lanes, 1, &acc);
+    lap_ref value = j->n->args[j->part->value];
     const lap_node *v = lap_node_at(l->g, value);
     lap_coord *sub = lap_arena_array(l->ctx->arena, v->n_axes + 1, sizeof *sub);
     for (uint32_t a = 0; a < v->n_axes; a++) {
         lap_name name = v->axes[a].name;
-        sub[a] = lap_names_has(p->p->keys, name) ? p->env[lap_axis_find(p->axes, p->n_axes, name) - p->axes]
-                                                 : env[lap_node_axis(out, name) - out->axes];
+        sub[a] = lap_names_has(j->part->keys, name)
+                     ? j->env[lap_axis_find(j->axes, j->n_axes, name) - j->axes]
+                     : env[lap_node_axis(out, name) - out->axes];
     }
     /* keys that count nothing are not read: their place may not exist */
     lap_ref weight = lap_k_load(k->k, j->scores, lap_coord_ref(k->c, keys.flat), LAP_NONE);
-    lap_ref live = lap_plan_of(l, value)->may_fail || p->p->where >= 0
+    lap_ref live = lap_plan_of(l, value)->may_fail || j->part->where >= 0
                        ? lap_map2(k->k, LAP_FN_NE, weight, lap_const_f(k->k, 0))
                        : LAP_NONE;
     lap_ref x = to_float(k, lap_pull_ref(k, value, sub, live));
-    lap_ref term = lap_map2(k->k, LAP_FN_MUL, weight_at(j, p, keys.flat), x);
+    lap_ref term = lap_map2(k->k, LAP_FN_MUL, weight_at(j, keys.flat), x);
     if (lap_ref_some(live)) {
         term = lap_map3(k->k, LAP_FN_SELECT, live, term, lap_const_f(k->k, 0));
     }
@@ -326,11 +307,7 @@ static void write_out(row_job *j, lap_ref result)
     lap_nest loops = {0};
     uint32_t n_wide = enter_wide(j, result, &loops, env);
     lap_ref acc = lap_const_f(k->k, 0);
-    for (uint32_t i = 0; i < j->n_parts; i++) {
-        if (j->parts[i].p->value >= 0) {
-            acc = add_weighed(j, &j->parts[i], out, env, n_wide == 0, acc);
-        }
-    }
+    acc = add_weighed(j, out, env, n_wide == 0, acc);
     double empty = lap_attr_f(j->n, LAP_ATTR_EMPTY, 0);
     if (empty != 0) {
         acc = lap_map3(k->k, LAP_FN_SELECT, j->any, acc, lap_const_f(k->k, empty));
@@ -344,8 +321,7 @@ static void start_rows(row_job *j)
 {
     lap_lowering *l = j->l;
     lap_kctx *k = j->k;
-    lap_dim *sizes = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *sizes),
-            total = lap_dim_const(l->ctx, 0);
+    lap_dim *sizes = lap_arena_array(l->ctx->arena, j->n_rows + 1, sizeof *sizes);
     for (uint32_t i = 0; i < j->n_rows; i++) {
         sizes[i] = j->rows[i].size;
     }
@@ -353,19 +329,14 @@ static void start_rows(row_job *j)
     lap_coord flat = lap_kctx_grid(k, lap_dims_product(l->ctx, j->n_rows, sizes));
     lap_coord_split(k, flat, j->n_rows, sizes, j->row_env);
     j->present = lap_present(k, j->n_rows, j->rows, j->row_env, NULL);
-    for (uint32_t i = 0; i < j->n_parts; i++) {
-        row_part *p = &j->parts[i];
-        for (uint32_t a = 0; a < p->n_axes; a++) {
-            const lap_axis *row = lap_axis_find(j->rows, j->n_rows, p->axes[a].name);
-            p->env[a] = row != NULL ? j->row_env[row - j->rows] : lap_coord_const(k->c, 0);
-        }
-        p->keys = lap_order_ragged(l, p->p->keys, p->n_axes, p->axes);
-        p->base = lap_coord_dim(k->c, total);
-        lap_dim size = lap_dim_const(l->ctx, 1);
-        for (uint32_t a = 0; a < p->keys.n; a++) {
-            size = lap_dim_mul(l->ctx, size, lap_axis_find(p->axes, p->n_axes, p->keys.at[a])->size);
-        }
-        total = lap_dim_add(l->ctx, total, size);
+    for (uint32_t a = 0; a < j->n_axes; a++) {
+        const lap_axis *row = lap_axis_find(j->rows, j->n_rows, j->axes[a].name);
+        j->env[a] = row != NULL ? j->row_env[row - j->rows] : lap_coord_const(k->c, 0);
+    }
+    j->keys = lap_order_ragged(l, j->part->keys, j->n_axes, j->axes);
+    lap_dim total = lap_dim_const(l->ctx, 1);
+    for (uint32_t a = 0; a < j->keys.n; a++) {
+        total = lap_dim_mul(l->ctx, total, lap_axis_find(j->axes, j->n_axes, j->keys.at[a])->size);
     }
     j->scores = lap_kctx_scratch(k, LAP_F32, total);
 }
@@ -386,12 +357,9 @@ static void attend_rows(lap_lowering *l, lap_ref op)
         lap_ref base = j.norm == LAP_NORM_SOFTMAX ? j.safe : lap_const_f(j.k->k, 0);
         store_row(&j, lse, lap_map2(j.k->k, LAP_FN_ADD, lap_map1(j.k->k, LAP_FN_LOG, j.sum), base));
     }
-    for (uint32_t i = 0; i < j.n_parts; i++) {
-        const char *which = i == 0 ? "weights" : lap_arena_printf(l->ctx->arena, "weights%u", i + 1);
-        lap_ref weights = lap_result_named(l, op, which);
-        if (lap_ref_some(weights)) {
-            write_weights(&j, &j.parts[i], weights);
-        }
+    lap_ref weights = lap_result_named(l, op, "weights");
+    if (lap_ref_some(weights)) {
+        write_weights(&j, weights);
     }
     lap_ref out = lap_result_named(l, op, "out");
     if (lap_ref_some(out)) {

@@ -122,7 +122,9 @@ static void write_element(job *j, lap_coord depth, lap_coord column)
         }
     }
     lap_coord_split(k, n, j->r->n.n, list_sizes(j->l, j->r->n), n_coords(j));
+    k->is_lenient = j->r->is_lenient;
     lap_ref v = lap_factors_value(k, &j->r->b, &j->env, mask, j->r->has_ragged_k);
+    k->is_lenient = false;
     lap_coord row = lap_coord_add(k->c, j->base, lap_coord_mul(k->c, depth, lap_coord_dim(k->c, cols)));
     lap_ref at = lap_coord_ref(k->c, lap_coord_add(k->c, row, column));
     lap_k_store(k->k, lap_panels_buffer(k, j->p), at, v, LAP_NONE);

@@ -5,6 +5,7 @@
  * form; what nothing needs is not rebuilt. */
 #include "passes/passes.h"
 
+#include "passes/attend_graph.h"
 #include "passes/inline_calls.h"
 #include "passes/lower.h"
 #include "passes/raise.h"
@@ -15,8 +16,9 @@ static const struct {
     const char *name;
     graph_pass *run;
 } graph_passes[] = {
-    {"inline-calls", lap_inline_calls},
-    {"raise-attention", lap_raise_attention},
+    {"inline-calls", lap_inline_calls}, {"raise-attention", lap_raise_attention},
+    {"weigh-again", lap_weigh_again},   {"own-scores", lap_own_scores},
+    {"join-parts", lap_join_parts},
 };
 
 bool lap_passes_run(lap_graph *g, const lap_target *target, const lap_pass_options *options, lap_graph **out)

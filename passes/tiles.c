@@ -203,7 +203,9 @@ static void pack_a(lap_tiles *t)
         *lap_tiles_coord(t, t->r.k.at[i].name) = c;
         at = lap_coord_add(k->c, lap_coord_mul(k->c, at, lap_coord_dim(k->c, t->r.k.at[i].size)), c);
     }
+    k->is_lenient = t->r.is_lenient;
     lap_ref v = lap_factors_value(k, &t->r.a, &t->env, LAP_NONE, t->r.has_ragged_k);
+    k->is_lenient = false;
     lap_k_store(k->k, t->a_scratch, lap_coord_ref(k->c, lap_coord_add(k->c, flat, at)), v, LAP_NONE);
     for (uint32_t i = n; i-- > 0;) {
         lap_kctx_end(k, &loops[i], NULL, NULL);

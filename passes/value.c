@@ -340,7 +340,7 @@ static lap_val pull_at(lap_kctx *k, lap_ref node, const lap_coord *env, lap_ref 
         lap_val v = lap_pull(k, arg, lap_env_for(k, arg, n->n_axes, n->axes, env), mask);
         sub[i] = v.is_coord ? v.coord : lap_coord_opaque(k->c, lap_map1(k->k, LAP_FN_INT, v.ref));
         lap_ref ok = in_range(k, sub[i], x->axes[i].size);
-        if (lap_ref_some(ok) && fill == NULL) {
+        if (lap_ref_some(ok) && fill == NULL && !k->is_lenient) {
             lap_set_loc(k->k, n->loc);
             lap_ref bad = lap_mask_both(k, mask, lap_map1(k->k, LAP_FN_NOT, ok));
             const char *text =
