@@ -159,6 +159,30 @@ static void add_result(random_maker *m, const attend_maker *a, lap_ref node, con
     random_add(m, v);
 }
 
+/* Weights as others read them: summed over a row axis, or of one row. */
+static void read_weights(random_maker *m, const attend_maker *a, lap_ref node, double weight, double err)
+{
+    uint32_t axis;
+    lap_ref weights = lap_result(m->g, node, "weights");
+    if (!one_of(m, a->rows, &axis) || lap_node_axis(lap_node_at(m->g, weights), m->axis[axis].name) == NULL) {
+        return;
+    }
+    lap_name row = m->axis[axis].name;
+    double times = random_chance(m, 50) ? (double)m->axis[axis].size : 0;
+    random_value v = {.kind = LAP_F32, .frac = -1};
+    if (times > 0) {
+        v.ref = lap_reduce(m->g, LAP_RED_SUM, weights, (lap_names){1, &row});
+    } else {
+        lap_ref at = lap_const_i(m->g, random_int(m, 0, m->axis[axis].size - 1));
+        v.ref = lap_at(m->g, weights, (lap_names){1, &row}, &at, NULL);
+        times = 1;
+    }
+    v.hi = weight * times;
+    v.lo = -v.hi;
+    v.err = (err + 1e-6 * weight) * times;
+    random_add(m, v);
+}
+
 static void add_results(random_maker *m, const attend_maker *a, lap_ref node, double empty)
 {
     double weight_err = a->norm == LAP_NORM_NONE ? a->score_err : 4 * a->score_err + 2e-6;
@@ -182,6 +206,9 @@ static void add_results(random_maker *m, const attend_maker *a, lap_ref node, do
     }
     if (!a->has_value || (!a->is_plain && random_chance(m, 20))) {
         add_result(m, a, node, "weights", weight, weight_err, false);
+        if (random_chance(m, 50)) {
+            read_weights(m, a, node, weight, weight_err);
+        }
         if (a->n_parts > 1) {
             add_result(m, a, node, "weights2", weight, weight_err, false);
         }
