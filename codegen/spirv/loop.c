@@ -150,20 +150,41 @@ static void emit_counted(lap_shader *e, lap_ref ref, const lap_node *n, range r)
     }
 }
 
-/* The iterations of a loop that one invocation goes through when `n` of them share it. */
-static range range_of(lap_shader *e, lap_ref ref, const lap_node *n, bool in_lanes)
+static range range_of(lap_shader *e, lap_ref ref, const lap_node *n)
 {
     lap_ref index = lap_region_at(e->g, n->regions[0])->params[0];
-    range r = {.start = in_lanes ? "lane" : "0",
+    range r = {.start = "0",
                .end = lap_glsl_value(e, n->args[0], e->type[index.ix]),
-               .step = in_lanes ? "GROUP" : "1",
-               .has_some = !in_lanes && is_positive(e, n->args[0])};
+               .step = "1",
+               .has_some = is_positive(e, n->args[0])};
     if (is_shared_out(e, ref)) {
-        r.start = lap_glsl_print(e, in_lanes ? "lo%u + lane" : "lo%u", ref.ix);
+        r.start = lap_glsl_print(e, "lo%u", ref.ix);
         r.end = lap_glsl_print(e, "hi%u", ref.ix);
         r.has_some = false;
     }
     return r;
+}
+
+/* Invocations go round together, those past the end without doing anything: some drivers do not bring back
+ * lanes that have left a loop before others, and reductions follow. */
+static void emit_shared(lap_shader *e, lap_ref ref, const lap_node *n)
+{
+    lap_ref index = lap_region_at(e->g, n->regions[0])->params[0];
+    const char *name = lap_glsl_type_text(e->type[index.ix]);
+    range r = range_of(e, ref, n);
+    lap_glsl_line(e, "%s b%u = %s(%s);", name, ref.ix, name, r.start);
+    if (!r.has_some) {
+        lap_glsl_open(e, "if (b%u < %s) ", ref.ix, r.end);
+    }
+    lap_glsl_open(e, "do ");
+    lap_glsl_line(e, "%s v%u = b%u + %s(lane);", name, index.ix, ref.ix, name);
+    lap_glsl_open(e, "if (v%u < %s%s) ", index.ix, r.end, e->may_fail[ref.ix] ? " && !bad" : "");
+    emit_body(e, ref, n);
+    lap_glsl_close(e, "");
+    lap_glsl_close(e, lap_glsl_print(e, " while ((b%u += %s(GROUP)) < %s);", ref.ix, name, r.end));
+    if (!r.has_some) {
+        lap_glsl_close(e, "");
+    }
 }
 
 static void emit_grid(lap_shader *e, lap_ref ref, const lap_node *n)
@@ -222,7 +243,7 @@ static void emit_lanes(lap_shader *e, lap_ref ref, const lap_node *n)
     }
     declare_carried(e, ref, n, fn);
     e->in_lanes = true;
-    emit_counted(e, ref, n, range_of(e, ref, n, true));
+    emit_shared(e, ref, n);
     e->in_lanes = false;
     if (e->may_fail[ref.ix]) { /* all leave together: barriers may follow */
         lap_glsl_use(e, LAP_PART_REDUCE_OR);
@@ -260,7 +281,7 @@ void lap_glsl_emit_for(lap_shader *e, lap_ref ref, const lap_node *n)
         break;
     case LAP_RUN_SERIAL:
         declare_carried(e, ref, n, NULL);
-        emit_counted(e, ref, n, range_of(e, ref, n, false));
+        emit_counted(e, ref, n, range_of(e, ref, n));
         break;
     }
     if (is_shared_out(e, ref)) {
