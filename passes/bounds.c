@@ -41,7 +41,18 @@ lap_qx lap_index_expression(lap_lowering *l, lap_quasi *q, lap_ref r)
     return lap_quasi_opaque(q, UINT32_MAX - r.ix);
 }
 
-/* The same, with what is known of places that data name. */
+static bool is_ragged(const lap_node *n)
+{
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        if (lap_ref_some(n->axes[i].count)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same, with what is known of places that data name. What is made of them is known only where all of it is
+ * there: absent entries, once stored, may be anything. */
 static lap_qx place_expression(lap_lowering *l, lap_quasi *q, lap_ref r, uint32_t depth)
 {
     enum { DEEPEST = 8 };
@@ -51,7 +62,7 @@ static lap_qx place_expression(lap_lowering *l, lap_quasi *q, lap_ref r, uint32_
     if (p->is_place) {
         return lap_quasi_var(q, UINT32_MAX - r.ix, p->places);
     }
-    if (!p->is_affine && n->op == LAP_OP_MAP && depth < DEEPEST &&
+    if (!p->is_affine && n->op == LAP_OP_MAP && depth < DEEPEST && !is_ragged(n) &&
         lap_quasi_op_of((lap_fn)lap_attr_i(n, LAP_ATTR_FN, 0), &op)) {
         return lap_quasi_binary(q, op, place_expression(l, q, n->args[0], depth + 1),
                                 place_expression(l, q, n->args[1], depth + 1));
