@@ -99,15 +99,21 @@ static bool a_is_affine(lap_tiles *t)
            (!t->dot || lap_dim_same(t->a_sk, lap_dim_const(t->l->ctx, 1)));
 }
 
-/* Orders k so that A's fastest axis comes last: packing then reads along memory. */
-static void order_k(lap_lowering *l, lap_roles *r)
+/* What A is read from, as far as its first operands tell. */
+static const lap_plan_node *source_of(lap_lowering *l, const lap_roles *r)
 {
-    lap_axis *k = lap_arena_copy(l->ctx->arena, r->k.at, r->k.n * sizeof *k);
     lap_ref base = r->a.at[0];
     while (lap_plan_of(l, base)->kind == LAP_STORE_INLINE && lap_node_at(l->g, base)->n_args > 0) {
         base = lap_node_at(l->g, base)->args[0];
     }
-    const lap_plan_node *p = lap_plan_of(l, base);
+    return lap_plan_of(l, base);
+}
+
+/* Orders k so that A's fastest axis comes last: packing then reads along memory. */
+static void order_k(lap_lowering *l, lap_roles *r)
+{
+    lap_axis *k = lap_arena_copy(l->ctx->arena, r->k.at, r->k.n * sizeof *k);
+    const lap_plan_node *p = source_of(l, r);
     for (uint32_t o = 0; o < p->n_order; o++) {
         for (uint32_t i = 0; i + 1 < r->k.n; i++) {
             if (lap_name_same(k[i].name, p->order[o])) {
@@ -161,12 +167,26 @@ static void choose_m(lap_tiles *t)
     t->m_total = lap_axes_product(t->l, t->m);
 }
 
+/* Whether m's last axis is what lies together in memory, in runs worth lanes. Pairs lie along k;
+ * devices have more lanes than such runs, and limits to the loops around them. */
+static bool goes_across(const lap_tiles *t)
+{
+    enum { LEAST = 4 };
+    const lap_plan_node *p = source_of(t->l, &t->r);
+    int64_t size;
+    const lap_axis *last = &t->m.at[t->m.n - 1];
+    return !t->dot && t->l->target->group_size == 0 && p->n_order > 0 &&
+           lap_name_same(p->order[p->n_order - 1], last->name) &&
+           !(lap_dim_is_const(t->l->ctx, last->size, &size) && size < LEAST);
+}
+
 void lap_tiles_plan(lap_tiles *t)
 {
     order_k(t->l, &t->r);
     t->k_total = lap_axes_product(t->l, t->r.k);
     collect_axes(t);
     choose_m(t);
+    t->a_across = !t->a_direct && goes_across(t);
     for (uint32_t i = 0; i < t->r.batch.n; i++) {
         t->outer[t->n_outer++] = t->r.batch.at[i];
     }
@@ -185,32 +205,76 @@ static lap_dim block_rows(const lap_tiles *t)
     return lap_dim_const(t->l->ctx, (int64_t)t->rows * t->tiles_per_block);
 }
 
-static void pack_a(lap_tiles *t)
+/* Loops over axes `from` .. `to` of k, from the merged coordinate `at` of those before; gives that of all. */
+static lap_coord enter_k(lap_tiles *t, lap_nest *loops, uint32_t from, uint32_t to, lap_loop_kind kind,
+                         lap_coord at)
+{
+    lap_kctx *k = t->k;
+    for (uint32_t i = from; i < to; i++) {
+        const lap_axis *a = &t->r.k.at[i];
+        lap_coord *c = lap_tiles_coord(t, a->name);
+        lap_nest_open(k, loops, kind, a->size, c);
+        at = lap_coord_add(k->c, lap_coord_mul(k->c, at, lap_coord_dim(k->c, a->size)), *c);
+    }
+    return at;
+}
+
+static void store_a(lap_tiles *t, lap_coord at)
+{
+    t->k->is_lenient = t->r.is_lenient;
+    lap_ref v = lap_factors_value(t->k, &t->r.a, &t->env, LAP_NONE, t->r.has_ragged_k);
+    t->k->is_lenient = false;
+    lap_k_store(t->k->k, t->a_scratch, lap_coord_ref(t->k->c, at), v, LAP_NONE);
+}
+
+/* One row of the block after the other, lanes along k. */
+static void pack_rows(lap_tiles *t)
 {
     lap_kctx *k = t->k;
     lap_coord row;
     lap_k_loop rows =
         lap_kctx_for(k, LAP_LOOP_SERIAL, block_rows(t), lap_coord_ref(k->c, t->m_rows), 0, NULL, &row);
     lap_tiles_split(t, t->m, lap_coord_add(k->c, t->m0, row));
-    lap_k_loop loops[64];
-    uint32_t n = t->r.k.n;
-    LAP_ENSURE(n <= 60);
-    lap_coord flat = lap_coord_mul(k->c, row, lap_coord_dim(k->c, t->k_total)), at = lap_coord_const(k->c, 0);
-    for (uint32_t i = 0; i < n; i++) {
-        lap_coord c;
-        loops[i] = lap_kctx_for(k, i + 1 == n ? LAP_LOOP_VECTOR : LAP_LOOP_SERIAL, t->r.k.at[i].size,
-                                LAP_NONE, 0, NULL, &c);
-        *lap_tiles_coord(t, t->r.k.at[i].name) = c;
-        at = lap_coord_add(k->c, lap_coord_mul(k->c, at, lap_coord_dim(k->c, t->r.k.at[i].size)), c);
-    }
-    k->is_lenient = t->r.is_lenient;
-    lap_ref v = lap_factors_value(k, &t->r.a, &t->env, LAP_NONE, t->r.has_ragged_k);
-    k->is_lenient = false;
-    lap_k_store(k->k, t->a_scratch, lap_coord_ref(k->c, lap_coord_add(k->c, flat, at)), v, LAP_NONE);
-    for (uint32_t i = n; i-- > 0;) {
-        lap_kctx_end(k, &loops[i], NULL, NULL);
-    }
+    lap_nest loops = {0};
+    uint32_t last = t->r.k.n - 1;
+    lap_coord at = enter_k(t, &loops, 0, last, LAP_LOOP_SERIAL, lap_coord_const(k->c, 0));
+    at = enter_k(t, &loops, last, last + 1, LAP_LOOP_VECTOR, at);
+    store_a(t, lap_coord_add(k->c, lap_coord_mul(k->c, row, lap_coord_dim(k->c, t->k_total)), at));
+    lap_nest_close(k, &loops);
     lap_kctx_end(k, &rows, NULL, NULL);
+}
+
+/* Lanes along m's last axis: the rows of the block are cut where it begins anew. Inside runs the last axis
+ * of k, which borders of windows do not depend on. */
+static void pack_across(lap_tiles *t)
+{
+    lap_kctx *k = t->k;
+    lap_coords *c = k->c;
+    lap_dim size = t->m.at[t->m.n - 1].size, one = lap_dim_const(t->l->ctx, 1);
+    lap_coord width = lap_coord_dim(c, size), end = lap_coord_add(c, t->m0, t->m_rows), cut, lane;
+    lap_coord first = lap_coord_floordiv(c, t->m0, width);
+    lap_coord last = lap_coord_floordiv(c, lap_coord_sub(c, end, lap_coord_const(c, 1)), width);
+    lap_coord n = lap_coord_add(c, lap_coord_sub(c, last, first), lap_coord_const(c, 1));
+    lap_dim most = lap_dim_add(t->l->ctx, lap_dim_ceildiv(t->l->ctx, block_rows(t), size), one);
+    lap_k_loop cuts = lap_kctx_for(k, LAP_LOOP_SERIAL, most, lap_coord_ref(c, n), 0, NULL, &cut);
+    lap_coord outer = lap_coord_add(c, first, cut), begin = lap_coord_mul(c, outer, width);
+    lap_coord from = lap_coord_max(c, t->m0, begin),
+              to = lap_coord_min(c, end, lap_coord_add(c, begin, width));
+    lap_tiles_split(t, (lap_axis_list){t->m.n - 1, t->m.at}, outer);
+    lap_nest loops = {0};
+    lap_coord at = enter_k(t, &loops, 0, t->r.k.n - 1, LAP_LOOP_SERIAL, lap_coord_const(c, 0));
+    lap_k_loop lanes = lap_kctx_for(k, LAP_LOOP_VECTOR, block_rows(t),
+                                    lap_coord_ref(c, lap_coord_sub(c, to, from)), 0, NULL, &lane);
+    lap_coord inner = lap_coord_add(c, lap_coord_sub(c, from, begin), lane);
+    *lap_tiles_coord(t, t->m.at[t->m.n - 1].name) = lap_coord_var(c, lap_coord_ref(c, inner), size);
+    lap_nest inside = {0};
+    at = enter_k(t, &inside, t->r.k.n - 1, t->r.k.n, LAP_LOOP_SERIAL, at);
+    at = lap_coord_mul(c, at, lap_coord_dim(c, block_rows(t)));
+    store_a(t, lap_coord_add(c, at, lap_coord_add(c, lap_coord_sub(c, from, t->m0), lane)));
+    lap_nest_close(k, &inside);
+    lap_kctx_end(k, &lanes, NULL, NULL);
+    lap_nest_close(k, &loops);
+    lap_kctx_end(k, &cuts, NULL, NULL);
 }
 
 static bool varies_over(const lap_node *n, const lap_axis *axes, uint32_t n_axes)
@@ -279,7 +343,7 @@ void lap_tiles_grid(lap_tiles *t, lap_dim extra, lap_coord *out_extra)
     }
     t->a_scratch =
         lap_kctx_scratch(t->k, lap_packed_as(t->dot), lap_dim_mul(t->l->ctx, block_rows(t), t->k_total));
-    pack_a(t);
+    (t->a_across ? pack_across : pack_rows)(t);
 }
 
 lap_coord lap_tiles_n(lap_tiles *t)
@@ -303,23 +367,25 @@ void lap_tiles_mma(lap_tiles *t, lap_coord tile, lap_ref acc, lap_coord acc0, la
     lap_coords *c = k->c;
     lap_coord inside = lap_coord_mul(c, tile, lap_coord_const(c, t->rows));
     lap_coord row = lap_coord_add(c, t->m0, inside);
-    lap_coord a0 = t->a_direct ? lap_coord_add(c, t->a_rest, lap_coord_mul(c, row, lap_coord_dim(c, t->a_sm)))
-                               : lap_coord_mul(c, inside, lap_coord_dim(c, t->k_total));
-    lap_k_mma(k->k,
-              &(lap_k_mma_args){.acc = acc,
-                                .acc0 = lap_coord_ref(c, acc0),
-                                .ld = lap_dim_node(k->k, ld),
-                                .a = t->a_direct ? lap_kctx_buffer(k, t->a_buffer) : t->a_scratch,
-                                .a0 = lap_coord_ref(c, a0),
-                                .sm = lap_dim_node(k->k, t->a_direct ? t->a_sm : t->k_total),
-                                .sk = lap_dim_node(k->k, t->a_direct ? t->a_sk : lap_dim_const(t->l->ctx, 1)),
-                                .m = lap_coord_ref(c, lap_tiles_rows(t, tile)),
-                                .b = lap_panels_buffer(k, b),
-                                .b0 = lap_coord_ref(c, b0),
-                                .sb = lap_dim_node(k->k, b->stride),
-                                .depth = lap_dim_node(k->k, t->k_total),
-                                .rows = t->rows,
-                                .cols = t->cols,
-                                .init = true,
-                                .dot = t->dot});
+    lap_dim one = lap_dim_const(t->l->ctx, 1);
+    lap_dim sm = t->a_direct ? t->a_sm : t->a_across ? one : t->k_total;
+    lap_dim sk = t->a_direct ? t->a_sk : t->a_across ? block_rows(t) : one;
+    lap_coord a0 = t->a_direct ? lap_coord_add(c, t->a_rest, lap_coord_mul(c, row, lap_coord_dim(c, sm)))
+                               : lap_coord_mul(c, inside, lap_coord_dim(c, sm));
+    lap_k_mma(k->k, &(lap_k_mma_args){.acc = acc,
+                                      .acc0 = lap_coord_ref(c, acc0),
+                                      .ld = lap_dim_node(k->k, ld),
+                                      .a = t->a_direct ? lap_kctx_buffer(k, t->a_buffer) : t->a_scratch,
+                                      .a0 = lap_coord_ref(c, a0),
+                                      .sm = lap_dim_node(k->k, sm),
+                                      .sk = lap_dim_node(k->k, sk),
+                                      .m = lap_coord_ref(c, lap_tiles_rows(t, tile)),
+                                      .b = lap_panels_buffer(k, b),
+                                      .b0 = lap_coord_ref(c, b0),
+                                      .sb = lap_dim_node(k->k, b->stride),
+                                      .depth = lap_dim_node(k->k, t->k_total),
+                                      .rows = t->rows,
+                                      .cols = t->cols,
+                                      .init = true,
+                                      .dot = t->dot});
 }

@@ -19,6 +19,7 @@ typedef struct lap_tiles {
     lap_dim a_sm, a_sk;
     lap_coord a_rest;
     lap_ref a_scratch;
+    bool a_across; /* packed with the rows of the block side by side: what lies together in A is theirs */
     uint32_t rows, cols, tiles_per_block;
     lap_dim m_total, k_total;
     lap_env_list env; /* coordinates of all axes of both factors */
