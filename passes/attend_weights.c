@@ -9,6 +9,7 @@
  * Scores are computed twice, at the speed of a contraction. That pays where rows share their keys; elsewhere
  * the form that walks rows writes its weights. */
 #include "passes/attend_score.h"
+#include "passes/lower.h"
 
 #include <float.h>
 
@@ -137,17 +138,24 @@ static lap_ref sum_of_rows(lap_rewrite *rw, const lap_node *sum, const lap_score
     return rest.n > 0 ? lap_reduce(rw->to, LAP_RED_SUM, total, rest) : total;
 }
 
+/* Whether it may be read everywhere: what only a condition keeps from failing stays behind it. */
+static bool is_sure(const lap_lowering *l, lap_ref r) { return !lap_plan_of(l, r)->may_fail; }
+
 static lap_ref weigh_again(lap_rewrite *rw, const lap_node *old, lap_ref old_ref, const lap_ref *new_args)
 {
     lap_score s;
     lap_ref made = LAP_NONE;
     if (old->op == LAP_OP_RESULT && find_weights(rw->from, old_ref, &s)) {
         made = all_weights(rw, &s, new_args[0]);
-    } else if (old->op == LAP_OP_AT && find_weights(rw->from, old->args[0], &s)) {
+    } else if (old->op == LAP_OP_AT && is_sure(rw->user, old_ref) &&
+               find_weights(rw->from, old->args[0], &s)) {
         made = some_rows(rw, old, &s, rw->mapped[s.attend.ix], new_args);
     } else if (old->op == LAP_OP_REDUCE && lap_attr_i(old, LAP_ATTR_RED, -1) == LAP_RED_SUM &&
                find_weights(rw->from, old->args[0], &s)) {
         made = sum_of_rows(rw, old, &s, rw->mapped[s.attend.ix]);
+    }
+    if (lap_ref_some(made) && !is_sure(rw->user, lap_node_at(rw->from, s.contraction)->args[0])) {
+        return LAP_NONE;
     }
     lap_type want = lap_rewrite_type(rw, old);
     return lap_ref_some(made) && lap_node_has_type(lap_node_at(rw->to, made), &want) ? made : LAP_NONE;
@@ -155,12 +163,11 @@ static lap_ref weigh_again(lap_rewrite *rw, const lap_node *old, lap_ref old_ref
 
 lap_graph *lap_weigh_again(lap_graph *g, const lap_target *target, const lap_pass_options *options)
 {
-    (void)target;
-    (void)options;
     lap_score s;
     for (uint32_t i = 1; i <= lap_graph_n_nodes(g); i++) {
         if (find_weights(g, (lap_ref){i}, &s)) {
-            lap_graph *made = lap_graph_rewrite(g, weigh_again, NULL);
+            lap_lowering *l = lap_lowering_new(g, target, options);
+            lap_graph *made = lap_plan_make(l) ? lap_graph_rewrite(g, weigh_again, l) : NULL;
             return made == NULL ? NULL
                                 : lap_graph_rewrite(made, NULL, NULL); /* without the weights that were */
         }

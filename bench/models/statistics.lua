@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Attention of which more is asked than its values: weights, all or some or summed, and edits behind the softmax.
+-- Attention of which more is asked than its values: weights, all or some or summed; edits behind the softmax.
 local what = { "out", "after", "parts", "maps", "keys", "rows" }
 
 return {
   name = "statistics", doc = "causal attention and what is made of its weights",
   params = {
     heads = { "int", 8, "heads", min = 1 },
-    what = { "enum", what, "keys", "what is asked: its weights (maps), by key, of the last 32 rows; an edit; parts" },
+    what = { "enum", what, "keys", "what is asked: weights (maps), by key, of 32 rows; an edit; parts" },
   },
   dims = { B = 1, N = 2048, D = 64 },
   inputs = { q = "b=B h=heads n=N d=D", k = "b=B h=heads m=N d=D", v = "b=B h=heads m=N d=D" },
@@ -17,7 +17,8 @@ return {
     local parts = { part }
     if p.what == "parts" then
       local k, v = t.k:as "m -> j", t.v:as "m -> j"
-      parts[2] = { keys = "j", score = t.q:dot(k:slice("j", 0, 256), "d") * scale, value = v:slice("j", 0, 256) }
+      k, v = k:slice("j", 0, 256), v:slice("j", 0, 256)
+      parts[2] = { keys = "j", score = t.q:dot(k, "d") * scale, value = v }
     end
     local o = g:attend { parts = parts }
     g:output("o", o.out, "b h n d")
