@@ -169,6 +169,10 @@ void lap_kctx_launch(lap_kctx *k, const char *what)
         l->kernels[number] = (lap_kernel){.graph = k->k, .name = name, .roles = k->roles, .loc = k->loc};
         l->n_kernels++;
     }
+    if (l->site != NULL) {
+        l->site->what = what;
+        l->site->roles = k->roles != NULL ? k->roles : "";
+    }
     if (l->homes[l->now.ix] == 0 || strcmp(what, "copy") != 0) {
         l->homes[l->now.ix] = number + 1; /* packs come before what reads them, copies compute nothing */
     }

@@ -179,12 +179,10 @@ static void place_results(lap_lowering *l, lap_ref multi)
 static void lower_multi(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
-    if (n->op == LAP_OP_FOREIGN) {
-        lap_lower_foreign(l, r);
-        return;
-    }
-    place_results(l, r);
     switch (n->op) {
+    case LAP_OP_FOREIGN:
+        lap_lower_foreign(l, r);
+        break;
     case LAP_OP_ATTEND:
         lap_lower_attend(l, r);
         break;
@@ -208,27 +206,43 @@ static void lower_multi(lap_lowering *l, lap_ref r)
     }
 }
 
-static void lower_node(lap_lowering *l, lap_ref r)
+static void place(lap_lowering *l, lap_ref r)
 {
     const lap_node *n = lap_node_at(l->g, r);
-    const lap_plan_node *p = lap_plan_of(l, r);
-    l->is_static = p->is_static && n->op != LAP_OP_REQUIRE;
-    l->now = r;
+    lap_store_kind kind = lap_plan_of(l, r)->kind;
+    if ((lap_op_traits(n->op) & LAP_TRAIT_MULTI) != 0) {
+        if (n->op != LAP_OP_FOREIGN) { /* it places its results itself */
+            place_results(l, r);
+        }
+    } else if (kind == LAP_STORE_MAP || kind == LAP_STORE_CONTRACT || n->op == LAP_OP_SCATTER) {
+        lap_place_node(l, r);
+    }
+}
+
+void lap_lower_kernels(lap_lowering *l, lap_ref r)
+{
+    const lap_node *n = lap_node_at(l->g, r);
+    lap_store_kind kind = lap_plan_of(l, r)->kind;
     if (n->op == LAP_OP_REQUIRE) {
         lap_lower_require(l, r);
     } else if ((lap_op_traits(n->op) & LAP_TRAIT_MULTI) != 0) {
         lower_multi(l, r);
-    } else if (p->kind == LAP_STORE_MAP) {
-        lap_place_node(l, r);
+    } else if (kind == LAP_STORE_MAP) {
         lap_dest d = lap_dest_of(l, r);
         lap_lower_map(l, r, &d, true);
-    } else if (p->kind == LAP_STORE_CONTRACT) {
-        lap_place_node(l, r);
+    } else if (kind == LAP_STORE_CONTRACT) {
         lap_lower_contract(l, r);
     } else if (n->op == LAP_OP_SCATTER) {
-        lap_place_node(l, r);
         lap_lower_scatter(l, r);
     }
+}
+
+static void lower_node(lap_lowering *l, lap_ref r)
+{
+    l->is_static = lap_plan_of(l, r)->is_static && lap_node_at(l->g, r)->op != LAP_OP_REQUIRE;
+    l->now = r;
+    place(l, r);
+    lap_site_lower(l, r);
     l->is_static = false;
 }
 
@@ -258,9 +272,17 @@ static void place_leaves(lap_lowering *l)
 lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap_pass_options *options)
 {
     lap_lowering *l = lap_arena_alloc(lap_graph_ctx(g)->arena, sizeof *l);
-    *l = (lap_lowering){.g = g, .ctx = lap_graph_ctx(g), .target = target};
-    l->schedule =
-        options != NULL && options->schedule != NULL ? *options->schedule : lap_schedule_default(target);
+    *l = (lap_lowering){.g = g,
+                        .ctx = lap_graph_ctx(g),
+                        .target = target,
+                        .base = lap_schedule_default(target)};
+    if (options != NULL) {
+        l->base = options->schedule != NULL ? *options->schedule : l->base;
+        l->choose = options->choose;
+        l->choose_user = options->choose_user;
+        l->wants_sites = options->choose != NULL || options->kept != NULL;
+    }
+    l->schedule = l->base;
     l->homes = lap_arena_array(l->ctx->arena, lap_graph_n_nodes(g) + 1, sizeof *l->homes);
     l->is_written = lap_arena_array(l->ctx->arena, lap_graph_n_outputs(g) + 1, sizeof *l->is_written);
     return l;
@@ -293,6 +315,9 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_p
     }
     if (l->failed) {
         return NULL;
+    }
+    if (options != NULL && options->kept != NULL) {
+        *options->kept = l;
     }
     lap_program *p = lap_arena_alloc(ctx->arena, sizeof *p);
     *p = (lap_program){.ctx = ctx,

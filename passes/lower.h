@@ -11,6 +11,7 @@
 #include "ir/quasi.h"
 #include "passes/coord.h"
 #include "passes/passes.h"
+#include "passes/site.h"
 
 typedef enum lap_store_kind {
     LAP_STORE_INLINE,   /* computed by its readers */
@@ -75,11 +76,19 @@ typedef struct lap_steps {
     lap_step *at;
 } lap_steps;
 
-typedef struct lap_lowering {
+struct lap_lowering {
     lap_graph *g;
     lap_ctx *ctx;
     const lap_target *target;
-    lap_schedule schedule;
+    lap_schedule base;     /* what plans are made by */
+    lap_schedule schedule; /* of the kernels being made */
+    lap_choose_schedule *choose;
+    void *choose_user;
+    bool wants_sites;
+    lap_site *site; /* whose kernels are being made, or NULL */
+    uint32_t n_sites;
+    size_t site_capacity;
+    lap_site *sites;
     lap_plan_node *plan;         /* by ref.ix */
     bool *is_written;            /* by output: a value stands in it already */
     const lap_scan_form **scans; /* by region: the scan whose body it is, when that is one kernel */
@@ -97,9 +106,18 @@ typedef struct lap_lowering {
     bool is_static;   /* the step being made depends on weights and extents alone */
     lap_ref now;      /* the value that kernels are being made for */
     bool failed;
-} lap_lowering;
+};
 
-static inline int32_t lap_knob_value(const lap_lowering *l, lap_knob knob) { return l->schedule.v[knob]; }
+/* A knob of the schedule in use; who asks declares that it is worth trying other values. */
+static inline int32_t lap_knob_value(const lap_lowering *l, lap_knob knob)
+{
+    if (l->site != NULL) {
+        l->site->knobs |= UINT64_C(1) << knob;
+    }
+    return l->schedule.v[knob];
+}
+/* The same where the plan depends on it: not to be searched. */
+static inline int32_t lap_knob_planned(const lap_lowering *l, lap_knob knob) { return l->base.v[knob]; }
 static inline lap_plan_node *lap_plan_of(const lap_lowering *l, lap_ref r) { return &l->plan[r.ix]; }
 
 /* Where a kernel writes: a buffer in the order of the named axes, at an offset. */
@@ -289,6 +307,12 @@ void lap_lower_require(lap_lowering *l, lap_ref require);
 void lap_lower_outputs(lap_lowering *l);                     /* lower_output.c */
 void lap_lower_region_op(lap_lowering *l, lap_ref op);       /* lower_region.c */
 void lap_lower_nodes(lap_lowering *l, lap_region_id region); /* lower.c */
+/* The kernels of a node that has its place, by the schedule in use. */
+void lap_lower_kernels(lap_lowering *l, lap_ref node);
+/* The same as a site (site.c): again where another schedule is chosen for it. */
+void lap_site_lower(lap_lowering *l, lap_ref node);
+/* Makes a site's kernels once more, as steps of their own; false when they cannot be. */
+bool lap_site_again(lap_lowering *l, const lap_site *site, const lap_schedule *schedule, lap_steps *out);
 const lap_ref *lap_results_of(lap_lowering *l, lap_ref multi, uint32_t *out_n);
 lap_ref lap_result_named(lap_lowering *l, lap_ref multi, const char *which);
 

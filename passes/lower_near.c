@@ -239,7 +239,6 @@ static void choose_blocks(lap_near_job *j)
 static void choose(lap_near_job *j)
 {
     const lap_near_axis *a = j->near.axis;
-    const int32_t *v = j->l->schedule.v;
     int n = (int)j->near.n;
     j->is_folded = n == 1;
     j->z = n == 3 ? 0 : -1;
@@ -250,12 +249,13 @@ static void choose(lap_near_job *j)
     j->kx = a[n - 1].count;
     j->lanes = j->l->target->vector_f32;
     choose_blocks(j);
-    j->tiles = j->is_folded ? 1 : v[j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES];
-    j->run = v[j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN];
+    j->tiles = lap_knob_value(j->l, j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES);
+    j->tiles = j->is_folded ? 1 : j->tiles;
+    j->run = lap_knob_value(j->l, j->z >= 0 ? LAP_KNOB_NEAR_RUN_INNER : LAP_KNOB_NEAR_RUN);
     int64_t least = j->is_folded ? 4 * j->kx : j->ky; /* windows that a run repeats from the one before */
     j->run = j->run < least ? least : j->run;
     j->run = (j->run + j->rows - 1) / j->rows * j->rows;
-    j->z_run = j->z >= 0 ? v[LAP_KNOB_NEAR_RUN_OUTER] : 1;
+    j->z_run = j->z >= 0 ? lap_knob_value(j->l, LAP_KNOB_NEAR_RUN_OUTER) : 1;
     j->columns = j->is_folded ? j->lanes : j->tiles * j->lanes + j->kx - 1;
 }
 

@@ -5,10 +5,14 @@
 
 #include "ir/kernel.h"
 #include "passes/schedule.h"
+#include "passes/site.h"
 
 typedef struct lap_pass_options {
-    bool verify;      /* verify after every pass; always on in debug builds */
-    const lap_schedule *schedule; /* NULL: the target's default */
+    bool verify;                  /* verify after every pass; always on in debug builds */
+    const lap_schedule *schedule; /* the base of all kernels; NULL: the target's default */
+    lap_choose_schedule *choose;  /* schedules of single sites (site.h), or NULL */
+    void *choose_user;
+    lap_lowering **kept; /* where to leave the lowering, for its sites, or NULL; the context owns it */
 } lap_pass_options;
 
 /* Graph passes alone: canonical, no dead code (the `graph` stage after passes). */

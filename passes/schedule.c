@@ -14,7 +14,7 @@ typedef struct knob_row {
 } knob_row;
 
 static const knob_row rows[LAP_N_KNOBS] = {
-#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, doc_)                                     \
+#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, tries_, doc_)                             \
     {#lowering_ "." #knob_, least_, most_, doc_},
 #include "passes/schedules.def"
 #undef LAP_KNOB
@@ -23,10 +23,45 @@ static const knob_row rows[LAP_N_KNOBS] = {
 lap_schedule lap_schedule_default(const lap_target *t)
 {
     return (lap_schedule){{
-#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, doc_) (int32_t)(default_),
+#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, tries_, doc_) (int32_t)(default_),
 #include "passes/schedules.def"
 #undef LAP_KNOB
     }};
+}
+
+bool lap_schedule_same(const lap_schedule *a, const lap_schedule *b) { return memcmp(a, b, sizeof *a) == 0; }
+
+const char *lap_schedule_show(const lap_schedule *s, const lap_schedule *base, char *out)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (int i = 0; i < LAP_N_KNOBS; i++) {
+        if (s->v[i] != base->v[i]) {
+            n += (size_t)snprintf(out + n, LAP_SCHEDULE_TEXT - n, "%s%s=%d", n > 0 ? "," : "", rows[i].name,
+                                  (int)s->v[i]);
+        }
+    }
+    return out;
+}
+
+/* 0 is below every bound. */
+#define LAP_NO_TRY   0
+#define LAP_TRY(...) __VA_ARGS__
+
+uint32_t lap_knob_tries(lap_knob knob, const lap_target *t, int32_t *out)
+{
+    const int32_t tries[LAP_N_KNOBS][LAP_MAX_TRIES] = {
+#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, tries_, doc_) {tries_},
+#include "passes/schedules.def"
+#undef LAP_KNOB
+    };
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < LAP_MAX_TRIES; i++) {
+        if (tries[knob][i] >= rows[knob].least && tries[knob][i] <= rows[knob].most) {
+            out[n++] = tries[knob][i];
+        }
+    }
+    return n;
 }
 
 static bool find_knob(const char *text, size_t n, lap_knob *out)

@@ -143,7 +143,7 @@ static void next_epoch(lap_pool *pool)
     }
 }
 
-static uint32_t processors(void)
+uint32_t lap_processors(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -156,7 +156,7 @@ static uint32_t processors(void)
 
 lap_pool *lap_pool_new(uint32_t n_threads)
 {
-    n_threads = n_threads ? n_threads : processors();
+    n_threads = n_threads ? n_threads : lap_processors();
     n_threads = n_threads < 1 ? 1 : n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
     lap_pool *pool = aligned_alloc(LINE, sizeof *pool);
     worker *workers = calloc(n_threads, sizeof *workers);

@@ -11,6 +11,9 @@
 
 typedef struct lap_pool lap_pool;
 
+/* Processors that this process may use. */
+uint32_t lap_processors(void);
+
 /* Iterations begin <= i < end, on thread 0 (the caller) .. n-1. 0, or a code that stops the job. */
 typedef int32_t lap_pool_fn(void *user, int64_t begin, int64_t end, uint32_t thread);
 

@@ -18,6 +18,7 @@ typedef struct figures {
     double
         processor; /* least processor time of a run, all threads together: busy machines change it little */
     uint32_t n_runs, threads;
+    uint32_t n_kernels, n_tuned; /* with knobs; by tuning records */
     lap_cost cost;
     double gflops, peak_gflops;
     size_t workspace;
@@ -64,6 +65,18 @@ static bool time_runs(lap_setup *s, const lap_tensors *inputs, double seconds, f
     return true;
 }
 
+/* Kernels that have knobs, and those of them that a tuning record is for. */
+static void count_tuned(const lap_session *s, figures *f)
+{
+    uint32_t n = 0;
+    const lap_lowering *l = lap_session_lowering(s);
+    const lap_site *sites = l != NULL ? lap_sites_of(l, &n) : NULL;
+    f->n_kernels = n;
+    for (uint32_t i = 0; i < n; i++) {
+        f->n_tuned += lap_session_record(s, &sites[i]) != NULL;
+    }
+}
+
 static bool measure(lap_setup *s, figures *f)
 {
     double seconds;
@@ -85,6 +98,8 @@ static bool measure(lap_setup *s, figures *f)
         lap_setup_failure(s);
         return false;
     }
+    lap_setup_warn(s);
+    count_tuned(session, f);
     lap_sizes *sizes = lap_session_sizes(session);
     if (!lap_cost_of(lap_session_graph(session), lap_sizes_value, sizes, &f->cost)) {
         f->cost = (lap_cost){0};
@@ -133,6 +148,9 @@ static void document(const lap_setup *s, const figures *f)
     cJSON_AddNumberToObject(d, "peak_gflops", f->peak_gflops);
     cJSON_AddNumberToObject(d, "fraction_of_peak", f->peak_gflops > 0.0 ? f->gflops / f->peak_gflops : 0.0);
     cJSON_AddNumberToObject(d, "workspace_bytes", (double)f->workspace);
+    cJSON_AddBoolToObject(d, "tuned", f->n_tuned > 0);
+    cJSON_AddNumberToObject(d, "tuned_kernels", f->n_tuned);
+    cJSON_AddNumberToObject(d, "tunable_kernels", f->n_kernels);
     cJSON *sizes = cJSON_AddObjectToObject(d, "dims");
     const lap_sizes *all = lap_session_sizes(s->session);
     for (uint32_t i = 0; i < all->n; i++) {
@@ -156,6 +174,9 @@ static void print(const lap_setup *s, const figures *f)
         printf(", %.1f %% of a peak of %.1f", 100.0 * f->gflops / f->peak_gflops, f->peak_gflops);
     }
     printf("\n  workspace  %zu bytes\n", f->workspace);
+    if (f->n_kernels > 0) {
+        printf("  schedules  %u of %u tuned\n", f->n_tuned, f->n_kernels);
+    }
     if (f->kernels.n > 0) {
         lap_kernel_times_print(s->session, &f->kernels);
     }

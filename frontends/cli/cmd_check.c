@@ -50,6 +50,8 @@ static lap_code check(const lap_setup *s)
                                 .n_plugin_path = s->load.n_plugin_path,
                                 .cpu = s->compile.cpu,
                                 .n_threads = s->compile.n_threads,
+                                .schedule = s->compile.schedule,
+                                .tuning = s->compile.tuning,
                                 .foreign = s->load.foreign};
     lap_interrupts old;
     bool writes = options.engine == LAP_ENGINE_AOT; /* other engines have nothing to remove */

@@ -22,6 +22,14 @@ lap_code lap_setup_failure(lap_setup *s)
     return lap_session_code(s->session);
 }
 
+void lap_setup_warn(const lap_setup *s)
+{
+    const char *text = lap_session_warning(s->session);
+    if (*text != '\0') {
+        fprintf(stderr, "lappet: warning: %s\n", text);
+    }
+}
+
 static bool fault(lap_setup *s, const lap_fault *f)
 {
     lap_session_fault(s->session, f);
@@ -233,6 +241,12 @@ static bool read_choices(lap_setup *s)
     s->compile.cpu = lap_args_get(s->args, LAP_OPT_CPU, NULL);
     s->compile.schedule = lap_args_get(s->args, LAP_OPT_SCHEDULE, NULL);
     s->compile.triple = lap_args_get(s->args, LAP_OPT_TRIPLE, NULL);
+    s->tuning = (lap_tuning){s->args->n[LAP_OPT_TUNING], s->args->values[LAP_OPT_TUNING]};
+    if (lap_args_has(s->args, LAP_OPT_UNTUNED) && s->tuning.n > 0) {
+        lap_cli_error("--tuning is of no use with --no-tuning");
+        return false;
+    }
+    s->compile.tuning = lap_args_has(s->args, LAP_OPT_UNTUNED) ? NULL : &s->tuning;
     return true;
 }
 

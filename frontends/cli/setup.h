@@ -19,6 +19,7 @@ typedef struct lap_setup {
     bool has_weights;
     lap_load_options load;
     lap_compile_options compile;
+    lap_tuning tuning;
     int64_t seed;
     uint32_t n_dims;
     const char **dim_names;
@@ -34,6 +35,8 @@ void lap_setup_warn(lap_setup *s);
 bool lap_setup_load(lap_setup *s);
 /* Tensors given and made up. */
 bool lap_setup_fill(lap_setup *s, lap_tensors *inputs, lap_tensors *weights);
+/* Says what was wrong with tuning records, once the session has looked at them. */
+void lap_setup_warn(const lap_setup *s);
 /* Prints the session's message; its exit code. */
 lap_code lap_setup_failure(lap_setup *s);
 

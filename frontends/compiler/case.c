@@ -103,8 +103,11 @@ static bool load(trial *t)
 
 static bool run_here(trial *t, lap_tensors *inputs, lap_tensors *weights, lap_tensors *got)
 {
-    lap_compile_options compile = {
-        .engine = t->options->engine, .cpu = t->options->cpu, .n_threads = t->options->n_threads};
+    lap_compile_options compile = {.engine = t->options->engine,
+                                   .cpu = t->options->cpu,
+                                   .n_threads = t->options->n_threads,
+                                   .schedule = t->options->schedule,
+                                   .tuning = t->options->tuning};
     double start = lap_seconds();
     if (!lap_session_compile(t->session, &compile)) {
         return report_session(t);
@@ -122,7 +125,10 @@ static bool run_artefact(trial *t, lap_tensors *inputs, lap_tensors *got)
 {
     lap_fault fault = {0};
     double start = lap_seconds();
-    lap_compile_options compile = {.engine = LAP_ENGINE_AOT, .cpu = t->options->cpu};
+    lap_compile_options compile = {.engine = LAP_ENGINE_AOT,
+                                   .cpu = t->options->cpu,
+                                   .schedule = t->options->schedule,
+                                   .tuning = t->options->tuning};
     if (!lap_session_lower(t->session, &compile)) {
         return report_session(t);
     }

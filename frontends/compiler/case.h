@@ -16,6 +16,8 @@ typedef struct lap_case_options {
     uint32_t n_plugin_path;
     const char *cpu; /* NULL: this machine */
     uint32_t n_threads;
+    const char *schedule;     /* as of lap_compile_options */
+    const lap_tuning *tuning; /* schedules of single kernels, or NULL */
     const volatile sig_atomic_t *interrupted; /* becomes 1 when the run is to stop, or NULL */
     const lap_foreign_table *foreign;         /* or NULL */
 } lap_case_options;

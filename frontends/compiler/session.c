@@ -5,8 +5,6 @@
  * and becomes its failure. Steps therefore keep nothing of their own across such a jump. */
 #include "frontends/compiler/session.h"
 
-#include <ctype.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,34 +13,11 @@
 #include "codegen/image.h"
 #include "codegen/needs.h"
 #include "codegen/spirv/spirv.h"
-#include "frontends/compiler/make.h"
 #include "frontends/compiler/retype.h"
+#include "frontends/compiler/session_state.h"
 #include "ir/eval.h"
 #include "passes/passes.h"
 #include "runtime/vk/vk.h"
-
-struct lap_session {
-    lap_ctx *ctx;
-    jmp_buf on_oom;
-    bool is_guarded; /* a step is running: on_oom is where to go */
-    lap_code code;
-    const char *message;
-    lap_model *model;
-    lap_load_options load;
-    lap_graph *graph;
-    lap_leaves leaves;
-    lap_sizes sizes;
-    lap_engine engine;
-    lap_machine *machine;
-    lap_vk *vk;
-    const lap_target *target; /* of the machine, or of the device */
-    lap_program *program;
-    lap_jit *jit;
-    lap_exec *exec;
-    lap_tensors weights; /* for the evaluator */
-    const lap_foreign_table *foreign;
-    lap_session_times times;
-};
 
 double lap_seconds(void)
 {
@@ -70,7 +45,7 @@ bool lap_engine_find(const char *text, lap_engine *out)
 
 /* ---- failures ------------------------------------------------------------------------------ */
 
-static bool fail_with_errors(lap_session *s)
+bool lap_session_fail_with_errors(lap_session *s)
 {
     const char *text = "";
     for (size_t i = 0; i < lap_error_count(s->ctx); i++) {
@@ -126,7 +101,7 @@ static bool fail_out_of_memory(lap_session *s)
 }
 
 /* Runs one step so that memory running out inside it is its failure. */
-static bool guarded(lap_session *s, bool (*step)(lap_session *s, void *args), void *args)
+bool lap_session_guarded(lap_session *s, bool (*step)(lap_session *s, void *args), void *args)
 {
     lap_arena_on_oom(s->ctx->arena, out_of_memory, s);
     if (setjmp(s->on_oom) != 0) {
@@ -156,6 +131,7 @@ lap_session *lap_session_new(void)
     s->ctx = lap_ctx_new(memory_limit());
     s->sizes.ctx = s->ctx;
     s->message = "";
+    s->warning = "";
     return s;
 }
 
@@ -169,6 +145,7 @@ void lap_session_free(lap_session *s)
     lap_machine_free(s->machine);
     lap_vk_close(s->vk);
     lap_model_free(s->model);
+    lap_records_free(&s->records);
     lap_ctx_free(s->ctx);
     free(s);
 }
@@ -185,6 +162,9 @@ const lap_machine *lap_session_machine(const lap_session *s) { return s->machine
 const lap_target *lap_session_target(const lap_session *s) { return s->target; }
 lap_vk *lap_session_device(const lap_session *s) { return s->vk; }
 lap_exec *lap_session_exec(const lap_session *s) { return s->exec; }
+lap_lowering *lap_session_lowering(const lap_session *s) { return s->lowering; }
+const char *lap_session_tuned_for(const lap_session *s) { return s->tuned_for; }
+const char *lap_session_warning(const lap_session *s) { return s->warning; }
 lap_session_times lap_session_timing(const lap_session *s) { return s->times; }
 
 /* ---- load ---------------------------------------------------------------------------------- */
@@ -193,13 +173,13 @@ static bool open_model(lap_session *s, void *args)
 {
     const lap_load_options *o = args;
     lap_lua_options lua = {.plugin_path = o->plugin_path, .n_plugin_path = o->n_plugin_path};
-    return lap_model_load(s->ctx, o->model, &lua, &s->model) || fail_with_errors(s);
+    return lap_model_load(s->ctx, o->model, &lua, &s->model) || lap_session_fail_with_errors(s);
 }
 
 bool lap_session_open_model(lap_session *s, const lap_load_options *options)
 {
     lap_load_options copy = *options;
-    return guarded(s, open_model, &copy);
+    return lap_session_guarded(s, open_model, &copy);
 }
 
 static bool load(lap_session *s, void *args)
@@ -216,12 +196,12 @@ static bool load(lap_session *s, void *args)
                                .weights = o->weights,
                                .for_bench = o->for_bench};
     if (!lap_model_build(s->model, &build, &s->graph)) {
-        return fail_with_errors(s);
+        return lap_session_fail_with_errors(s);
     }
     if (lap_dtype_compute(o->dtype) == LAP_F32 && o->dtype != LAP_F32) {
         s->graph = lap_graph_retype(s->graph, o->dtype);
         if (lap_error_count(s->ctx) > 0) {
-            return fail_with_errors(s);
+            return lap_session_fail_with_errors(s);
         }
     }
     s->leaves = lap_leaves_of(s->graph);
@@ -233,176 +213,7 @@ static bool load(lap_session *s, void *args)
 bool lap_session_load(lap_session *s, const lap_load_options *options)
 {
     lap_load_options copy = *options;
-    return guarded(s, load, &copy);
-}
-
-/* ---- fill ---------------------------------------------------------------------------------- */
-
-typedef struct fill_args {
-    const lap_fill_options *options;
-    lap_tensors *inputs, *weights;
-} fill_args;
-
-static bool check_input_names(lap_session *s, const lap_views *given)
-{
-    for (uint32_t i = 0; i < given->n; i++) {
-        if (lap_specs_find(s->leaves.inputs, given->names[i]) != NULL) {
-            continue;
-        }
-        const char *known = "";
-        for (uint32_t k = 0; k < s->leaves.inputs.n; k++) {
-            known = lap_arena_printf(s->ctx->arena, "%s%s%s", known, k > 0 ? ", " : "",
-                                     s->leaves.inputs.at[k].name);
-        }
-        return lap_session_fail(s, LAP_BAD_INPUT, "the model reads no input '%s'\nhint: its inputs are: %s",
-                                given->names[i], known);
-    }
-    return true;
-}
-
-static bool set_dims(lap_session *s, const lap_fill_options *o)
-{
-    for (uint32_t i = 0; i < o->n_dims; i++) {
-        lap_name symbol = lap_intern(s->ctx, o->dim_names[i]);
-        if (!lap_sizes_uses(s->graph, &s->leaves, symbol)) {
-            return lap_session_fail(s, LAP_BAD_INPUT,
-                                    "no input or weight has a size named '%s'\nhint: sizes are named in "
-                                    "input layouts, as N in \"b i=N d\"",
-                                    o->dim_names[i]);
-        }
-        lap_sizes_set(&s->sizes, symbol, o->dims[i]);
-    }
-    return true;
-}
-
-/* Sizes that the model proposes, where neither the user nor a tensor fixes them; one may be made
- * of others, in any order. */
-static void propose_dims(lap_session *s)
-{
-    for (bool progress = true; progress;) {
-        progress = false;
-        lap_model_extents dims = lap_model_dims(s->model);
-        for (uint32_t i = 0; i < dims.n; i++) {
-            lap_name symbol = lap_intern(s->ctx, dims.at[i].name);
-            int64_t value;
-            if (!lap_sizes_value(&s->sizes, symbol, &value) && lap_sizes_uses(s->graph, &s->leaves, symbol) &&
-                lap_dim_eval(s->ctx, dims.at[i].extent, lap_sizes_value, &s->sizes, &value)) {
-                lap_sizes_set(&s->sizes, symbol, value);
-                progress = true;
-            }
-        }
-    }
-}
-
-/* A proposal that nothing reads would go unseen; that of an absent input may. An axis without a size in
- * its layout has its own name in capitals as size: its plain name is the mistake to be expected. */
-static bool check_dims(lap_session *s)
-{
-    lap_model_extents dims = lap_model_dims(s->model);
-    for (uint32_t i = 0; i < dims.n; i++) {
-        char *size = lap_arena_printf(s->ctx->arena, "%s", dims.at[i].name);
-        for (char *c = size; *c != '\0'; c++) {
-            *c = (char)toupper((unsigned char)*c);
-        }
-        if (!lap_sizes_uses(s->graph, &s->leaves, lap_intern(s->ctx, dims.at[i].name)) &&
-            lap_sizes_uses(s->graph, &s->leaves, lap_intern(s->ctx, size))) {
-            return lap_session_fail(s, LAP_BAD_INPUT,
-                                    "the dims of '%s' name no size '%s'\nhint: the size of an axis is '%s'",
-                                    lap_model_name(s->model), dims.at[i].name, size);
-        }
-    }
-    return true;
-}
-
-typedef bool maker(lap_graph *g, lap_sizes *sizes, const lap_spec *spec, uint64_t seed, lap_tensor *out,
-                   lap_fault *fault);
-
-/* As the model says, else by `make`. */
-static bool make_up(lap_session *s, const lap_spec *spec, maker *make, uint64_t seed, lap_tensor *out,
-                    lap_fault *fault)
-{
-    lap_model_extents made = lap_model_made(s->model);
-    for (uint32_t i = 0; i < made.n; i++) {
-        if (strcmp(made.at[i].name, spec->name) == 0) {
-            return lap_make_by_place(s->graph, &s->sizes, spec, made.at[i].extent, out, fault);
-        }
-    }
-    return make(s->graph, &s->sizes, spec, seed, out, fault);
-}
-
-static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
-{
-    const lap_fill_options *o = a->options;
-    for (uint32_t i = 0; i < s->leaves.inputs.n; i++) {
-        const lap_spec *spec = &s->leaves.inputs.at[i];
-        const lap_tensor_view *view = lap_views_find(o->inputs, spec->name);
-        lap_tensor t;
-        if (view != NULL) {
-            if (!lap_tensor_take(s->ctx, view, spec->dtype, spec->name, &t, fault)) {
-                return false;
-            }
-        } else if (o->make_inputs) {
-            if (!make_up(s, spec, lap_make_input, o->seed, &t, fault)) {
-                return false;
-            }
-        } else if (spec->is_optional) {
-            continue;
-        } else {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "input '%s' is missing", spec->name);
-        }
-        lap_tensors_add(s->ctx, a->inputs, spec->name, &t);
-    }
-    return true;
-}
-
-static bool fill_weights(lap_session *s, const fill_args *a, lap_fault *fault)
-{
-    const lap_fill_options *o = a->options;
-    for (uint32_t i = 0; i < s->leaves.weights.n; i++) {
-        const lap_spec *spec = &s->leaves.weights.at[i];
-        lap_tensor t;
-        bool found = false;
-        if (!lap_views_weight(s->ctx, o->weights, spec->name, spec->dtype, &t, &found, fault)) {
-            return false;
-        }
-        if (!found && !o->make_weights) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "weight '%s' is missing", spec->name);
-        }
-        if (!found && !make_up(s, spec, lap_make_weight, o->seed, &t, fault)) {
-            return false;
-        }
-        lap_tensors_add(s->ctx, a->weights, spec->name, &t);
-    }
-    return true;
-}
-
-static bool fill(lap_session *s, void *args)
-{
-    const fill_args *a = args;
-    lap_fault fault = {0};
-    if (!check_input_names(s, a->options->inputs) || !set_dims(s, a->options)) {
-        return false;
-    }
-    if (a->options->make_inputs || a->options->make_weights) {
-        if (!lap_sizes_solve(&s->sizes, s->graph, &s->leaves, a->options->inputs, a->options->weights,
-                             &fault)) {
-            return lap_session_fault(s, &fault);
-        }
-        if (!check_dims(s)) {
-            return false;
-        }
-        propose_dims(s);
-        if (!lap_sizes_choose(&s->sizes, s->graph, &s->leaves)) {
-            return fail_with_errors(s);
-        }
-    }
-    return (fill_inputs(s, a, &fault) && fill_weights(s, a, &fault)) || lap_session_fault(s, &fault);
-}
-
-bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tensors *out_inputs,
-                      lap_tensors *out_weights)
-{
-    return guarded(s, fill, &(fill_args){options, out_inputs, out_weights});
+    return lap_session_guarded(s, load, &copy);
 }
 
 /* ---- compile ------------------------------------------------------------------------------- */
@@ -422,6 +233,39 @@ static bool choose_target(lap_session *s, const lap_compile_options *o, lap_faul
     return s->target != NULL;
 }
 
+const lap_record *lap_session_record(const lap_session *s, const lap_site *site)
+{
+    char bucket[LAP_RECORD_WORD];
+    lap_sizes sizes = s->sizes;
+    return lap_records_best(&s->records, site->key, lap_bucket_of(site, lap_sizes_value, &sizes, bucket));
+}
+
+static bool choose(void *user, const lap_site *site, lap_schedule *out)
+{
+    const lap_record *r = lap_session_record(user, site);
+    if (r != NULL) {
+        *out = r->schedule;
+    }
+    return r != NULL;
+}
+
+/* The records of earlier tuning. A device that is not opened has none: it could be any. */
+static bool read_records(lap_session *s, const lap_compile_options *o, const lap_schedule *base,
+                         lap_fault *fault)
+{
+    lap_records_free(&s->records);
+    s->tuned_for[0] = '\0';
+    if (o->tuning == NULL || o->schedule != NULL || o->tier != NULL) {
+        return true;
+    }
+    if (s->vk != NULL) {
+        lap_target_of_device(lap_vk_info_of(s->vk), s->tuned_for);
+    } else {
+        lap_target_of_machine(s->machine, o->n_threads, s->tuned_for);
+    }
+    return lap_tuning_read(s->ctx, o->tuning, s->tuned_for, base, &s->records, &s->warning, fault);
+}
+
 static bool lower(lap_session *s, void *args)
 {
     const lap_compile_options *o = args;
@@ -435,9 +279,15 @@ static bool lower(lap_session *s, void *args)
     if (o->schedule != NULL && !lap_schedule_parse(o->schedule, &schedule, &fault)) {
         return lap_session_fault(s, &fault);
     }
-    lap_pass_options passes = {.schedule = &schedule};
+    if (!read_records(s, o, &schedule, &fault)) {
+        return lap_session_fault(s, &fault);
+    }
+    lap_pass_options passes = {.schedule = &schedule,
+                               .choose = s->records.n > 0 ? choose : NULL,
+                               .choose_user = s,
+                               .kept = o->tuning != NULL ? &s->lowering : NULL};
     if (!lap_lower(s->graph, s->target, &passes, &s->program)) {
-        return fail_with_errors(s);
+        return lap_session_fail_with_errors(s);
     }
     s->times.lower = lap_seconds() - start;
     return true;
@@ -446,7 +296,7 @@ static bool lower(lap_session *s, void *args)
 bool lap_session_lower(lap_session *s, const lap_compile_options *options)
 {
     lap_compile_options copy = *options;
-    return guarded(s, lower, &copy);
+    return lap_session_guarded(s, lower, &copy);
 }
 
 /* Both engines would find this out, but not before they run. */
@@ -511,7 +361,7 @@ static bool compile(lap_session *s, void *args)
 bool lap_session_compile(lap_session *s, const lap_compile_options *options)
 {
     lap_compile_options copy = *options;
-    return guarded(s, compile, &copy);
+    return lap_session_guarded(s, compile, &copy);
 }
 
 /* ---- run ----------------------------------------------------------------------------------- */
@@ -539,7 +389,7 @@ static bool bind(lap_session *s, void *args)
 bool lap_session_bind(lap_session *s, const lap_tensors *weights)
 {
     lap_tensors copy = *weights;
-    return guarded(s, bind, &copy);
+    return lap_session_guarded(s, bind, &copy);
 }
 
 typedef struct run_args {
@@ -553,7 +403,7 @@ static bool run_reference(lap_session *s, const run_args *a)
     lap_eval_io weights = {s->weights.n, s->weights.names, s->weights.at};
     lap_eval_result result;
     if (!lap_eval_with(s->graph, s->foreign, &inputs, &weights, &result)) {
-        return fail_with_errors(s);
+        return lap_session_fail_with_errors(s);
     }
     for (uint32_t i = 0; i < result.n; i++) {
         lap_tensors_add(s->ctx, a->out, result.names[i], &result.tensors[i]);
@@ -587,5 +437,5 @@ static bool run(lap_session *s, void *args)
 
 bool lap_session_run(lap_session *s, const lap_tensors *inputs, lap_tensors *out)
 {
-    return guarded(s, run, &(run_args){inputs, out});
+    return lap_session_guarded(s, run, &(run_args){inputs, out});
 }

@@ -12,6 +12,7 @@
 #include "frontends/compiler/leaves.h"
 #include "frontends/compiler/sizes.h"
 #include "frontends/compiler/tensors.h"
+#include "frontends/compiler/tuned.h"
 #include "frontends/lua/lua.h"
 #include "runtime/exec.h"
 #include "runtime/vk/vk.h"
@@ -50,6 +51,7 @@ typedef struct lap_compile_options {
     const lap_target *tier;   /* for Vulkan: lower for such devices, none is opened; or NULL */
     uint32_t n_threads;       /* 0: all */
     const char *schedule;     /* knobs of passes/schedules.def, "attend.tiles=4,..."; NULL: defaults */
+    const lap_tuning *tuning; /* where to find schedules of single kernels, or NULL; not beside `schedule` */
 } lap_compile_options;
 
 /* Seconds. */
@@ -84,6 +86,9 @@ typedef struct lap_fill_options {
 } lap_fill_options;
 LAP_MUST_CHECK bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tensors *out_inputs,
                                      lap_tensors *out_weights);
+/* Values for the sizes that inputs and weights would be made up with, as far as the model proposes some: what
+ * schedules are chosen for where no tensors are at hand. */
+LAP_MUST_CHECK bool lap_session_guess_sizes(lap_session *s);
 LAP_MUST_CHECK bool lap_session_compile(lap_session *s, const lap_compile_options *options);
 /* Graph to program only (dump, build). */
 LAP_MUST_CHECK bool lap_session_lower(lap_session *s, const lap_compile_options *options);
@@ -103,6 +108,12 @@ const lap_target *lap_session_target(const lap_session *s);
 const lap_machine *lap_session_machine(const lap_session *s);
 lap_vk *lap_session_device(const lap_session *s); /* NULL: code runs on this processor */
 lap_exec *lap_session_exec(const lap_session *s);
+/* The lowering of the program, for its sites; and the record that the schedule of a site came from, or NULL. */
+lap_lowering *lap_session_lowering(const lap_session *s);
+const lap_record *lap_session_record(const lap_session *s, const lap_site *site);
+/* What the records were found for, "" where none were asked for; and what was wrong with them, or "". */
+const char *lap_session_tuned_for(const lap_session *s);
+const char *lap_session_warning(const lap_session *s);
 lap_session_times lap_session_timing(const lap_session *s);
 
 /* Seconds of a steady clock. */

@@ -3,15 +3,14 @@
  *
  * A driver should refuse a foreign cache, but drivers have crashed on them: the file starts with the
  * device's and the driver's identity and a checksum, and what does not match is not handed over. It is
- * written to a temporary file and renamed. The folder is LAPPET_CACHE, else XDG_CACHE_HOME/lappet, else
- * HOME/.cache/lappet; an empty LAPPET_CACHE keeps none. A cache that cannot be read or written is no error.
- */
+ * written to a temporary file and renamed. Its folder is runtime/cache.h's; a cache that cannot be read or
+ * written is no error. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/cache.h"
 #include "runtime/vk/vk_state.h"
 
 enum { MOST_BYTES = 64 << 20 };
@@ -47,42 +46,13 @@ static cache_head head_for(const lap_vk *vk, const unsigned char *bytes, size_t 
     return h;
 }
 
-static char *joined(const char *a, const char *b)
-{
-    size_t n = strlen(a) + strlen(b) + 1;
-    char *text = malloc(n);
-    if (text) {
-        snprintf(text, n, "%s%s", a, b);
-    }
-    return text;
-}
-
-/* The folder, by malloc; NULL: no cache is kept. */
-static char *folder_of(void)
-{
-    const char *own = getenv("LAPPET_CACHE"), *shared = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (own) {
-        return *own != '\0' ? joined(own, "") : NULL;
-    }
-    if (shared && *shared == '/') {
-        return joined(shared, "/lappet");
-    }
-    return home && *home == '/' ? joined(home, "/.cache/lappet") : NULL;
-}
-
 static char *path_of(const lap_vk *vk)
 {
-    char name[64] = "/vulkan-";
-    char *folder = folder_of();
-    if (!folder) {
-        return NULL;
-    }
+    char name[64] = "vulkan-";
     for (size_t i = 0; i < sizeof vk->info.uuid; i++) {
-        snprintf(name + 8 + 2 * i, 3, "%02x", vk->info.uuid[i]);
+        snprintf(name + 7 + 2 * i, 3, "%02x", vk->info.uuid[i]);
     }
-    char *path = joined(folder, name);
-    free(folder);
-    return path;
+    return lap_cache_path(name);
 }
 
 /* Contents without the head, by malloc; NULL: none that fits this device. */
@@ -123,25 +93,15 @@ void lap_vk_cache_open(lap_vk *vk)
     free(bytes);
 }
 
-/* Makes the folders above the file. */
-static void make_folders(const char *path)
-{
-    char *part = joined(path, "");
-    for (char *at = part ? strchr(part + 1, '/') : NULL; at; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        (void)mkdir(part, 0700);
-        *at = '/';
-    }
-    free(part);
-}
-
 static void write_cache(const lap_vk *vk, const unsigned char *bytes, size_t n)
 {
-    char suffix[32];
-    snprintf(suffix, sizeof suffix, ".%ld", (long)getpid());
-    char *temporary = joined(vk->cache_path, suffix);
+    size_t room = strlen(vk->cache_path) + 32;
+    char *temporary = malloc(room);
+    if (temporary) {
+        snprintf(temporary, room, "%s.%ld", vk->cache_path, (long)getpid());
+    }
     cache_head h = head_for(vk, bytes, n);
-    make_folders(vk->cache_path);
+    lap_cache_make_folders(vk->cache_path);
     FILE *f = temporary ? fopen(temporary, "wb") : NULL;
     if (f) {
         bool ok = fwrite(&h, sizeof h, 1, f) == 1 && fwrite(bytes, 1, n, f) == n;
