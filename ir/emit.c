@@ -39,15 +39,10 @@ static bool check_attrs(lap_graph *g, const lap_emit_args *e)
             }
         }
     }
-    for (unsigned key = 0; key < LAP_N_ATTRS; key++) {
-        bool is_required = false;
-        if (lap_op_takes(e->op, (lap_attr_key)key, &is_required) && is_required &&
-            !lap_emit_attr(e, (lap_attr_key)key)) {
-            return lap_error(g->ctx, g->loc, "%s needs attribute '%s'", lap_op_text(e->op),
-                             lap_attr_text((lap_attr_key)key));
-        }
-    }
-    return true;
+    size_t n;
+    const char *missing = lap_op_lacks(e->op, e->n_attrs, e->attrs, &n);
+    return missing == NULL ||
+           lap_error(g->ctx, g->loc, "%s needs attribute '%.*s'", lap_op_text(e->op), (int)n, missing);
 }
 
 /* Silent about a missing operand: the mistake that made it has been reported. */

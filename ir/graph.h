@@ -180,6 +180,8 @@ unsigned lap_op_regions(lap_op op);
 bool lap_op_find(const char *text, size_t n, lap_op *out);
 /* Whether the op may carry the attribute, and whether it must. */
 bool lap_op_takes(lap_op op, lap_attr_key key, bool *out_required);
+/* An attribute that the op must carry and that is not among these, as so many characters; NULL: none. */
+const char *lap_op_lacks(lap_op op, uint32_t n, const lap_attr *attrs, size_t *out_length);
 const char *lap_attr_text(lap_attr_key key);
 lap_attr_kind lap_attr_kind_of(lap_attr_key key);
 bool lap_attr_find(const char *text, size_t n, lap_attr_key *out);

@@ -97,6 +97,30 @@ bool lap_op_takes(lap_op op, lap_attr_key key, bool *out_required)
     return false;
 }
 
+static bool has_attr(uint32_t n, const lap_attr *attrs_of, const char *word, size_t length)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (spells(lap_attr_text(attrs_of[i].key), word, length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *lap_op_lacks(lap_op op, uint32_t n, const lap_attr *attrs_of, size_t *out_length)
+{
+    for (const char *at = row(op)->attrs; *at;) {
+        size_t length = strcspn(at, " ");
+        if (length > 0 && at[length - 1] != '?' && !has_attr(n, attrs_of, at, length)) {
+            *out_length = length;
+            return at;
+        }
+        at += length;
+        at += *at == ' ';
+    }
+    return NULL;
+}
+
 const char *lap_attr_text(lap_attr_key key)
 {
     if ((unsigned)key >= LAP_N_ATTRS) {

@@ -339,9 +339,6 @@ const lap_program *lap_program_showing(const lap_program *p, uint32_t n, const u
     lap_buffer *all = lap_arena_array(arena, (size_t)p->n_buffers + 1, sizeof *all);
     memcpy(outputs, p->outputs, p->n_outputs * sizeof *outputs);
     memcpy(all, p->buffers, p->n_buffers * sizeof *all);
-    for (uint32_t i = 0; i < p->n_outputs; i++) {
-        outputs[i].crop = NULL; /* as kernels leave them */
-    }
     for (uint32_t i = 0; i < p->n_buffers; i++) {
         all[i].kind = all[i].kind == LAP_BUF_PACKED ? LAP_BUF_TEMP : all[i].kind;
     }

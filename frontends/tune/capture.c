@@ -4,7 +4,7 @@
 
 #include "frontends/tune/tuner.h"
 
-static const double PATIENCE = 600.0;
+static const double PATIENCE = 600.0, CHECK_PATIENCE = 10.0;
 
 typedef struct capture {
     lap_tuner *t;
@@ -18,38 +18,45 @@ typedef struct answer {
     char text[LAP_REASON];
 } answer;
 
-static bool run(const capture *c, lap_fault *fault)
+bool lap_run_whole(lap_tuner *t, lap_exec *exec, const lap_tensors *inputs, const lap_tensors *weights,
+                   lap_tensor *outputs, lap_fault *fault)
 {
-    lap_tuner *t = c->t;
-    const lap_program *p = lap_program_showing(t->program, c->n, c->buffers);
-    lap_exec *exec = lap_tuner_open(t, p, fault);
+    const lap_program *p = t->program;
     lap_tensor *in = lap_arena_array(t->ctx->arena, p->n_inputs + 1u, sizeof *in);
-    lap_tensor *weights = lap_arena_array(t->ctx->arena, p->n_weights + 1u, sizeof *weights);
-    if (exec == NULL) {
-        return false;
-    }
-    lap_exec_set_foreign(exec, t->o->load->foreign);
+    lap_tensor *bound = lap_arena_array(t->ctx->arena, p->n_weights + 1u, sizeof *bound);
     for (uint32_t i = 0; i < p->n_inputs; i++) {
-        const lap_tensor *given = lap_tensors_find(t->inputs, lap_text(t->ctx, p->inputs[i].name));
+        const lap_tensor *given = lap_tensors_find(inputs, lap_text(t->ctx, p->inputs[i].name));
         in[i] = given != NULL ? *given : (lap_tensor){.dtype = p->inputs[i].dtype};
     }
     for (uint32_t i = 0; i < p->n_weights; i++) {
-        const lap_tensor *given = lap_tensors_find(t->weights, lap_text(t->ctx, p->weights[i].name));
+        const lap_tensor *given = lap_tensors_find(weights, lap_text(t->ctx, p->weights[i].name));
         if (given == NULL) {
             return lap_fault_set(fault, LAP_BAD_INPUT, "a weight is missing");
         }
-        weights[i] = *given;
+        bound[i] = *given;
     }
-    return lap_exec_set_weight_tensors(exec, weights, fault) && lap_exec_run(exec, in, c->outputs, fault);
+    return lap_exec_set_weight_tensors(exec, bound, fault) && lap_exec_run(exec, in, outputs, fault);
 }
 
+/* The contents first: they are there even when the check does not come to an end. */
 static void work(void *user, int in, int out)
 {
     (void)in;
+    const capture *c = user;
+    lap_tuner *t = c->t;
     lap_fault fault = {0};
-    answer a = {.good = run(user, &fault)};
+    const lap_program *p = lap_program_showing(t->program, c->n, c->buffers);
+    lap_exec *exec = lap_tuner_open(t, p, &fault);
+    if (exec != NULL) {
+        lap_exec_set_foreign(exec, t->o->load->foreign);
+    }
+    answer a = {.good = exec != NULL && lap_run_whole(t, exec, t->inputs, t->weights, c->outputs, &fault)};
     snprintf(a.text, sizeof a.text, "%.*s", (int)sizeof a.text - 1, fault.text);
-    (void)lap_write_whole(out, &a, sizeof a);
+    if (lap_write_whole(out, &a, sizeof a) && a.good) {
+        lap_verdict v;
+        lap_check_small(t, exec, p->n_outputs, &v);
+        (void)lap_write_whole(out, &v, sizeof v);
+    }
 }
 
 /* Memory for the contents, and who fills it. */
@@ -79,7 +86,16 @@ static bool prepare(capture *c, uint32_t n, const uint32_t *buffers, lap_fault *
     return true;
 }
 
-bool lap_capture(lap_tuner *t, uint32_t n, const uint32_t *buffers, lap_fault *fault)
+static void hear_verdict(const lap_tuner *t, lap_child *child, lap_verdict *out)
+{
+    if (!lap_child_receive(child, out, sizeof *out, CHECK_PATIENCE, t->o->interrupted)) {
+        *out = (lap_verdict){.kind = LAP_CHECK_UNKNOWN};
+        snprintf(out->text, sizeof out->text, "%s", child->reason);
+    }
+    out->text[sizeof out->text - 1] = out->sizes[sizeof out->sizes - 1] = '\0';
+}
+
+bool lap_capture(lap_tuner *t, uint32_t n, const uint32_t *buffers, lap_verdict *out, lap_fault *fault)
 {
     capture c = {.t = t};
     lap_child child;
@@ -89,13 +105,16 @@ bool lap_capture(lap_tuner *t, uint32_t n, const uint32_t *buffers, lap_fault *f
     }
     bool heard = lap_child_start(&child, work, &c) &&
                  lap_child_receive(&child, &a, sizeof a, PATIENCE, t->o->interrupted);
+    a.text[sizeof a.text - 1] = '\0';
+    if (heard && a.good) {
+        hear_verdict(t, &child, out);
+    }
     lap_child_stop(&child);
     for (uint32_t i = 0; i < n; i++) {
         if (t->captured[buffers[i]].data != NULL) {
             lap_guarded_seal(&t->captured[buffers[i]]);
         }
     }
-    a.text[sizeof a.text - 1] = '\0';
     return (heard && a.good) ||
            lap_fault_set(fault, LAP_BAD_INPUT, "the model does not run by default schedules: %s",
                          heard ? a.text : child.reason);

@@ -9,28 +9,22 @@
 #include "frontends/tune/tuner.h"
 #include "passes/cost.h"
 
-static const double MOST_FLOPS = 2e8, PATIENCE = 15.0, MUCH = 20.0;
+static const double MOST_FLOPS = 1e8, MUCH = 20.0;
 
-typedef struct check {
+typedef struct sizes {
     lap_tuner *t;
     uint32_t n;
     const char **names;
-    int64_t *sizes;
-} check;
-
-typedef enum verdict { AGREES, DIFFERS, UNKNOWN } verdict;
-typedef struct answer {
-    verdict verdict;
-    char text[LAP_REASON];
-} answer;
+    int64_t *at;
+} sizes;
 
 static bool size_value(void *user, lap_name symbol, int64_t *out)
 {
-    const check *c = user;
+    const sizes *c = user;
     const char *text = lap_text(c->t->ctx, symbol);
     for (uint32_t i = 0; i < c->n; i++) {
         if (strcmp(c->names[i], text) == 0) {
-            *out = c->sizes[i];
+            *out = c->at[i];
             return true;
         }
     }
@@ -38,26 +32,37 @@ static bool size_value(void *user, lap_name symbol, int64_t *out)
 }
 
 /* Halves the largest size until the work is little. */
-static bool shrink(check *c)
+static bool shrink(sizes *c)
 {
     lap_cost cost;
     while (lap_cost_of(lap_session_graph(c->t->session), size_value, c, &cost) && cost.flops > MOST_FLOPS) {
         uint32_t largest = 0;
         for (uint32_t i = 1; i < c->n; i++) {
-            largest = c->sizes[i] > c->sizes[largest] ? i : largest;
+            largest = c->at[i] > c->at[largest] ? i : largest;
         }
-        if (c->n == 0 || c->sizes[largest] < 2) {
+        if (c->n == 0 || c->at[largest] < 2) {
             return false;
         }
-        c->sizes[largest] /= 2;
+        c->at[largest] /= 2;
     }
     return true;
 }
 
-static bool run(const check *c, lap_engine engine, lap_session *s, lap_tensors *out)
+static const char *show(const sizes *c)
+{
+    const char *text = "";
+    for (uint32_t i = 0; i < c->n; i++) {
+        text = lap_arena_printf(c->t->ctx->arena, "%s %s=%lld", text, c->names[i], (long long)c->at[i]);
+    }
+    return c->n > 0 ? lap_arena_printf(c->t->ctx->arena, " at%s", text) : "";
+}
+
+/* What the evaluator makes of made-up inputs of these sizes. */
+static bool evaluate(const sizes *c, lap_session *s, lap_tensors *inputs, lap_tensors *weights,
+                     lap_tensors *out)
 {
     const lap_tune_options *o = c->t->o;
-    lap_compile_options compile = *o->compile;
+    lap_compile_options compile = {.engine = LAP_ENGINE_REF};
     lap_fill_options fill = {.inputs = &(lap_views){0},
                              .weights = o->fill->weights,
                              .make_inputs = true,
@@ -65,83 +70,52 @@ static bool run(const check *c, lap_engine engine, lap_session *s, lap_tensors *
                              .seed = o->fill->seed,
                              .n_dims = c->n,
                              .dim_names = c->names,
-                             .dims = c->sizes};
-    lap_tensors inputs = {0}, weights = {0};
-    compile.engine = engine;
-    compile.tuning = NULL;
-    compile.tier = NULL;
-    return lap_session_load(s, o->load) && lap_session_fill(s, &fill, &inputs, &weights) &&
-           lap_session_compile(s, &compile) && lap_session_bind(s, &weights) &&
-           lap_session_run(s, &inputs, out);
+                             .dims = c->at};
+    return lap_session_load(s, o->load) && lap_session_fill(s, &fill, inputs, weights) &&
+           lap_session_compile(s, &compile) && lap_session_bind(s, weights) &&
+           lap_session_run(s, inputs, out);
 }
 
-static void compare(const check *c, answer *a)
+static void compare(const lap_tuner *t, const lap_tensor *got, const lap_tensors *want, lap_verdict *v)
 {
-    lap_session *own = lap_session_new(), *ref = lap_session_new();
-    lap_tensors got = {0}, want = {0};
-    *a = (answer){.verdict = UNKNOWN};
-    if (own == NULL || ref == NULL || !run(c, c->t->o->compile->engine, own, &got) ||
-        !run(c, LAP_ENGINE_REF, ref, &want)) {
-        snprintf(a->text, sizeof a->text, "the model does not run at small sizes");
-        return;
-    }
-    a->verdict = AGREES;
-    for (uint32_t i = 0; i < want.n && a->verdict == AGREES; i++) {
-        const lap_tensor *g = lap_tensors_find(&got, want.names[i]);
-        if (g == NULL || g->rank != want.at[i].rank ||
-            memcmp(g->shape, want.at[i].shape, g->rank * sizeof g->shape[0]) != 0) {
-            a->verdict = DIFFERS;
-            snprintf(a->text, sizeof a->text, "output '%.60s' has another shape", want.names[i]);
-        } else if (lap_output_differs(g, &want.at[i], MUCH, a->text, sizeof a->text) != NULL) {
-            a->verdict = DIFFERS;
+    for (uint32_t i = 0; i < t->program->n_outputs && v->kind == LAP_CHECK_AGREES; i++) {
+        const char *name = lap_text(t->ctx, t->program->outputs[i].name);
+        const lap_tensor *w = lap_tensors_find(want, name);
+        bool same = w != NULL && w->rank == got[i].rank &&
+                    memcmp(w->shape, got[i].shape, w->rank * sizeof w->shape[0]) == 0;
+        if (!same && t->program->outputs[i].crop == NULL) {
+            v->kind = LAP_CHECK_DIFFERS;
+            snprintf(v->text, sizeof v->text, "output '%.60s' has another shape", name);
+        } else if (same && lap_output_differs(&got[i], w, MUCH, v->text, sizeof v->text) != NULL) {
+            v->kind = LAP_CHECK_DIFFERS;
         }
     }
 }
 
-static void work(void *user, int in, int out)
+void lap_check_small(lap_tuner *t, lap_exec *exec, uint32_t n_outputs, lap_verdict *v)
 {
-    (void)in;
-    answer a;
-    compare(user, &a);
-    (void)lap_write_whole(out, &a, sizeof a);
-}
-
-static const char *sizes_text(const check *c)
-{
-    const char *text = "";
-    for (uint32_t i = 0; i < c->n; i++) {
-        text = lap_arena_printf(c->t->ctx->arena, "%s %s=%lld", text, c->names[i], (long long)c->sizes[i]);
-    }
-    return c->n > 0 ? lap_arena_printf(c->t->ctx->arena, " at%s", text) : "";
-}
-
-bool lap_check_default(lap_tuner *t, const char **out)
-{
-    const lap_sizes *sizes = lap_session_sizes(t->session);
-    lap_arena *arena = t->ctx->arena;
-    check c = {.t = t, .n = sizes->n};
-    c.names = lap_arena_array(arena, c.n + 1u, sizeof *c.names);
-    c.sizes = lap_arena_array(arena, c.n + 1u, sizeof *c.sizes);
+    const lap_sizes *all = lap_session_sizes(t->session);
+    sizes c = {.t = t, .n = all->n};
+    lap_fault fault = {0};
+    lap_session *ref = lap_session_new();
+    lap_tensors inputs = {0}, weights = {0}, want = {0};
+    lap_tensor *got = lap_arena_array(t->ctx->arena, n_outputs + 1u, sizeof *got);
+    c.names = lap_arena_array(t->ctx->arena, c.n + 1u, sizeof *c.names);
+    c.at = lap_arena_array(t->ctx->arena, c.n + 1u, sizeof *c.at);
     for (uint32_t i = 0; i < c.n; i++) {
-        c.names[i] = lap_text(t->ctx, sizes->at[i].symbol);
-        c.sizes[i] = sizes->at[i].value;
+        c.names[i] = lap_text(t->ctx, all->at[i].symbol);
+        c.at[i] = all->at[i].value;
     }
+    *v = (lap_verdict){.kind = LAP_CHECK_UNKNOWN};
     if (!shrink(&c)) {
-        *out = "the default was not compared with the evaluator: no sizes are small enough for it";
-        return true;
+        snprintf(v->text, sizeof v->text, "no sizes are small enough for it");
+    } else if (ref == NULL || !evaluate(&c, ref, &inputs, &weights, &want)) {
+        snprintf(v->text, sizeof v->text, "the model does not run at small sizes");
+    } else if (!lap_run_whole(t, exec, &inputs, &weights, got, &fault)) {
+        snprintf(v->text, sizeof v->text, "%.*s", (int)sizeof v->text - 1, fault.text);
+    } else {
+        v->kind = LAP_CHECK_AGREES;
+        compare(t, got, &want, v);
+        snprintf(v->sizes, sizeof v->sizes, "%.*s", (int)sizeof v->sizes - 1, show(&c));
     }
-    lap_child child;
-    answer a;
-    bool heard = lap_child_start(&child, work, &c) &&
-                 lap_child_receive(&child, &a, sizeof a, PATIENCE, t->o->interrupted);
-    lap_child_stop(&child);
-    if (!heard || a.verdict == UNKNOWN) {
-        *out = lap_arena_printf(arena, "the default was not compared with the evaluator: %s",
-                                heard ? a.text : child.reason);
-        return true;
-    }
-    *out = lap_arena_printf(arena, "the default %s the evaluator%s%s%s",
-                            a.verdict == AGREES ? "agrees with" : "differs from", sizes_text(&c),
-                            a.verdict == AGREES ? "" : ": ", a.verdict == AGREES ? "" : a.text);
-    return a.verdict == AGREES;
 }

@@ -13,17 +13,19 @@
 #include <time.h>
 
 enum { MOST_ROUNDS = 10, LEAST_ROUNDS = 3, QUICK_RUNS = 3 };
-/* A run may take so many times the best before it counts as hung; later ones so much more to be dropped. */
+/* A run may take so many times the reference's before it counts as hung; so many times the best, to be
+ * dropped. */
 static const double PATIENCE = 3.0, SLACK = 0.5, DROP_AT_ONCE = 1.25, DROP = 1.06, SLICE = 0.008,
                     PREPARE_LEAST = 5.0, STARTING_SHARE = 0.7;
 
 typedef struct command {
     double seconds; /* run at least so long, but not more often than */
     uint32_t most;
+    bool by_cpu;
 } command;
 typedef struct answer {
     uint32_t good, n;
-    double least;
+    double least, wall; /* of one run: as it counts, and how long the last one took */
     char reason[LAP_REASON];
 } answer;
 
@@ -38,28 +40,33 @@ typedef struct state {
     trial *trials;
     lap_tensor *expected;
     double start, best, prepare;
+    double run; /* how long the reference took, once: what counts as patience */
     uint32_t leader, n_done;
 } state;
 
-static double now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+
+static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
 
 /* ---- in the child -------------------------------------------------------------------------- */
 
 static bool obey(const lap_runner *r, const command *c, answer *a, lap_fault *fault)
 {
+    clockid_t clock = c->by_cpu ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     double begin = now();
     a->least = HUGE_VAL;
     do {
-        double before = now();
+        double before = seconds_of(clock), wall = now();
         if (!r->run(r->user, fault)) {
             return false;
         }
-        a->least = fmin(a->least, now() - before);
+        a->least = fmin(a->least, seconds_of(clock) - before);
+        a->wall = now() - wall;
         a->n++;
     } while (a->n < c->most && now() - begin < c->seconds);
     return true;
@@ -167,18 +174,21 @@ static bool guards_hold(state *s, uint32_t i)
     return true;
 }
 
-/* Runs, and times the least of some runs; `patience` seconds for one run. */
-static bool order(state *s, uint32_t i, command c, double patience, double *out)
+/* Runs at least so long, but not more than `most` times; the least time of one run. */
+static bool order(state *s, uint32_t i, double seconds, uint32_t most, double *out)
 {
     answer a;
     lap_entry *e = &s->race->entries[i];
+    command c = {seconds, most, s->race->by_cpu};
+    double patience = i == 0 && s->run == 0.0 ? fmax(s->race->budget, PREPARE_LEAST) : PATIENCE * s->run;
     if (!lap_child_send(&s->trials[i].child, &c, sizeof c)) {
         return reject(s, i, s->trials[i].child.reason);
     }
-    if (!hear(s, i, c.seconds + patience * (c.most < QUICK_RUNS ? c.most : QUICK_RUNS) + SLACK, &a) ||
+    if (!hear(s, i, seconds + patience * (most < QUICK_RUNS ? most : QUICK_RUNS) + SLACK, &a) ||
         !guards_hold(s, i)) {
         return false;
     }
+    s->run = i == 0 ? fmax(s->run, a.wall) : s->run;
     e->seconds = e->seconds == 0.0 ? a.least : fmin(e->seconds, a.least);
     *out = a.least;
     return true;
@@ -225,14 +235,12 @@ static bool enter(state *s, uint32_t i)
     if (!lap_child_start(&t->child, work, &e->runner)) {
         return reject(s, i, t->child.reason);
     }
-    double patience = i == 0 ? fmax(s->race->budget, PREPARE_LEAST) : PATIENCE * s->best;
     double prepare = i == 0 ? 10.0 * PREPARE_LEAST : fmax(PREPARE_LEAST, 5.0 * s->prepare);
     if (!hear(s, i, prepare, &a)) {
         return false;
     }
     s->prepare = fmax(s->prepare, now() - begin);
-    if (!order(s, i, (command){0.0, 1}, patience, &seconds) || !compare(s, i) ||
-        !order(s, i, (command){SLICE, QUICK_RUNS}, patience, &seconds)) {
+    if (!order(s, i, 0.0, 1, &seconds) || !compare(s, i) || !order(s, i, SLICE, QUICK_RUNS, &seconds)) {
         return false;
     }
     e->outcome = LAP_LOST;
@@ -255,7 +263,7 @@ static void take_turns(state *s)
             if (t->child.pid == 0) {
                 continue;
             }
-            bool good = order(s, i, (command){slice, 1000}, PATIENCE * s->best, &least);
+            bool good = order(s, i, slice, 1000, &least);
             find_best(s);
             if (!good) {
                 continue;

@@ -39,6 +39,7 @@ typedef struct lap_race {
     lap_guarded *outputs; /* where entries write; `shapes` says what */
     const lap_tensor *shapes;
     double budget; /* seconds in all */
+    bool by_cpu;   /* entries have one thread: its own time counts, whatever else the machine does */
     const volatile sig_atomic_t *interrupted;
     /* Called between steps: seconds gone, entries looked at, the best so far. */
     void (*progress)(void *user, double seconds, uint32_t n_done, uint32_t best);
@@ -51,8 +52,8 @@ typedef struct lap_race {
 
 /* False, with the reason in entry 0, when the reference itself does not run, or when interrupted. */
 bool lap_race_run(lap_race *r);
-/* NULL when `got` is what `want` is, up to `much` times what another order of sums may do in its element type; else
- * what differs, in `out`. */
+/* NULL when `got` is what `want` is, up to `much` times what another order of sums may do in its element
+ * type; else what differs, in `out`. */
 const char *lap_output_differs(const lap_tensor *got, const lap_tensor *want, double much, char *out,
                                size_t n);
 

@@ -145,7 +145,7 @@ static void order(lap_tuner *t, lap_tune_report *r)
 }
 
 /* All buffers that some kernel to be tuned reads. */
-static bool capture(lap_tuner *t, const lap_tune_report *r, lap_fault *fault)
+static bool capture(lap_tuner *t, lap_tune_report *r, lap_fault *fault)
 {
     uint32_t n = 0;
     bool *is_wanted = lap_arena_array(t->ctx->arena, t->program->n_buffers + 1u, sizeof *is_wanted);
@@ -165,7 +165,18 @@ static bool capture(lap_tuner *t, const lap_tune_report *r, lap_fault *fault)
             wanted[n++] = i;
         }
     }
-    return lap_capture(t, n, wanted, fault);
+    lap_verdict v;
+    if (!lap_capture(t, n, wanted, &v, fault)) {
+        return false;
+    }
+    static const char *const texts[] = {[LAP_CHECK_AGREES] = "the default agrees with the evaluator",
+                                        [LAP_CHECK_DIFFERS] = "the default differs from the evaluator",
+                                        [LAP_CHECK_UNKNOWN] =
+                                            "the default was not compared with the evaluator"};
+    r->checked = lap_arena_printf(t->ctx->arena, "%s%s%s%s", texts[v.kind], v.sizes,
+                                  v.text[0] != '\0' ? ": " : "", v.text);
+    return v.kind != LAP_CHECK_DIFFERS ||
+           lap_fault_set(fault, LAP_MISMATCH, "%s; nothing is tuned", r->checked);
 }
 
 /* ---- one kernel ---------------------------------------------------------------------------- */
@@ -300,6 +311,7 @@ static bool try_kernel(attempt *a, double budget, const lap_tune_report *r, lap_
                      .outputs = a->outputs,
                      .shapes = a->shapes,
                      .budget = budget,
+                     .by_cpu = t->machine != NULL && t->n_threads == 1,
                      .interrupted = t->o->interrupted,
                      .progress = show,
                      .progress_user = a};
@@ -388,9 +400,6 @@ static bool tune(lap_tuner *t, lap_tune_report *r, double start, lap_fault *faul
         return true;
     }
     order(t, r);
-    if (!lap_check_default(t, &r->checked)) {
-        return lap_fault_set(fault, LAP_MISMATCH, "%s; nothing is tuned", r->checked);
-    }
     return capture(t, r, fault) && tune_all(t, r, start, fault);
 }
 

@@ -15,8 +15,9 @@
 #include "frontends/tune/model.h"
 
 enum {
-    BEAM = LAP_MOST_CANDIDATES - 1,
-    MOST_FOUND = BEAM * (LAP_MAX_TRIES + 1) + 1,
+    KEPT = LAP_MOST_CANDIDATES - 1, /* beside the base */
+    BEAM = 7,                       /* of them that the next knob is tried on */
+    MOST_FOUND = KEPT + (BEAM + 1) * LAP_MAX_TRIES + 1,
     MOST_SEEN = 4096,
     MOST_BAD = 4
 };
@@ -120,7 +121,7 @@ static bool matters(scout *s, lap_knob knob, uint32_t n, const int32_t *tries)
 static void keep_best(scout *s)
 {
     qsort(s->at + 1, s->n - 1, sizeof *s->at, by_prediction);
-    s->n = s->n > BEAM + 1 ? BEAM + 1 : s->n;
+    s->n = s->n > KEPT + 1 ? KEPT + 1 : s->n;
 }
 
 static void widen(scout *s, lap_knob knob)
@@ -130,7 +131,7 @@ static void widen(scout *s, lap_knob knob)
     if (!matters(s, knob, n, tries)) {
         return;
     }
-    for (uint32_t i = 1; i < n_before; i++) {
+    for (uint32_t i = 1; i < n_before && i <= BEAM; i++) {
         for (uint32_t k = 0; k < n; k++) {
             lap_schedule schedule = s->at[i].schedule;
             schedule.v[knob] = tries[k];

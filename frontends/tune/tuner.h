@@ -26,11 +26,20 @@ lap_exec *lap_tuner_open(lap_tuner *t, const lap_program *p, lap_fault *fault);
 /* Bytes of a buffer of the whole program. */
 bool lap_buffer_bytes(lap_tuner *t, uint32_t buffer, size_t *out_count, size_t *out_bytes);
 
-/* capture.c: runs the whole model by default schedules and keeps the contents of these buffers. */
-bool lap_capture(lap_tuner *t, uint32_t n, const uint32_t *buffers, lap_fault *fault);
-/* check.c: compares the default with the evaluator, at sizes that it can do. *out says what came of it;
- * false: it differs. */
-bool lap_check_default(lap_tuner *t, const char **out);
+/* In a child: runs the whole model, or that with more outputs, with these tensors. */
+bool lap_run_whole(lap_tuner *t, lap_exec *exec, const lap_tensors *inputs, const lap_tensors *weights,
+                   lap_tensor *outputs, lap_fault *fault);
+
+typedef struct lap_verdict {
+    enum { LAP_CHECK_AGREES, LAP_CHECK_DIFFERS, LAP_CHECK_UNKNOWN } kind;
+    char text[LAP_REASON], sizes[LAP_REASON]; /* why; at which sizes */
+} lap_verdict;
+/* In a child: compares the default with the evaluator, at sizes that it can do (check.c). */
+void lap_check_small(lap_tuner *t, lap_exec *exec, uint32_t n_outputs, lap_verdict *out);
+
+/* Runs the whole model by default schedules, keeps the contents of these buffers, and has it checked
+ * (capture.c). */
+bool lap_capture(lap_tuner *t, uint32_t n, const uint32_t *buffers, lap_verdict *out, lap_fault *fault);
 
 /* A site's program with its tensors, for a runner (race.h). */
 typedef struct lap_bench_site {
