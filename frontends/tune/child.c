@@ -51,6 +51,10 @@ static void set_limits(void)
 
 static _Noreturn void live(lap_child_body *body, void *user, pid_t parent, int in, int out)
 {
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
+    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {
+        signal(crashes[i], SIG_DFL); /* no handler of the parent's makes more of it */
+    }
     signal(SIGINT, SIG_IGN); /* the terminal's goes to parent and child: the parent decides */
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);

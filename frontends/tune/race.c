@@ -252,6 +252,18 @@ static bool enter(state *s, uint32_t i)
     return true;
 }
 
+/* The best one turned out to be bad: those that it drove out come back. */
+static void revive(state *s)
+{
+    for (uint32_t i = 1; i < s->race->n && !is_interrupted(s); i++) {
+        lap_entry *e = &s->race->entries[i];
+        if (e->outcome == LAP_LOST && s->trials[i].child.pid == 0 && e->seconds <= DROP_AT_ONCE * s->best) {
+            e->reason[0] = '\0';
+            (void)enter(s, i);
+        }
+    }
+}
+
 static void take_turns(state *s)
 {
     lap_race *r = s->race;
@@ -266,6 +278,7 @@ static void take_turns(state *s)
             bool good = order(s, i, slice, 1000, &least);
             find_best(s);
             if (!good) {
+                revive(s);
                 continue;
             }
             t->rounds[t->n_rounds++] = least;
