@@ -12,8 +12,8 @@
 
 /* Cycles, and what they are worth; guesses that need to be right only beside each other. */
 static const double HERTZ = 3e9, LAUNCH = 2e-6, ROUND = 1.0, SCALAR = 0.5, ACCESS = 0.5, TILE = 20.0,
-                    LATENCY = 4.0, WIDE_FN = 0.5, OUT_OF_L1 = 1.3, OUT_OF_L2 = 1.35, BARRIER = 30.0;
-enum { GUESSED_ROUNDS = 32, MOST_SCRATCH = 64 << 20, MOST_VISITS = 200000 };
+                    WIDE_FN = 0.5, OUT_OF_L1 = 1.3, OUT_OF_L2 = 1.35, BARRIER = 30.0;
+enum { ADDRESSES = 8, GUESSED_ROUNDS = 32, MOST_SCRATCH = 64 << 20, MOST_VISITS = 200000 };
 
 typedef struct walker {
     lap_ctx *ctx;
@@ -164,8 +164,9 @@ static double tile(walker *w, const lap_node *n)
     }
     uint32_t vectors = (cols + w->t->vector_f32 - 1) / w->t->vector_f32;
     w->fits = w->fits && rows * vectors + vectors + 1 <= w->t->n_registers;
-    double multiply = 0.5 * rows * vectors, load = 0.5 * (rows + vectors);
-    double step = fmax(fmax(multiply, load), LATENCY * (rows * vectors < 8 ? 1.0 : 0.0));
+    /* each row has an address of its own: beyond those that registers hold, loads wait for addresses */
+    double load = 1.2 * rows + 0.5 * vectors + (rows > ADDRESSES ? 0.6 * (rows - ADDRESSES) : 0.0);
+    double step = ROUND + fmax(0.5 * rows * vectors, load);
     if (4.0 * depth * (rows + cols) > w->t->l1_bytes) {
         step *= OUT_OF_L1;
     }
