@@ -16,7 +16,7 @@ enum { MOST_ROUNDS = 10, LEAST_ROUNDS = 3, QUICK_RUNS = 3 };
 /* A run may take so many times the reference's before it counts as hung; so many times the best, to be
  * dropped. */
 static const double PATIENCE = 3.0, SLACK = 0.5, DROP_AT_ONCE = 1.25, DROP = 1.06, SLICE = 0.008,
-                    PREPARE_LEAST = 5.0, STARTING_SHARE = 0.7;
+                    PREPARE_LEAST = 5.0, STARTING_SHARE = 0.7, LONG = 0.05; /* one run is enough to know */
 
 typedef struct command {
     double seconds; /* run at least so long, but not more often than */
@@ -240,7 +240,8 @@ static bool enter(state *s, uint32_t i)
         return false;
     }
     s->prepare = fmax(s->prepare, now() - begin);
-    if (!order(s, i, 0.0, 1, &seconds) || !compare(s, i) || !order(s, i, SLICE, QUICK_RUNS, &seconds)) {
+    if (!order(s, i, 0.0, 1, &seconds) || !compare(s, i) ||
+        (seconds < LONG && !order(s, i, SLICE, QUICK_RUNS, &seconds))) {
         return false;
     }
     e->outcome = LAP_LOST;

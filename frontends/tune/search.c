@@ -16,7 +16,7 @@
 #include "runtime/threads.h"
 
 /* For one kernel, where the user sets no bound. */
-static const double KERNEL_SECONDS = 3.2, DEVICE_SECONDS = 10.0, DEVICE_PATIENCE = 60.0;
+static const double KERNEL_SECONDS = 4.4, DEVICE_SECONDS = 13.0, DEVICE_PATIENCE = 60.0, LEAST_RACE = 0.3;
 
 /* ---- the target ---------------------------------------------------------------------------- */
 
@@ -297,7 +297,7 @@ static void note_result(attempt *a, const lap_race *race)
     }
 }
 
-static bool try_kernel(attempt *a, double budget, const lap_tune_report *r, lap_fault *fault)
+static bool try_kernel(attempt *a, double deadline, const lap_tune_report *r, lap_fault *fault)
 {
     lap_tuner *t = a->t;
     if (!make_outputs(a) || !make_entries(a)) {
@@ -310,7 +310,7 @@ static bool try_kernel(attempt *a, double budget, const lap_tune_report *r, lap_
                      .n_outputs = a->n_outputs,
                      .outputs = a->outputs,
                      .shapes = a->shapes,
-                     .budget = budget,
+                     .budget = fmax(deadline - lap_seconds(), LEAST_RACE),
                      .by_cpu = t->machine != NULL && t->n_threads == 1,
                      .interrupted = t->o->interrupted,
                      .progress = show,
@@ -340,14 +340,14 @@ static void say_result(const lap_tuner *t, const lap_tuned_kernel *k, uint32_t n
 
 static bool is_interrupted(const lap_tuner *t) { return t->o->interrupted != NULL && *t->o->interrupted; }
 
-static bool tune_kernel(lap_tuner *t, lap_tune_report *r, uint32_t i, double budget, lap_fault *fault)
+static bool tune_kernel(lap_tuner *t, lap_tune_report *r, uint32_t i, double deadline, lap_fault *fault)
 {
     attempt a = {.t = t, .k = &r->at[i]};
     double start = lap_seconds();
     const char *name =
         lap_arena_printf(t->ctx->arena, "%s %s", a.k->site->what, lap_loc_show(t->ctx, a.k->site->loc));
     lap_progress_kernel(t->o->progress, i + 1, r->n, name);
-    bool good = try_kernel(&a, budget, r, fault);
+    bool good = try_kernel(&a, deadline, r, fault);
     for (uint32_t o = 0; o < a.n_outputs; o++) {
         lap_guarded_free(&a.outputs[o]);
     }
@@ -360,25 +360,20 @@ static bool tune_kernel(lap_tuner *t, lap_tune_report *r, uint32_t i, double bud
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
+/* Each kernel has its share of the time left, a dear one more where the user's bound is tight. */
 static bool tune_all(lap_tuner *t, lap_tune_report *r, double start, lap_fault *fault)
 {
     double each = t->o->compile->engine == LAP_ENGINE_VULKAN ? DEVICE_SECONDS : KERNEL_SECONDS;
-    double budget = t->o->budget > 0.0 ? t->o->budget : lap_seconds() - start + each * r->n;
-    t->o->progress->budget = budget;
+    double end = start + (t->o->budget > 0.0 ? t->o->budget : each * r->n);
+    t->o->progress->budget = end - start;
     t->o->progress->done = lap_seconds() - start;
     r->is_complete = true;
-    for (uint32_t i = 0; i < r->n; i++) {
-        double left = budget - (lap_seconds() - start), share = left / (r->n - i);
-        if (is_interrupted(t)) {
-            return lap_fault_set(fault, LAP_BAD_INPUT, "interrupted; what was found is kept");
-        }
-        if (left <= 0.0) {
+    for (uint32_t i = 0; i < r->n && !is_interrupted(t); i++) {
+        double now = lap_seconds(), share = fmax((end - now) / (r->n - i), fmin(end - now, each));
+        if (now >= end && i > 0) {
             r->is_complete = false;
             r->at[i].trouble = "the time was used up before";
-            continue;
-        }
-        share = t->o->budget > 0.0 ? fmax(share, fmin(left, each)) : each; /* the dear ones first */
-        if (!tune_kernel(t, r, i, share, fault)) {
+        } else if (!tune_kernel(t, r, i, now + share, fault)) {
             return false;
         }
     }
