@@ -114,7 +114,10 @@ static void document_site(const lap_setup *s, cJSON *list, const lap_site *site,
 {
     lap_schedule base = lap_schedule_default(lap_session_target(s->session));
     cJSON *entry = cJSON_CreateObject();
+    char bucket[LAP_RECORD_WORD];
     add_site(s, entry, site);
+    lap_document_text(entry, "bucket",
+                      lap_bucket_of(site, lap_sizes_value, lap_session_sizes(s->session), bucket));
     lap_document_text(entry, "schedule", schedule_text(s, &site->schedule, &base));
     lap_document_text(entry, "from", r != NULL ? "record" : "default");
     cJSON_AddNumberToObject(entry, "predicted_s", predicted);
