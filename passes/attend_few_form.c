@@ -286,7 +286,8 @@ static bool count_rows(lap_lowering *l, lap_few *f)
     f->n_keys = lap_axes_product(l, f->keys);
     f->n_depth = lap_axes_product(l, f->depth);
     f->n_wide = lap_axes_product(l, f->wide);
-    int64_t n, keys, most = lap_knob_planned(l, LAP_KNOB_FEW_MOST), own = lap_knob_planned(l, LAP_KNOB_FEW_ROWS);
+    int64_t n, keys, most = lap_knob_planned(l, LAP_KNOB_FEW_MOST);
+    int64_t own = lap_knob_planned(l, LAP_KNOB_FEW_ROWS);
     f->is_always = lap_dim_is_const(l->ctx, f->n_rows, &n);
     f->most = f->is_always ? n : most;
     bool has_many = !lap_dim_is_const(l->ctx, f->n_keys, &keys) || keys / KEYS_PER_ROW >= f->most;

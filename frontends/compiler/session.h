@@ -86,8 +86,8 @@ typedef struct lap_fill_options {
 } lap_fill_options;
 LAP_MUST_CHECK bool lap_session_fill(lap_session *s, const lap_fill_options *options, lap_tensors *out_inputs,
                                      lap_tensors *out_weights);
-/* Values for the sizes that inputs and weights would be made up with, as far as the model proposes some: what
- * schedules are chosen for where no tensors are at hand. */
+/* Sizes as made-up tensors would have, as far as the model proposes some: what schedules are chosen for
+ * where no tensors are at hand. */
 LAP_MUST_CHECK bool lap_session_guess_sizes(lap_session *s);
 LAP_MUST_CHECK bool lap_session_compile(lap_session *s, const lap_compile_options *options);
 /* Graph to program only (dump, build). */
