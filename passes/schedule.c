@@ -44,19 +44,19 @@ const char *lap_schedule_show(const lap_schedule *s, const lap_schedule *base, c
     return out;
 }
 
-/* 0 is below every bound. */
-#define LAP_NO_TRY   0
+/* Below every bound; ends each row of tries. */
+#define LAP_NO_TRY   INT32_MIN
 #define LAP_TRY(...) __VA_ARGS__
 
 uint32_t lap_knob_tries(lap_knob knob, const lap_target *t, int32_t *out)
 {
     const int32_t tries[LAP_N_KNOBS][LAP_MAX_TRIES] = {
-#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, tries_, doc_) {tries_},
+#define LAP_KNOB(enum_, lowering_, knob_, default_, least_, most_, tries_, doc_) {tries_, LAP_NO_TRY},
 #include "passes/schedules.def"
 #undef LAP_KNOB
     };
     uint32_t n = 0;
-    for (uint32_t i = 0; i < LAP_MAX_TRIES; i++) {
+    for (uint32_t i = 0; i < LAP_MAX_TRIES && tries[knob][i] != LAP_NO_TRY; i++) {
         if (tries[knob][i] >= rows[knob].least && tries[knob][i] <= rows[knob].most) {
             out[n++] = tries[knob][i];
         }

@@ -204,11 +204,16 @@ bool lap_site_again(lap_lowering *l, const lap_site *site, const lap_schedule *s
 {
     lap_site again = *site;
     lap_steps *steps = l->steps;
+    lap_ref now = l->now;
+    uint32_t home = l->homes[site->node.ix];
     *out = (lap_steps){0};
     again.schedule = *schedule;
     l->steps = out;
     l->is_static = site->is_static;
+    l->now = site->node;
     make(l, &again);
+    l->homes[site->node.ix] = home;
+    l->now = now;
     l->is_static = false;
     l->steps = steps;
     bool made = !l->failed;

@@ -98,7 +98,7 @@ static bool measure(lap_setup *s, figures *f)
         lap_setup_failure(s);
         return false;
     }
-    lap_setup_warn(s);
+    lap_setup_tuning_warn(s);
     count_tuned(session, f);
     lap_sizes *sizes = lap_session_sizes(session);
     if (!lap_cost_of(lap_session_graph(session), lap_sizes_value, sizes, &f->cost)) {

@@ -40,7 +40,7 @@ static lap_code add_setup(levels *l, const lap_args *args, const char *cpu, cons
         !lap_session_lower(s->session, &s->compile)) {
         return lap_setup_failure(s);
     }
-    lap_setup_warn(s);
+    lap_setup_tuning_warn(s);
     return LAP_OK;
 }
 

@@ -117,7 +117,7 @@ static lap_code run(lap_setup *s)
         return lap_setup_failure(s);
     }
     double compiled = lap_seconds();
-    lap_setup_warn(s);
+    lap_setup_tuning_warn(s);
     if (!lap_session_bind(s->session, &weights) || !lap_session_run(s->session, &inputs, &out)) {
         return lap_setup_failure(s);
     }

@@ -150,7 +150,7 @@ static lap_code explain(lap_setup *s)
     if (!lap_session_lower(s->session, &s->compile)) {
         return lap_setup_failure(s);
     }
-    lap_setup_warn(s);
+    lap_setup_tuning_warn(s);
     uint32_t n;
     const lap_site *sites = lap_sites_of(lap_session_lowering(s->session), &n);
     bool as_json = lap_args_has(s->args, LAP_OPT_JSON);

@@ -22,7 +22,7 @@ lap_code lap_setup_failure(lap_setup *s)
     return lap_session_code(s->session);
 }
 
-void lap_setup_warn(const lap_setup *s)
+void lap_setup_tuning_warn(const lap_setup *s)
 {
     const char *text = lap_session_warning(s->session);
     if (*text != '\0') {

@@ -36,7 +36,7 @@ bool lap_setup_load(lap_setup *s);
 /* Tensors given and made up. */
 bool lap_setup_fill(lap_setup *s, lap_tensors *inputs, lap_tensors *weights);
 /* Says what was wrong with tuning records, once the session has looked at them. */
-void lap_setup_warn(const lap_setup *s);
+void lap_setup_tuning_warn(const lap_setup *s);
 /* Prints the session's message; its exit code. */
 lap_code lap_setup_failure(lap_setup *s);
 
