@@ -33,6 +33,10 @@ static void document_report(const lap_setup *s, const lap_tune_report *r)
     lap_document_text(d, "check", r->checked);
     cJSON_AddNumberToObject(d, "seconds", r->seconds);
     cJSON_AddBoolToObject(d, "complete", r->is_complete);
+    cJSON *whole = cJSON_AddObjectToObject(d, "whole");
+    cJSON_AddNumberToObject(whole, "default_s", r->before);
+    cJSON_AddNumberToObject(whole, "tuned_s", r->after);
+    lap_document_text(whole, "taken_back", *r->taken_back != '\0' ? r->taken_back : NULL);
     cJSON *list = cJSON_AddArrayToObject(d, "kernels");
     for (uint32_t i = 0; i < r->n; i++) {
         const lap_tuned_kernel *k = &r->at[i];
@@ -70,6 +74,11 @@ static void print_report(const lap_tune_report *r)
     printf("%s\n", r->checked);
     printf("%u of %u kernels better, %.4g ms by default schedules, now %.4g ms (%.2fx)\n", n_better, r->n,
            1e3 * before, 1e3 * after, after > 0.0 ? before / after : 1.0);
+    if (r->after > 0.0) {
+        printf("the whole model: %.4g ms by default, now %.4g ms (%.2fx)%s%s\n", 1e3 * r->before,
+               1e3 * r->after, r->before / r->after, *r->taken_back != '\0' ? "; taken back: " : "",
+               r->taken_back);
+    }
     printf("%u schedules timed, %u rejected, in %.1f s%s\n", n_timed, n_rejected, r->seconds,
            r->is_complete ? "" : "; time was short");
     printf("records: %s\n", *r->path != '\0' ? r->path : "none kept (LAPPET_CACHE is empty)");

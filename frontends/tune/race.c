@@ -346,7 +346,7 @@ static bool run(state *s)
     tell(s);
     for (uint32_t i = 1; i < r->n && !is_interrupted(s); i++) {
         double each = (now() - s->start) / i;
-        if (left(s) - each < (1.0 - STARTING_SHARE) * r->budget) {
+        if (!r->start_all && left(s) - each < (1.0 - STARTING_SHARE) * r->budget) {
             break;
         }
         (void)enter(s, i);

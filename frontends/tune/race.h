@@ -38,8 +38,9 @@ typedef struct lap_race {
     uint32_t n_outputs;
     lap_guarded *outputs; /* where entries write; `shapes` says what */
     const lap_tensor *shapes;
-    double budget; /* seconds in all */
-    bool by_cpu;   /* entries have one thread: its own time counts, whatever else the machine does */
+    double budget;  /* seconds in all */
+    bool start_all; /* whatever the budget says */
+    bool by_cpu;    /* entries have one thread: its own time counts, whatever else the machine does */
     const volatile sig_atomic_t *interrupted;
     /* Called between steps: seconds gone, entries looked at, the best so far. */
     void (*progress)(void *user, double seconds, uint32_t n_done, uint32_t best);

@@ -16,7 +16,7 @@
 #include "runtime/threads.h"
 
 /* For one kernel, where the user sets no bound. */
-static const double KERNEL_SECONDS = 4.4, DEVICE_SECONDS = 13.0, DEVICE_PATIENCE = 60.0, LEAST_RACE = 0.3;
+static const double KERNEL_SECONDS = 4.4, DEVICE_SECONDS = 11.0, DEVICE_PATIENCE = 60.0, LEAST_RACE = 0.3;
 
 /* ---- the target ---------------------------------------------------------------------------- */
 
@@ -275,14 +275,18 @@ static lap_record record_of(const attempt *a, uint32_t i)
     return r;
 }
 
-static bool save(const attempt *a, uint32_t n_candidates, const lap_tune_report *r, lap_fault *fault)
+static void keep_records(const attempt *a, uint32_t n_candidates)
 {
-    lap_record records[LAP_MOST_CANDIDATES];
+    a->k->records = lap_arena_array(a->t->ctx->arena, n_candidates + 1u, sizeof *a->k->records);
     for (uint32_t i = 0; i < n_candidates; i++) {
-        records[i] = record_of(a, i);
+        a->k->records[a->k->n_records++] = record_of(a, i);
     }
+}
+
+static bool save(const lap_tuner *t, const lap_tuned_kernel *k, const lap_tune_report *r, lap_fault *fault)
+{
     return *r->path == '\0' ||
-           lap_records_merge(r->path, r->target, &a->t->base, n_candidates, records, fault);
+           lap_records_merge(r->path, r->target, &t->base, k->n_records, k->records, fault);
 }
 
 static void note_result(attempt *a, const lap_race *race)
@@ -320,7 +324,8 @@ static bool try_kernel(attempt *a, double deadline, const lap_tune_report *r, la
         return true;
     }
     note_result(a, &race);
-    return save(a, n_candidates, r, fault);
+    keep_records(a, n_candidates);
+    return save(t, a->k, r, fault);
 }
 
 static void say_result(const lap_tuner *t, const lap_tuned_kernel *k, uint32_t number, uint32_t of)
@@ -380,6 +385,41 @@ static bool tune_all(lap_tuner *t, lap_tune_report *r, double start, lap_fault *
     return !is_interrupted(t) || lap_fault_set(fault, LAP_BAD_INPUT, "interrupted; what was found is kept");
 }
 
+/* What is better alone may be worse beside the others: then the default stays the best. */
+static bool take_back(lap_tuner *t, lap_tune_report *r, lap_fault *fault)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        lap_tuned_kernel *k = &r->at[i];
+        if (k->n_records == 0 || lap_schedule_same(&k->schedule, &t->base)) {
+            continue;
+        }
+        for (uint32_t c = 0; c < k->n_records; c++) {
+            lap_record *record = &k->records[c];
+            if (record->outcome == LAP_RECORD_BEST) {
+                record->outcome = LAP_RECORD_LOST;
+                snprintf(record->reason, sizeof record->reason, "%s", r->taken_back);
+            }
+        }
+        k->records[0].outcome = LAP_RECORD_BEST;
+        k->records[0].reason[0] = '\0';
+        k->schedule = t->base;
+        k->after = k->before;
+        if (!save(t, k, r, fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_whole(lap_tuner *t, lap_tune_report *r, lap_fault *fault)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < r->n; i++) {
+        any = any || !lap_schedule_same(&r->at[i].schedule, &t->base);
+    }
+    return !any || lap_whole_gains(t, r) || is_interrupted(t) || take_back(t, r, fault);
+}
+
 static bool tune(lap_tuner *t, lap_tune_report *r, double start, lap_fault *fault)
 {
     if (!find_target(t, r->target, fault) || !lower(t, fault)) {
@@ -395,7 +435,7 @@ static bool tune(lap_tuner *t, lap_tune_report *r, double start, lap_fault *faul
         return true;
     }
     order(t, r);
-    return capture(t, r, fault) && tune_all(t, r, start, fault);
+    return capture(t, r, fault) && tune_all(t, r, start, fault) && check_whole(t, r, fault);
 }
 
 bool lap_tune(lap_session *s, const lap_tune_options *o, const lap_tensors *inputs,
@@ -403,7 +443,7 @@ bool lap_tune(lap_session *s, const lap_tune_options *o, const lap_tensors *inpu
 {
     lap_tuner t = {.session = s, .o = o, .ctx = lap_session_ctx(s), .inputs = inputs, .weights = weights};
     double start = lap_seconds();
-    *out = (lap_tune_report){.path = "", .checked = ""};
+    *out = (lap_tune_report){.path = "", .checked = "", .taken_back = ""};
     bool good = tune(&t, out, start, fault);
     out->seconds = lap_seconds() - start;
     for (uint32_t i = 0; t.captured != NULL && i < t.program->n_buffers; i++) {

@@ -141,6 +141,36 @@ static void widen(scout *s, lap_knob knob)
     keep_best(s);
 }
 
+static bool is_close(const lap_schedule *a, const lap_schedule *b)
+{
+    uint32_t n = 0;
+    for (int i = 0; i < LAP_N_KNOBS; i++) {
+        n += a->v[i] != b->v[i];
+    }
+    return n <= 1;
+}
+
+/* The base, then by time; of those that differ in one number only the first counts at first, since time may
+ * end before all were tried. */
+static void select_some(const scout *s, verdict *v)
+{
+    bool *is_taken = calloc(s->n + 1u, sizeof *is_taken);
+    for (int pass = 0; pass < 2 && is_taken != NULL; pass++) {
+        for (uint32_t i = 0; i < s->n && v->n < LAP_MOST_CANDIDATES; i++) {
+            bool is_far = true;
+            for (uint32_t k = 1; k < v->n && pass == 0; k++) {
+                is_far = is_far && !is_close(&s->at[i].schedule, &v->at[k].schedule);
+            }
+            if (is_far && !is_taken[i]) {
+                is_taken[i] = true;
+                v->at[v->n].schedule = s->at[i].schedule;
+                v->at[v->n++].predicted = isfinite(s->at[i].predicted) ? s->at[i].predicted : 0.0;
+            }
+        }
+    }
+    free(is_taken);
+}
+
 static void look(void *user, int in, int out)
 {
     (void)in;
@@ -157,10 +187,7 @@ static void look(void *user, int in, int out)
         }
     }
     keep_best(s);
-    for (v.n = 0; v.n < s->n && v.n < LAP_MOST_CANDIDATES; v.n++) {
-        v.at[v.n].schedule = s->at[v.n].schedule;
-        v.at[v.n].predicted = isfinite(s->at[v.n].predicted) ? s->at[v.n].predicted : 0.0;
-    }
+    select_some(s, &v);
     (void)lap_write_whole(out, &v, sizeof v);
 }
 

@@ -27,6 +27,8 @@ typedef struct lap_tuned_kernel {
     double before, after; /* seconds of one run: default and chosen schedule; 0: not measured */
     lap_schedule schedule;
     uint32_t n_timed, n_rejected;
+    uint32_t n_records; /* of all that were tried, the best among them */
+    lap_record *records;
     const char *trouble; /* why it was not tuned, or "" */
 } lap_tuned_kernel;
 
@@ -35,8 +37,10 @@ typedef struct lap_tune_report {
     lap_tuned_kernel *at; /* by price, the dearest first */
     lap_schedule base;
     char target[LAP_TARGET_TEXT];
-    const char *path;    /* of the records, or "" */
-    const char *checked; /* how the default was compared with the evaluator */
+    const char *path;       /* of the records, or "" */
+    const char *checked;    /* how the default was compared with the evaluator */
+    double before, after;   /* seconds of a run of the whole model; 0: nothing changed */
+    const char *taken_back; /* why all schedules are default ones after all, or "" */
     double seconds;
     bool is_complete; /* no kernel was left out for lack of time */
 } lap_tune_report;

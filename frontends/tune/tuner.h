@@ -41,6 +41,10 @@ void lap_check_small(lap_tuner *t, lap_exec *exec, uint32_t n_outputs, lap_verdi
  * (capture.c). */
 bool lap_capture(lap_tuner *t, uint32_t n, const uint32_t *buffers, lap_verdict *out, lap_fault *fault);
 
+/* Runs the whole model by default and by the chosen schedules, in turns (whole.c). False: the chosen ones are
+ * no better for it, or wrong: see r->taken_back. */
+bool lap_whole_gains(lap_tuner *t, lap_tune_report *r);
+
 /* A site's program with its tensors, for a runner (race.h). */
 typedef struct lap_bench_site {
     lap_tuner *tuner;
