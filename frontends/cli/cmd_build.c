@@ -36,8 +36,11 @@ static lap_code add_setup(levels *l, const lap_args *args, const char *cpu, cons
     if (is_first && !lap_setup_load(s)) {
         return lap_session_code(s->session);
     }
-    if ((!is_first && !lap_session_load(s->session, &s->load)) || !lap_session_guess_sizes(s->session) ||
-        !lap_session_lower(s->session, &s->compile)) {
+    if (!is_first && !lap_session_load(s->session, &s->load)) {
+        return lap_setup_failure(s);
+    }
+    lap_session_guess_sizes(s->session);
+    if (!lap_session_lower(s->session, &s->compile)) {
         return lap_setup_failure(s);
     }
     lap_setup_tuning_warn(s);

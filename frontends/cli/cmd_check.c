@@ -59,9 +59,14 @@ static lap_code check(const lap_setup *s)
     cJSON *list = lap_args_has(args, LAP_OPT_JSON) ? cJSON_CreateArray() : NULL;
     lap_code code = LAP_OK;
     uint32_t n_passed = 0;
+    bool has_warned = false;
     for (uint32_t i = 0; i < args->n_operands && !(writes && *options.interrupted); i++) {
         lap_case_report r;
         n_passed += lap_case_run(args->operands[i], &options, &r);
+        if (r.warning[0] != '\0' && !has_warned) { /* the same of each case */
+            fprintf(stderr, "lappet: warning: %s\n", r.warning);
+            has_warned = true;
+        }
         code = r.code > code ? r.code : code;
         if (list != NULL) {
             add_case(list, args->operands[i], &r);

@@ -191,6 +191,7 @@ bool lap_case_run(const char *path, const lap_case_options *options, lap_case_re
         return report(&t, LAP_BAD_INPUT, "error: out of memory");
     }
     bool passed = run_case(&t, path);
+    snprintf(out->warning, sizeof out->warning, "%s", lap_session_warning(t.session));
     lap_artefact_free(t.artefact);
     lap_session_free(t.session);
     lap_safetensors_close(t.file);

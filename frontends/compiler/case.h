@@ -26,6 +26,7 @@ typedef struct lap_case_report {
     lap_code code;   /* OK passed; MISMATCH another result; BAD_INPUT the case or what it asks for; ... */
     char text[2048]; /* why not, or "" */
     double compile_s, run_s;
+    char warning[512]; /* about tuning records, or "" */
 } lap_case_report;
 
 /* True when the case passed. */

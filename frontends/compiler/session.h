@@ -88,7 +88,7 @@ LAP_MUST_CHECK bool lap_session_fill(lap_session *s, const lap_fill_options *opt
                                      lap_tensors *out_weights);
 /* Sizes as made-up tensors would have, as far as the model proposes some: what schedules are chosen for
  * where no tensors are at hand. */
-LAP_MUST_CHECK bool lap_session_guess_sizes(lap_session *s);
+void lap_session_guess_sizes(lap_session *s);
 LAP_MUST_CHECK bool lap_session_compile(lap_session *s, const lap_compile_options *options);
 /* Graph to program only (dump, build). */
 LAP_MUST_CHECK bool lap_session_lower(lap_session *s, const lap_compile_options *options);
@@ -108,7 +108,7 @@ const lap_target *lap_session_target(const lap_session *s);
 const lap_machine *lap_session_machine(const lap_session *s);
 lap_vk *lap_session_device(const lap_session *s); /* NULL: code runs on this processor */
 lap_exec *lap_session_exec(const lap_session *s);
-/* The lowering of the program, for its sites; and the record that the schedule of a site came from, or NULL. */
+/* The lowering of the program, for its sites; the record that the schedule of a site came from, or NULL. */
 lap_lowering *lap_session_lowering(const lap_session *s);
 const lap_record *lap_session_record(const lap_session *s, const lap_site *site);
 /* What the records were found for, "" where none were asked for; and what was wrong with them, or "". */

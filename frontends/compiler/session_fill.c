@@ -105,7 +105,12 @@ static bool guess_sizes(lap_session *s, void *args)
     return lap_sizes_choose(&s->sizes, s->graph, &s->leaves) || lap_session_fail_with_errors(s);
 }
 
-bool lap_session_guess_sizes(lap_session *s) { return lap_session_guarded(s, guess_sizes, NULL); }
+void lap_session_guess_sizes(lap_session *s)
+{
+    if (!lap_session_guarded(s, guess_sizes, NULL)) {
+        s->sizes.n = 0; /* then no schedule is chosen by sizes */
+    }
+}
 
 static bool fill_inputs(lap_session *s, const fill_args *a, lap_fault *fault)
 {

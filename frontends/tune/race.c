@@ -200,7 +200,7 @@ static void find_best(state *s)
     s->best = HUGE_VAL;
     for (uint32_t i = 0; i < s->race->n; i++) {
         const lap_entry *e = &s->race->entries[i];
-        if (e->outcome == LAP_LOST && e->seconds < s->best) {
+        if (e->outcome == LAP_LOST && s->trials[i].child.pid != 0 && e->seconds < s->best) {
             s->best = e->seconds;
             s->leader = i;
         }
@@ -265,67 +265,73 @@ static void revive(state *s)
     }
 }
 
-static void take_turns(state *s)
-{
-    lap_race *r = s->race;
-    for (uint32_t round = 0; round < MOST_ROUNDS; round++) {
-        uint32_t n_alive = 0;
-        for (uint32_t i = 0; i < r->n && !is_interrupted(s); i++) {
-            trial *t = &s->trials[i];
-            double least, slice = fmax(SLICE, s->best);
-            if (t->child.pid == 0) {
-                continue;
-            }
-            bool good = order(s, i, slice, 1000, &least);
-            find_best(s);
-            if (!good) {
-                revive(s);
-                continue;
-            }
-            t->rounds[t->n_rounds++] = least;
-            if (i != 0 && t->n_rounds >= 2 && r->entries[i].seconds > DROP * s->best) {
-                lap_child_stop(&t->child);
-            }
-            n_alive += t->child.pid != 0;
-        }
-        tell(s);
-        bool is_decided = n_alive <= 1 && round + 1 >= LEAST_ROUNDS;
-        if (is_decided || is_interrupted(s) || (left(s) < 0.0 && round + 1 >= LEAST_ROUNDS)) {
-            return;
-        }
-    }
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double median(trial *t)
+static double middle(const trial *t)
 {
-    qsort(t->rounds, t->n_rounds, sizeof *t->rounds, by_value);
-    return t->n_rounds > 0 ? t->rounds[t->n_rounds / 2] : 0.0;
+    double rounds[MOST_ROUNDS];
+    memcpy(rounds, t->rounds, sizeof rounds);
+    qsort(rounds, t->n_rounds, sizeof *rounds, by_value);
+    return rounds[t->n_rounds / 2];
 }
 
-/* The first entry within the tie band; the reference unless it is beaten in the least time and the middle
- * one. */
+/* One turn of each that is left; how many are left. */
+static uint32_t take_turn(state *s)
+{
+    lap_race *r = s->race;
+    uint32_t n_alive = 0;
+    for (uint32_t i = 0; i < r->n && !is_interrupted(s); i++) {
+        trial *t = &s->trials[i];
+        double least;
+        if (t->child.pid == 0) {
+            continue;
+        }
+        if (order(s, i, fmax(SLICE, s->best), 1000, &least)) {
+            t->rounds[t->n_rounds++] = least;
+            r->entries[i].seconds = middle(t);
+        } else {
+            find_best(s);
+            revive(s);
+        }
+    }
+    find_best(s);
+    for (uint32_t i = 0; i < r->n; i++) {
+        trial *t = &s->trials[i];
+        if (i != 0 && t->n_rounds >= 2 && r->entries[i].seconds > DROP * s->best) {
+            lap_child_stop(&t->child);
+        }
+        n_alive += t->child.pid != 0;
+    }
+    return n_alive;
+}
+
+static void take_turns(state *s)
+{
+    for (uint32_t round = 1; round <= MOST_ROUNDS; round++) {
+        uint32_t n_alive = take_turn(s);
+        tell(s);
+        bool may_end = n_alive <= 1 || left(s) < 0.0;
+        if (is_interrupted(s) || (may_end && round >= LEAST_ROUNDS)) {
+            return;
+        }
+    }
+}
+
+/* The first one within the tie band of the best: the reference, where it is. */
 static void choose(state *s)
 {
     lap_race *r = s->race;
+    find_best(s);
     r->winner = 0;
-    for (uint32_t i = 0; i < r->n; i++) {
-        lap_entry *e = &r->entries[i];
-        if (e->outcome == LAP_LOST && s->trials[i].n_rounds > 0 && e->seconds <= (1.0 + LAP_TIE) * s->best) {
-            r->winner = i;
-            break;
-        }
+    while (r->winner < r->n && !(s->trials[r->winner].child.pid != 0 && s->trials[r->winner].n_rounds > 0 &&
+                                 r->entries[r->winner].seconds <= (1.0 + LAP_TIE) * s->best)) {
+        r->winner++;
     }
-    double base = median(&s->trials[0]), own = median(&s->trials[r->winner]);
-    if (r->winner != 0 && (base <= (1.0 + LAP_TIE) * own ||
-                           r->entries[0].seconds <= (1.0 + LAP_TIE) * r->entries[r->winner].seconds)) {
-        r->winner = 0;
-    }
+    r->winner = r->winner < r->n ? r->winner : 0;
     for (uint32_t i = 0; i < r->n; i++) {
         lap_entry *e = &r->entries[i];
         if (e->outcome == LAP_LOST && i != r->winner && e->reason[0] == '\0') {

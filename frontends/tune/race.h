@@ -28,7 +28,7 @@ typedef struct lap_runner {
 typedef struct lap_entry {
     lap_runner runner;
     lap_outcome outcome;
-    double seconds; /* least of one run; 0: never timed */
+    double seconds; /* of one run; 0: never timed */
     char reason[LAP_REASON];
 } lap_entry;
 

@@ -81,8 +81,8 @@ $found"
 
 # Each folder says what it is.
 for folder in . ir ir/base passes codegen codegen/llvm codegen/spirv codegen/aot runtime \
-    runtime/vk frontends frontends/lua \
-    frontends/compiler frontends/tune frontends/cli plugins examples examples/foreign examples/sentence-encoder tests bench \
+    runtime/vk frontends frontends/lua frontends/compiler \
+    frontends/tune frontends/cli plugins examples examples/foreign examples/sentence-encoder tests bench \
     docs; do
     [ ! -d "$folder" ] || [ -f "$folder/README.md" ] || say "$folder has no README.md"
 done
