@@ -21,7 +21,7 @@ enum {
     MOST_SEEN = 4096,
     MOST_BAD = 4
 };
-static const double PATIENCE = 20.0;
+static const double PATIENCE = 20.0, SAME = 1e-3;
 
 typedef struct found {
     lap_schedule schedule;
@@ -141,16 +141,17 @@ static void widen(scout *s, lap_knob knob)
     keep_best(s);
 }
 
-static bool is_close(const lap_schedule *a, const lap_schedule *b)
+/* Different in one number, or for these sizes not at all: the model sees no difference. */
+static bool is_close(const found *a, const lap_candidate *b)
 {
     uint32_t n = 0;
     for (int i = 0; i < LAP_N_KNOBS; i++) {
-        n += a->v[i] != b->v[i];
+        n += a->schedule.v[i] != b->schedule.v[i];
     }
-    return n <= 1;
+    return n <= 1 || fabs(a->predicted - b->predicted) < SAME * b->predicted;
 }
 
-/* The base, then by time; of those that differ in one number only the first counts at first, since time may
+/* The base, then by time; of those that are close only the first counts at first, since time may
  * end before all were tried. */
 static void select_some(const scout *s, verdict *v)
 {
@@ -159,7 +160,7 @@ static void select_some(const scout *s, verdict *v)
         for (uint32_t i = 0; i < s->n && v->n < LAP_MOST_CANDIDATES; i++) {
             bool is_far = true;
             for (uint32_t k = 1; k < v->n && pass == 0; k++) {
-                is_far = is_far && !is_close(&s->at[i].schedule, &v->at[k].schedule);
+                is_far = is_far && !is_close(&s->at[i], &v->at[k]);
             }
             if (is_far && !is_taken[i]) {
                 is_taken[i] = true;
