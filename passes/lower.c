@@ -282,6 +282,10 @@ lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap
         l->choose_user = options->choose_user;
         l->wants_sites = options->choose != NULL || options->kept != NULL;
     }
+    for (int knob = 0; l->wants_sites && knob < LAP_N_KNOBS; knob++) {
+        int32_t tries[LAP_MAX_TRIES];
+        l->searched |= (uint64_t)(lap_knob_tries((lap_knob)knob, target, tries) > 0) << knob;
+    }
     l->schedule = l->base;
     l->homes = lap_arena_array(l->ctx->arena, lap_graph_n_nodes(g) + 1, sizeof *l->homes);
     l->is_written = lap_arena_array(l->ctx->arena, lap_graph_n_outputs(g) + 1, sizeof *l->is_written);

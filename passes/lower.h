@@ -85,6 +85,7 @@ struct lap_lowering {
     lap_choose_schedule *choose;
     void *choose_user;
     bool wants_sites;
+    uint64_t searched; /* knobs that have values to try */
     lap_site *site; /* whose kernels are being made, or NULL */
     uint32_t n_sites;
     size_t site_capacity;

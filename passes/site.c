@@ -182,6 +182,7 @@ void lap_site_lower(lap_lowering *l, lap_ref node)
     mark before = mark_of(l);
     lap_schedule chosen;
     make(l, &site);
+    site.knobs &= l->searched;
     if (site.knobs == 0 || l->failed || !l->wants_sites) {
         return;
     }

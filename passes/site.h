@@ -27,7 +27,7 @@ typedef struct lap_site {
 /* The schedule for a site whose key is known; false: the base one. */
 typedef bool lap_choose_schedule(void *user, const lap_site *site, lap_schedule *out);
 
-/* All sites of a lowered program that read knobs, in order. */
+/* All sites of a lowered program that read knobs with values to try, in order. */
 const lap_site *lap_sites_of(const lap_lowering *l, uint32_t *out_n);
 
 /* A program of one site's kernels alone. What they read is inputs and weights, what they write outputs, all
