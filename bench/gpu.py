@@ -43,8 +43,9 @@ SUBJECTS = {
 
 
 def lappet(options, dtype, device):
-    command = [LAPPET, "bench", *options, "--target", "vulkan", "--dtype", dtype, "--seconds", SECONDS, "--json"]
-    done = subprocess.run(command + (["--device", device] if device else []), capture_output=True, text=True)
+    command = [LAPPET, "bench", *options, "--target", "vulkan", "--dtype", dtype, "--seconds", SECONDS]
+    command += ["--json", *(["--device", device] if device else [])]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"gpu: {' '.join(command)}: {done.stderr.strip()}")
     return json.loads(done.stdout)
