@@ -39,6 +39,21 @@ static LLVMValueRef acc_pointer(lap_emitter *e, const tile *t, uint32_t i, uint3
     return offset(e, e->f32, t->args[ARG_ACC], at);
 }
 
+/* Rows of b that stand AHEAD steps further on: a tile that is the first to read a panel would wait for each
+ * page of it, where the processor's own prefetching begins anew. */
+static void emit_prefetch(lap_emitter *e, const tile *t, LLVMValueRef b)
+{
+    enum { LINE = 64, AHEAD = 24 };
+    LLVMTypeRef b_type = lap_stored_type(e, t->b);
+    int64_t per_line = LINE / (lap_dtype_bits(t->b) / 8);
+    LLVMValueRef row = offset(e, b_type, b, scaled(e, t->args[ARG_SB], AHEAD));
+    for (int64_t at = 0; at < t->cols; at += per_line) {
+        LLVMValueRef args[4] = {offset(e, b_type, row, lap_i64(e, at)), LLVMConstInt(e->i32, 0, false),
+                                LLVMConstInt(e->i32, 3, false), LLVMConstInt(e->i32, 1, false)};
+        lap_intrinsic(e, "llvm.prefetch", e->ptr, 4, args);
+    }
+}
+
 /* acc += one column of a times one row of b. */
 static void emit_step(lap_emitter *e, const tile *t, LLVMValueRef b, LLVMValueRef at, LLVMValueRef *acc)
 {
@@ -182,6 +197,9 @@ static void emit_depth(lap_emitter *e, const tile *t, LLVMValueRef from, LLVMVal
     lap_counted loop = lap_counted_begin(e, from, to, lap_i64(e, (int64_t)unroll * width), n + 2, carried);
     memcpy(next, loop.phi, (n + 2) * sizeof *next);
     for (uint32_t u = 0; u < unroll; u++) {
+        if (unroll > 1) {
+            emit_prefetch(e, t, next[n]);
+        }
         if (t->dot) {
             emit_pair(e, t, next[n], next[n + 1], width == 1, next);
         } else {
