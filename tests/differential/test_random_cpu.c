@@ -45,7 +45,8 @@ static compiled *compile(lap_ctx *ctx, lap_graph *g, const backend *b, lap_fault
     size_t n_bytes;
     lap_schedule schedule = lap_schedule_default(lap_machine_target(b->machine));
     /* blocks so short that graphs of this size have several */
-    if (!lap_schedule_parse("few.block=8,few.part=16", &schedule, fault)) {
+    if (!lap_schedule_parse("few.block=8,few.part=16,attend.cols=4,attend.panels=2,attend.masked=2",
+                            &schedule, fault)) {
         return NULL;
     }
     lap_pass_options passes = {.verify = true, .schedule = &schedule};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_pattern.c - the constructors of plugins/lib/pattern.lua and random combinations of them, against
- * brute force pair by pair: who sees whom, the class of random tiles, density.
+ * brute force pair by pair: who sees whom, the class of random tiles, density, and the compiled attend.
  *
  * LAP_PATTERNS sets how many (default 300), LAP_SEED the first. A tile called empty must be empty, one called
  * full must be full; the share of such tiles that are found is held up too. */
@@ -10,12 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "codegen/image.h"
+#include "codegen/llvm/llvm.h"
 #include "frontends/lua/lua.h"
 #include "ir/eval.h"
 #include "ir/fold.h"
 #include "passes/attend.h"
 #include "passes/cost.h"
 #include "passes/passes.h"
+#include "runtime/exec.h"
 #include "tests/support/process.h"
 #include "tests/support/wide_target.h"
 
@@ -312,6 +315,105 @@ static const char *check_tiles(maker *m, lap_graph *g, lap_ref where, seen_set w
     return NULL;
 }
 
+static uint64_t setting(const char *name, uint64_t missing)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : missing;
+}
+
+/* ---- compiled */
+
+enum { D = 4, N_INPUTS = 3 };
+typedef float rows_of[N][D];
+
+/* Softmax over the keys that a row sees; 0 where there are none. */
+static void attend_plainly(const rows_of k, const rows_of q, const rows_of v, seen_set seen, rows_of out)
+{
+    for (int i = 0; i < N; i++) {
+        double sum = 0, all[D] = {0};
+        for (int j = 0; j < N; j++) {
+            double s = 0;
+            for (int d = 0; d < D; d++) {
+                s += (double)q[i][d] * k[j][d];
+            }
+            double w = seen[i][j] ? exp(s) : 0;
+            sum += w;
+            for (int d = 0; d < D; d++) {
+                all[d] += w * v[j][d];
+            }
+        }
+        for (int d = 0; d < D; d++) {
+            out[i][d] = sum > 0 ? (float)(all[d] / sum) : 0;
+        }
+    }
+}
+
+/* The attend by tiles and blocks so small that there are several, which the pattern's panels fill in turn. */
+static const char *check_compiled(maker *m, lap_graph *g, const lap_machine *machine, seen_set seen)
+{
+    lap_ctx *ctx = lap_graph_ctx(g);
+    rows_of x[N_INPUTS], want;
+    lap_tensor in[N_INPUTS], out[2] = {{0}};
+    for (int t = 0; t < N_INPUTS; t++) {
+        for (int i = 0; i < N * D; i++) {
+            x[t][i / D][i % D] = (float)pick(m, -100, 100) / 100;
+        }
+        in[t] =
+            (lap_tensor){.dtype = LAP_F32, .rank = 2, .shape = {N, D}, .data = x[t], .n_bytes = sizeof x[t]};
+    }
+    attend_plainly(x[0], x[1], x[2], seen, want);
+    lap_fault fault = {0};
+    lap_schedule schedule = lap_schedule_default(lap_machine_target(machine));
+    assert_true(
+        lap_schedule_parse("attend.cols=4,attend.panels=2,attend.rows=4,attend.masked=2", &schedule, &fault));
+    lap_program *program;
+    assert_true(lap_lower(g, lap_machine_target(machine),
+                          &(lap_pass_options){.verify = true, .schedule = &schedule}, &program));
+    size_t n_bytes = 0;
+    const void *image = lap_image_write(program, &n_bytes);
+    lap_jit *jit = lap_jit_new(program, machine, &fault);
+    assert_non_null(jit);
+    lap_exec *exec =
+        lap_exec_open(image, n_bytes, lap_jit_kernels(jit), &(lap_exec_options){.n_threads = 1}, &fault);
+    const char *why = NULL;
+    if (!exec || !lap_exec_set_weight_tensors(exec, NULL, &fault) || !lap_exec_run(exec, in, out, &fault)) {
+        why = lap_arena_printf(ctx->arena, "%s", fault.text);
+    }
+    for (int i = 0; i < N * D && why == NULL; i++) {
+        double got = ((const float *)out[1].data)[i], expected = want[i / D][i % D];
+        if (!(fabs(got - expected) < 1e-5)) {
+            why = lap_arena_printf(ctx->arena, "row %d has %g, expected %g", i / D, got, expected);
+        }
+    }
+    lap_exec_close(exec);
+    lap_jit_free(jit);
+    return why;
+}
+
+/* From small combinations to large ones, for each level of processor that there is here. */
+static void test_compiled(void **state)
+{
+    (void)state;
+    static const char *const cpus[] = {NULL, "x86-64-v3", "x86-64"};
+    char *folder = folder_new();
+    uint64_t first = setting("LAP_SEED", 1), n = setting("LAP_PATTERNS", 300) / 5 + 1;
+    for (uint64_t seed = first; seed < first + n; seed++) {
+        lap_machine *machine = lap_machine_new(NULL, cpus[seed % 3], NULL);
+        machine = machine != NULL ? machine : lap_machine_new(NULL, NULL, NULL);
+        maker m = {.state = seed * 0x9e3779b97f4a7c15u, .is_grid = seed % 2 == 0};
+        seen_set want;
+        make(&m, (int)((seed - first) * 3 / n), want);
+        lap_ctx *ctx = lap_ctx_new(0);
+        const char *why = check_compiled(&m, build(ctx, folder, m.text), machine, want);
+        if (why != NULL) {
+            fail_msg("seed %llu: %s: %s", (unsigned long long)seed, m.text, why);
+        }
+        lap_ctx_free(ctx);
+        lap_machine_free(machine);
+    }
+    folder_remove(folder);
+}
+
 static void check(maker *m, uint64_t seed, const char *folder, seen_set want, tally *t)
 {
     lap_ctx *ctx = lap_ctx_new(0);
@@ -324,12 +426,6 @@ static void check(maker *m, uint64_t seed, const char *folder, seen_set want, ta
         fail_msg("seed %llu: %s: %s", (unsigned long long)seed, m->text, why);
     }
     lap_ctx_free(ctx);
-}
-
-static uint64_t setting(const char *name, uint64_t missing)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : missing;
 }
 
 /* Each constructor by itself, all tiles that are empty or full found where that is promised. */
@@ -377,6 +473,6 @@ static void test_combinations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_constructors),
-                                       cmocka_unit_test(test_combinations)};
+                                       cmocka_unit_test(test_combinations), cmocka_unit_test(test_compiled)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
