@@ -2,12 +2,14 @@
  * lower_near.c - attend over windows of a grid (near.h): neighbourhood attention in 1, 2 or 3 axes.
  *
  *   grid: batch x residues x runs of queries
- *     strips of K and V in scratch: planes by channel, neighbouring queries of the last axis in lanes
- *     for blocks of a few rows of queries: S = Q K' and, after the edits and weights, acc = P V
+ *     for blocks of a few rows of queries: the rows of K and V that its windows need beyond those before it
+ * come into rings in scratch: K as planes by channel, V as rows of channels for vectors of queries across: S
+ * = Q K', and after the edits and weights the results, P V
  *
  * For a vector of queries the keys at one offset are one shifted vector, so nothing outside the windows is
  * computed. Clamped windows are made runs of places too: see lap_near_pad. With one axis only, lanes are far
- * segments of it, and no vector is unaligned. Dilation is residues, each with strips of its own. */
+ * segments of it, no vector is unaligned, and scratch holds the whole run; with three the ring is of outer
+ * rows. Dilation is residues, each with strips of its own. */
 #include "passes/attend.h"
 #include "passes/near_job.h"
 
