@@ -152,6 +152,13 @@ static void find_keys(job *j, lap_axis_list inner, lap_coord b, const lap_factor
 }
 
 /* Some rows against some keys, in registers. */
+/* How far ahead rows of these factors are fetched; those that a list names do not follow each other. */
+static int64_t ahead_of(job *j, const lap_factors *f)
+{
+    uint32_t steps = 0;
+    return is_listed(j->f.l, f->n, f->at, &steps) ? 0 : lap_knob_value(j->f.l, LAP_KNOB_FEW_AHEAD);
+}
+
 static void score_keys(job *j, lap_coord row0, lap_coord b)
 {
     lap_kctx *k = j->k;
@@ -166,10 +173,12 @@ static void score_keys(job *j, lap_coord row0, lap_coord b)
     lap_k_loop depth = lap_kctx_for(k, LAP_LOOP_VECTOR, j->few->n_depth, LAP_NONE, n, acc, &d);
     memcpy(acc, depth.carried, n * sizeof *acc);
     lap_few_set(&j->f, j->few->depth, d);
+    k->ahead = ahead_of(j, &j->few->k);
     for (int64_t i = 0; i < j->keys; i++) {
         set_key(j, b, i);
         key[i] = product(j, &j->few->k);
     }
+    k->ahead = 0;
     for (int64_t r = 0; r < j->rows; r++) {
         lap_ref q = load(j, j->q, row_at(j, plus(j, row0, c_int(j, r)), j->few->n_depth, d));
         for (int64_t i = 0; i < j->keys; i++) {
@@ -325,10 +334,12 @@ static void weigh_values(job *j, lap_coord row0, lap_coord b)
     find_keys(j, j->few->wide, b, &j->few->v);
     lap_k_loop wide = lap_kctx_for(k, LAP_LOOP_VECTOR, j->few->n_wide, LAP_NONE, 0, NULL, &e);
     lap_few_set(&j->f, j->few->wide, e);
+    k->ahead = ahead_of(j, &j->few->v);
     for (int64_t i = 0; i < j->keys; i++) {
         set_key(j, b, i);
         value[i] = value_of(j, &j->few->v);
     }
+    k->ahead = 0;
     for (int64_t r = 0; r < j->rows; r++) {
         lap_coord at = row_at(j, plus(j, row0, c_int(j, r)), j->few->n_wide, e);
         lap_ref acc = load(j, j->acc, at);
