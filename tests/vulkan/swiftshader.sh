@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # swiftshader.sh LAPPET FOLDER FILE... - case files on a second software device, SwiftShader.
 #
-# It comes with Debian's chromium-common, of which two files are kept in FOLDER. It has no 64-bit integers and no
-# small storage: cases that need these must be refused by name, all others must pass. Without the driver and without
-# a network the test is skipped (77), and says so.
+# It comes with Debian's chromium-common, of which two files are kept in FOLDER. It has no 64-bit integers
+# and no small storage: cases that need these must be refused by name, all others must pass. Without the
+# driver and without a network the test is skipped (77), and says so.
 set -eu
 lappet=$1 folder=$2
 shift 2
