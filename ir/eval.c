@@ -48,8 +48,8 @@ static void count_reads(lap_eval_run *run)
             keep(run, region->results[i]);
         }
     }
-    for (uint32_t i = 0; i < lap_graph_n_outputs(g); i++) {
-        const lap_output *o = lap_graph_output(g, i);
+    for (uint32_t i = 0; i < run->n_outputs; i++) {
+        const lap_output *o = lap_eval_output_at(run, i);
         keep(run, o->value);
         for (uint32_t c = 0; c < o->n_crops; c++) {
             keep(run, o->crop_counts[c]);
@@ -404,13 +404,16 @@ static void free_buffers(void *user)
     }
 }
 
-bool lap_eval_with(lap_graph *g, const lap_foreign_table *foreign, const lap_eval_io *inputs,
-                   const lap_eval_io *weights, lap_eval_result *out)
+/* What the graph gives, and what it requires; or the values of `only`. */
+static bool evaluate(lap_graph *g, uint32_t n_only, const lap_output *only, const lap_foreign_table *foreign,
+                     const lap_eval_io *inputs, const lap_eval_io *weights, lap_eval_result *out)
 {
     lap_ctx *ctx = lap_graph_ctx(g);
     lap_eval_run *run = lap_arena_alloc(ctx->arena, sizeof *run);
     uint32_t n = lap_graph_n_nodes(g) + 1;
     *run = (lap_eval_run){.g = g, .ctx = ctx, .inputs = inputs, .weights = weights, .foreign = foreign};
+    run->only = only;
+    run->n_outputs = only != NULL ? n_only : lap_graph_n_outputs(g);
     run->slots = lap_arena_array(ctx->arena, n, sizeof *run->slots);
     run->is_pending = lap_arena_array(ctx->arena, n, 1);
     lap_arena_cleanup(ctx->arena, free_buffers, run);
@@ -418,9 +421,23 @@ bool lap_eval_with(lap_graph *g, const lap_foreign_table *foreign, const lap_eva
     count_reads(run);
     find_deferred(run);
     find_results(run);
-    bool ok = lap_eval_bind(run) && demand_effects(run, (lap_region_id){0}) && lap_eval_outputs(run, out);
+    bool ok = lap_eval_bind(run) && (only != NULL || demand_effects(run, (lap_region_id){0})) &&
+              lap_eval_outputs(run, out);
     free_buffers(run);
     return ok;
+}
+
+bool lap_eval_with(lap_graph *g, const lap_foreign_table *foreign, const lap_eval_io *inputs,
+                   const lap_eval_io *weights, lap_eval_result *out)
+{
+    return evaluate(g, 0, NULL, foreign, inputs, weights, out);
+}
+
+bool lap_eval_values(lap_graph *g, uint32_t n, const lap_output *values, const lap_foreign_table *foreign,
+                     const lap_eval_io *inputs, const lap_eval_io *weights, lap_eval_result *out)
+{
+    static const lap_output none;
+    return evaluate(g, n, n > 0 ? values : &none, foreign, inputs, weights, out);
 }
 
 bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_eval_io *weights, lap_eval_result *out)

@@ -31,5 +31,9 @@ LAP_MUST_CHECK bool lap_eval(lap_graph *g, const lap_eval_io *inputs, const lap_
 /* The same with foreign operations, whose references are called. */
 LAP_MUST_CHECK bool lap_eval_with(lap_graph *g, const lap_foreign_table *foreign, const lap_eval_io *inputs,
                                   const lap_eval_io *weights, lap_eval_result *out);
+/* The values of `n` outputs that the graph need not have, and nothing else of it: no requirement is asked. */
+LAP_MUST_CHECK bool lap_eval_values(lap_graph *g, uint32_t n, const lap_output *values,
+                                    const lap_foreign_table *foreign, const lap_eval_io *inputs,
+                                    const lap_eval_io *weights, lap_eval_result *out);
 
 #endif

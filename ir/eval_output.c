@@ -100,12 +100,12 @@ static bool eval_output(lap_eval_run *run, const lap_output *o, lap_tensor *out)
 bool lap_eval_outputs(lap_eval_run *run, lap_eval_result *out)
 {
     lap_arena *arena = run->ctx->arena;
-    uint32_t n = lap_graph_n_outputs(run->g);
+    uint32_t n = run->n_outputs;
     *out = (lap_eval_result){.n = n,
                              .names = lap_arena_array(arena, n, sizeof *out->names),
                              .tensors = lap_arena_array(arena, n, sizeof *out->tensors)};
     for (uint32_t i = 0; i < n; i++) {
-        const lap_output *o = lap_graph_output(run->g, i);
+        const lap_output *o = lap_eval_output_at(run, i);
         out->names[i] = lap_text(run->ctx, o->name);
         if (!eval_output(run, o, &out->tensors[i])) {
             return false;

@@ -64,6 +64,8 @@ typedef struct lap_eval_run {
     lap_ctx *ctx;
     const lap_eval_io *inputs, *weights;
     const lap_foreign_table *foreign;
+    uint32_t n_outputs;
+    const lap_output *only; /* asked for in place of the graph's outputs, or NULL */
     lap_eval_slot *slots; /* by node */
     lap_symbol_value *symbols;
     uint32_t n_symbols;
@@ -76,6 +78,11 @@ typedef struct lap_eval_run {
     size_t n_pending, pending_capacity;
     uint8_t *is_pending;
 } lap_eval_run;
+
+static inline const lap_output *lap_eval_output_at(const lap_eval_run *run, uint32_t i)
+{
+    return run->only != NULL ? &run->only[i] : lap_graph_output(run->g, i);
+}
 
 /* ---- eval_value.c: buffers, views, extents */
 LAP_MUST_CHECK bool lap_eval_size(lap_eval_run *run, lap_dim dim, lap_loc loc, int64_t *out);

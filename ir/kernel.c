@@ -151,6 +151,27 @@ void lap_k_sort(lap_graph *k, lap_ref keys, lap_ref keys0, lap_ref n, lap_ref ou
     emit_op(k, LAP_OP_SORT, 6, args, 1, &a);
 }
 
+/* The operand that an effect stores to; none: it stores nothing. */
+static lap_ref stored_to(const lap_node *n)
+{
+    return n->op == LAP_OP_STORE || n->op == LAP_OP_TURN || n->op == LAP_OP_MMA ? n->args[0]
+           : n->op == LAP_OP_SORT                                              ? n->args[3]
+                                                                               : LAP_NONE;
+}
+
+bool lap_kernel_writes(const lap_graph *kernel, uint32_t slot)
+{
+    for (uint32_t i = 1; i <= lap_graph_n_nodes(kernel); i++) {
+        lap_ref to = stored_to(lap_node_at(kernel, (lap_ref){i}));
+        const lap_node *b = lap_ref_some(to) ? lap_node_at(kernel, to) : NULL;
+        if (b != NULL && b->op == LAP_OP_BUFFER && lap_attr_i(b, LAP_ATTR_SPACE, 0) == LAP_SPACE_GLOBAL &&
+            lap_attr_i(b, LAP_ATTR_SLOT, -1) == (int64_t)slot) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- programs ------------------------------------------------------------------------------- */
 
 lap_dtype lap_program_computed_in(const lap_program *p)

@@ -144,6 +144,25 @@ typedef struct lap_kernel {
     lap_loc loc;
 } lap_kernel; /* names are unique in the program */
 
+/* How an attend is computed, for people: by tiles of rows against panels of keys, by windows of a grid, by
+ * few queries, or a row at a time. Sizes are 0 where there are no tiles. Axes are flat, last fastest. */
+typedef enum lap_attend_form {
+    LAP_ATTEND_TILES,
+    LAP_ATTEND_FEW,
+    LAP_ATTEND_FEW_OR_TILES,
+    LAP_ATTEND_NEAR,
+    LAP_ATTEND_ROWS
+} lap_attend_form;
+/* A tile has some pair; all of its pairs; stands in a panel that is done without the mask. */
+enum { LAP_TILE_SOME = 1, LAP_TILE_ALL = 2, LAP_TILE_UNMASKED = 4 };
+typedef struct lap_attend_use {
+    lap_ref attend; /* in the graph that was lowered */
+    lap_attend_form form;
+    uint32_t tile_rows, tile_keys, block_rows, block_keys;
+    lap_names outer, rows, keys;
+    int32_t output; /* the output with the classes [outer, tiles of rows, of keys], or -1 */
+} lap_attend_use;
+
 typedef struct lap_program {
     lap_ctx *ctx;
     const char *name;
@@ -159,10 +178,15 @@ typedef struct lap_program {
     const lap_check *checks;
     lap_graph *source;     /* what was lowered */
     const uint32_t *homes; /* by node of it: 1 + the kernel that computes it; 0: none of its own */
+    uint32_t n_attends;
+    const lap_attend_use *attends;
 } lap_program;
 
 /* What products are of: bf16 where a register tile adds dot products, else f32. */
 lap_dtype lap_program_computed_in(const lap_program *p);
+/* Whether the kernel stores to the buffer of a slot. */
+bool lap_kernel_writes(const lap_graph *kernel, uint32_t slot);
+
 /* Text of a program: buffers, kernels, steps (the `loop` stage of `lappet dump`). */
 void lap_program_print(const lap_program *p, FILE *to);
 /* The launches alone, a line each: kernel, what, roles, Lua line (the `fused` stage). */

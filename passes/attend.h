@@ -20,6 +20,9 @@ bool lap_attend_few_hopes(lap_lowering *l, lap_ref attend);
 /* Windows of a grid (near.h): shifted vectors. False where the attend does not have that shape. */
 bool lap_attend_near(lap_lowering *l, lap_ref attend);
 
+/* Records how an attend is computed, for people; with its classes of tiles where they are asked for. */
+void lap_attend_note(lap_lowering *l, lap_ref attend, lap_attend_form form);
+
 /* Whether all that is read of an attend is per row, its weights never. */
 bool lap_attend_asks_only_rows(lap_lowering *l, lap_ref attend);
 /* Roles of the score's contraction with the keys on the vector side. */

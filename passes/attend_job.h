@@ -45,6 +45,8 @@ static inline int64_t lap_attend_block_rows(const lap_attend_job *j)
     return (int64_t)j->t.rows * j->t.tiles_per_block;
 }
 
+/* Sets everything up to the sizes of tiles and the kernel's context; `l` and `op` are set. */
+void lap_attend_plan(lap_attend_job *j);
 /* Fails for a pair that is wanted and whose query, key or value is read at no place (attend_reads.c). */
 void lap_attend_test_pair(lap_attend_job *j, lap_ref wanted);
 /* Sizes of tiles and blocks: the schedule's, no larger than what is known to be there. */

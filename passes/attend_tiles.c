@@ -511,9 +511,12 @@ static void finish_row(job *j, lap_coord row)
     }
 }
 
-static void start(job *j)
+void lap_attend_plan(job *j)
 {
     lap_lowering *l = j->l;
+    j->n = lap_node_at(l->g, j->op);
+    j->contraction = lap_plan_of(l, j->op)->anchor;
+    j->norm = (lap_norm)lap_attr_i(j->n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
     j->part = &lap_node_attr(j->n, LAP_ATTR_PARTS)->parts.at[0];
     j->score = lap_attend_unscaled(l, j->n->args[j->part->score], j->contraction, j->norm, &j->factor);
     j->t = (lap_tiles){.l = l};
@@ -531,6 +534,12 @@ static void start(job *j)
     lap_attend_choose_sizes(j);
     lap_tiles_plan(&j->t);
     j->n_keys = lap_axes_product(l, j->t.r.n);
+}
+
+static void start(job *j)
+{
+    lap_lowering *l = j->l;
+    lap_attend_plan(j);
     bool inside = !j->is_listed && lap_attend_packs_inside(j);
     lap_attend_make_panels(j, inside);
     lap_coord one;
@@ -570,8 +579,7 @@ bool lap_attend_tiles(lap_lowering *l, lap_ref attend)
     if (!lap_ref_some(plan->anchor)) {
         return false;
     }
-    job j = {.l = l, .op = attend, .n = lap_node_at(l->g, attend), .contraction = plan->anchor};
-    j.norm = (lap_norm)lap_attr_i(j.n, LAP_ATTR_NORM, LAP_NORM_SOFTMAX);
+    job j = {.l = l, .op = attend};
     start(&j);
     lap_kctx *k = j.k;
     if (!j.is_single) {

@@ -280,6 +280,7 @@ lap_lowering *lap_lowering_new(lap_graph *g, const lap_target *target, const lap
         l->base = options->schedule != NULL ? *options->schedule : l->base;
         l->choose = options->choose;
         l->choose_user = options->choose_user;
+        l->writes_classes = options->writes_classes;
         l->wants_sites = options->choose != NULL || options->kept != NULL;
     }
     for (int knob = 0; l->wants_sites && knob < LAP_N_KNOBS; knob++) {
@@ -328,7 +329,7 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_p
                        .name = lap_graph_name(g),
                        .n_inputs = l->n_inputs,
                        .n_weights = l->n_weights,
-                       .n_outputs = lap_graph_n_outputs(g),
+                       .n_outputs = lap_graph_n_outputs(g) + l->n_extra,
                        .inputs = l->inputs,
                        .weights = l->weights,
                        .outputs = l->outputs,
@@ -339,6 +340,8 @@ lap_program *lap_lower_graph(lap_graph *g, const lap_target *target, const lap_p
                        .n_steps = top.n,
                        .steps = top.at,
                        .n_checks = lap_graph_n_checks(g),
+                       .n_attends = l->n_attends,
+                       .attends = l->attends,
                        .source = g,
                        .homes = homes_of(l)};
     lap_check *checks = lap_arena_array(ctx->arena, p->n_checks + 1, sizeof *checks);

@@ -105,7 +105,12 @@ struct lap_lowering {
     lap_steps *steps; /* the list being filled: the top one, or a body's */
     uint32_t *homes;  /* by node: 1 + the kernel that computes it (lap_program) */
     bool is_static;   /* the step being made depends on weights and extents alone */
-    lap_ref now;      /* the value that kernels are being made for */
+    uint32_t n_attends, n_extra;
+    size_t attend_capacity, extra_capacity;
+    lap_attend_use *attends;
+    lap_leaf *extra;     /* outputs beside those of the graph */
+    bool writes_classes; /* they have the classes of attends */
+    lap_ref now;         /* the value that kernels are being made for */
     bool failed;
 };
 

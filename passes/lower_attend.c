@@ -435,12 +435,16 @@ void lap_lower_attend(lap_lowering *l, lap_ref attend)
     lap_few few;
     if (plan->is_few) {
         LAP_ENSURE(lap_few_find(l, attend, plan->anchor, &few));
+        lap_attend_note(l, attend, few.is_always ? LAP_ATTEND_FEW : LAP_ATTEND_FEW_OR_TILES);
         if (few.is_always) {
             lap_attend_few(l, attend);
         } else {
             few_or_tiles(l, attend, &few);
         }
-    } else if (plan->is_near ? !lap_attend_near(l, attend) : !lap_attend_tiles(l, attend)) {
+    } else if (plan->is_near ? lap_attend_near(l, attend) : lap_attend_tiles(l, attend)) {
+        lap_attend_note(l, attend, plan->is_near ? LAP_ATTEND_NEAR : LAP_ATTEND_TILES);
+    } else {
+        lap_attend_note(l, attend, LAP_ATTEND_ROWS);
         attend_rows(l, attend);
     }
 }

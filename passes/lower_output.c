@@ -136,8 +136,11 @@ static void lower_output(lap_lowering *l, uint32_t number)
 void lap_lower_outputs(lap_lowering *l)
 {
     uint32_t n = lap_graph_n_outputs(l->g);
-    l->outputs = lap_arena_array(l->ctx->arena, n + 1, sizeof *l->outputs);
+    l->outputs = lap_arena_array(l->ctx->arena, (size_t)n + l->n_extra + 1, sizeof *l->outputs);
     for (uint32_t i = 0; i < n; i++) {
         lower_output(l, i);
+    }
+    for (uint32_t i = 0; i < l->n_extra; i++) {
+        l->outputs[n + i] = l->extra[i];
     }
 }

@@ -13,6 +13,7 @@ typedef struct lap_pass_options {
     lap_choose_schedule *choose;  /* schedules of single sites (site.h), or NULL */
     void *choose_user;
     lap_lowering **kept; /* where to leave the lowering, for its sites, or NULL; the context owns it */
+    bool writes_classes; /* the program has outputs beside the graph's: classes of tiles (lap_attend_use) */
 } lap_pass_options;
 
 /* Graph passes alone: canonical, no dead code (the `graph` stage after passes). */

@@ -227,6 +227,7 @@ static bool choose_target(lap_session *s, const lap_compile_options *o, lap_faul
         s->vk = s->vk != NULL ? s->vk : lap_vk_open(o->device, fault);
         s->target = s->vk != NULL ? lap_vk_target(lap_vk_info_of(s->vk)->subgroup_size) : NULL;
     } else {
+        lap_machine_free(s->machine);
         s->machine = lap_machine_new(o->triple, o->cpu, fault);
         s->target = s->machine != NULL ? lap_machine_target(s->machine) : NULL;
     }
@@ -283,6 +284,7 @@ static bool lower(lap_session *s, void *args)
         return lap_session_fault(s, &fault);
     }
     lap_pass_options passes = {.schedule = &schedule,
+                               .writes_classes = o->writes_classes,
                                .choose = s->records.n > 0 ? choose : NULL,
                                .choose_user = s,
                                .kept = o->tuning != NULL ? &s->lowering : NULL};

@@ -50,6 +50,7 @@ typedef struct lap_compile_options {
     const char *device;       /* for Vulkan: a number or a part of a name; NULL: the best */
     const lap_target *tier;   /* for Vulkan: lower for such devices, none is opened; or NULL */
     uint32_t n_threads;       /* 0: all */
+    bool writes_classes;      /* the program has the outputs of lap_attend_use too */
     const char *schedule;     /* knobs of passes/schedules.def, "attend.tiles=4,..."; NULL: defaults */
     const lap_tuning *tuning; /* where to find schedules of single kernels, or NULL; not beside `schedule` */
 } lap_compile_options;

@@ -3,13 +3,14 @@
  *
  * Operands align by name, so queries and keys over the same axis meet at their own place alone, and a value
  * over the axis of the queries is the same for every key. Both are allowed, and hardly ever meant. A score
- * is judged by its contractions: one whose factors all have the key axis makes no pairs. A square (a norm) and
- * a product with a factor that is free of the keys (a learned direction) are scores of the keys themselves. */
+ * is judged by its contractions: one whose factors all have the key axis makes no pairs. A square (a norm)
+ * and a product with a factor that is free of the keys (a learned direction) are scores of the keys
+ * themselves. */
 #include "frontends/lua/binding.h"
 
 #include <string.h>
 
-enum { MOST_VISITS = 256, MOST_FACTORS = 8 };
+enum { MOST_VISITS = 256, MOST_FACTORS = 8, DEEPEST_PRODUCT = 64 };
 
 typedef struct search {
     lap_graph *g;
@@ -24,12 +25,13 @@ typedef struct factors {
 } factors;
 
 /* The factors of a product that vary over the axes summed. */
-static void split_product(const lap_graph *g, lap_ref r, lap_names over, factors *out)
+static void split_product(const lap_graph *g, lap_ref r, lap_names over, unsigned depth, factors *out)
 {
     const lap_node *n = lap_node_at(g, r);
-    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL) {
-        split_product(g, n->args[0], over, out);
-        split_product(g, n->args[1], over, out);
+    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL && out->is_whole) {
+        out->is_whole = depth < DEEPEST_PRODUCT;
+        split_product(g, n->args[0], over, depth + 1, out);
+        split_product(g, n->args[1], over, depth + 1, out);
         return;
     }
     bool varies = false;
@@ -48,7 +50,7 @@ static void split_product(const lap_graph *g, lap_ref r, lap_names over, factors
 static void judge_sum(search *s, const lap_node *sum, lap_name key)
 {
     factors f = {.is_whole = true};
-    split_product(s->g, sum->args[0], lap_attr_names(sum, LAP_ATTR_OVER), &f);
+    split_product(s->g, sum->args[0], lap_attr_names(sum, LAP_ATTR_OVER), 0, &f);
     uint32_t n_with = 0;
     bool is_square = true;
     for (uint32_t i = 0; i < f.n; i++) {
@@ -99,11 +101,12 @@ static void look_at_score(lap_graph *g, lap_ref score, lap_names keys)
         judge(&s, score, keys.at[i]);
         if (s.is_shared && !s.is_apart && s.n_visits <= MOST_VISITS) {
             const char *n = lap_text(ctx, keys.at[i]), *m = other_name(ctx, keys.at[i]);
-            lap_warning(ctx, lap_get_loc(g),
-                        "queries and keys share the axis '%s', so each query meets the key at its own place "
-                        "alone\nhint: give the keys an axis of their own: q, k, v = q:queries(\"%s -> %s\", k, "
-                        "v), keys = \"%s\"",
-                        n, n, m, m);
+            lap_warning(
+                ctx, lap_get_loc(g),
+                "queries and keys share the axis '%s', so each query meets the key at its own place "
+                "alone\nhint: give the keys an axis of their own: q, k, v = q:queries(\"%s -> %s\", k, "
+                "v), keys = \"%s\"",
+                n, n, m, m);
             return;
         }
     }
@@ -135,24 +138,26 @@ static void look_at_part(lap_graph *g, const lap_node *op, const lap_part *p)
         bool is_in_where = p->where >= 0 && lap_node_axis(lap_node_at(g, op->args[p->where]), p->keys.at[i]);
         bool is_in_after = p->after >= 0 && lap_node_axis(lap_node_at(g, op->args[p->after]), p->keys.at[i]);
         const char *key = lap_text(ctx, p->keys.at[i]);
-        const lap_axis *twin = in_score != NULL && in_value == NULL ? twin_of(in_score, value, score, p->keys)
-                                                                    : NULL;
+        const lap_axis *twin =
+            in_score != NULL && in_value == NULL ? twin_of(in_score, value, score, p->keys) : NULL;
         if (twin != NULL) {
             const char *n = lap_text(ctx, twin->name);
-            lap_warning(ctx, lap_get_loc(g),
-                        "the value %s has the axis '%s' of the queries and no key axis '%s', so all keys of a "
-                        "query have the same value\nhint: rename it as the keys are: v:as(\"%s -> %s\")",
-                        lap_type_show(ctx, value), n, key, n, key);
+            lap_warning(
+                ctx, lap_get_loc(g),
+                "the value %s has the axis '%s' of the queries and no key axis '%s', so all keys of a "
+                "query have the same value\nhint: rename it as the keys are: v:as(\"%s -> %s\")",
+                lap_type_show(ctx, value), n, key, n, key);
         }
         twin = in_score == NULL && in_value != NULL && !is_in_where && !is_in_after
                    ? twin_of(in_value, score, score, p->keys)
                    : NULL;
         if (twin != NULL) {
             const char *n = lap_text(ctx, twin->name);
-            lap_warning(ctx, lap_get_loc(g),
-                        "the score %s has no key axis '%s', so all keys weigh the same\nhint: rename the keys "
-                        "in it: k:as(\"%s -> %s\")",
-                        lap_type_show(ctx, score), key, n, key);
+            lap_warning(
+                ctx, lap_get_loc(g),
+                "the score %s has no key axis '%s', so all keys weigh the same\nhint: rename the keys "
+                "in it: k:as(\"%s -> %s\")",
+                lap_type_show(ctx, score), key, n, key);
         }
     }
 }
@@ -185,10 +190,11 @@ void lap_lua_look_same(lua_State *L, lap_fn fn, lap_ref a, lap_ref b)
     lap_ctx *ctx = lap_graph_ctx(g);
     lap_name axis = lap_node_at(g, a)->axes[0].name;
     const char *n = lap_text(ctx, axis), *m = other_name(ctx, axis);
-    lap_warning(ctx, lap_get_loc(g),
-                "both operands of '%s' are the coordinate along '%s'\nhint: where one is meant to be that of the "
-                "keys, give them an axis of their own: k:as(\"%s -> %s\"):index \"%s\"",
-                lap_fn_text(fn), n, n, m, m);
+    lap_warning(
+        ctx, lap_get_loc(g),
+        "both operands of '%s' are the coordinate along '%s'\nhint: where one is meant to be that of the "
+        "keys, give them an axis of their own: k:as(\"%s -> %s\"):index \"%s\"",
+        lap_fn_text(fn), n, n, m, m);
 }
 
 void lap_lua_open_sharing(lua_State *L)

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * picture.c - see picture.h.
+ *
+ * A pattern's values are evaluated over rows and keys, then every seen pair is marked at the tokens that it
+ * joins. Axes that are neither (heads, batches) give a plane each; planes that are alike are one. */
+#include "frontends/compiler/picture.h"
+
+#include <string.h>
+
+#include "frontends/compiler/session_state.h"
+#include "ir/eval.h"
+
+enum { MOST_PICTURES = 32, MOST_PLANES = 16, MOST_TOKENS = 1 << 14 };
+#define MOST_PAIRS ((double)(1 << 27))
+
+typedef struct vars {
+    uint32_t n;
+    lap_name name[LAP_MAX_AXES];
+    int64_t size[LAP_MAX_AXES];
+} vars;
+
+/* An evaluated value: a dense tensor over named axes; no tensor: true, everywhere. */
+typedef struct value {
+    lap_ref ref;
+    const lap_tensor *t;
+} value;
+
+typedef struct drawer {
+    lap_session *s;
+    lap_graph *g;
+    lap_ctx *ctx;
+    lap_sizes *sizes;
+    const lap_tensors *inputs, *weights, *results;
+    lap_pattern p;
+    lap_picture *out;
+    value seen, query[LAP_MAX_AXES], token[LAP_MAX_AXES];
+    vars planes, rows, keys;
+} drawer;
+
+static int64_t extent(drawer *d, lap_dim dim)
+{
+    int64_t n;
+    return lap_dim_eval(d->ctx, dim, lap_sizes_value, d->sizes, &n) && n > 0 ? n : 0;
+}
+
+static uint32_t find_var(const vars *v, lap_name name)
+{
+    return lap_names_find((lap_names){v->n, v->name}, name);
+}
+
+static double count_of(const vars *v)
+{
+    double n = 1.0;
+    for (uint32_t i = 0; i < v->n; i++) {
+        n *= (double)v->size[i];
+    }
+    return n;
+}
+
+/* The axes of a value that are not in `but` become variables. */
+static void add_vars(drawer *d, vars *to, lap_ref r, const vars *but, const vars *also)
+{
+    for (uint32_t i = 0; lap_ref_some(r) && i < lap_node_at(d->g, r)->n_axes; i++) {
+        const lap_axis *a = &lap_node_at(d->g, r)->axes[i];
+        bool is_new = find_var(to, a->name) == to->n && (but == NULL || find_var(but, a->name) == but->n) &&
+                      (also == NULL || find_var(also, a->name) == also->n);
+        if (is_new && to->n < LAP_MAX_AXES) {
+            to->name[to->n] = a->name;
+            to->size[to->n++] = extent(d, a->size);
+        }
+    }
+}
+
+static void name_vars(drawer *d)
+{
+    vars keys = {0}, all = {0};
+    d->planes = d->rows = d->keys = (vars){0};
+    add_vars(d, &all, d->p.seen, NULL, NULL);
+    for (uint32_t i = 0; i < d->p.tokens.n; i++) {
+        add_vars(d, &all, d->p.tokens.place[i], NULL, NULL);
+    }
+    for (uint32_t i = 0; i < all.n; i++) {
+        if (lap_names_has(d->p.keys, all.name[i])) {
+            keys.name[keys.n] = all.name[i];
+            keys.size[keys.n++] = all.size[i];
+        }
+    }
+    for (uint32_t i = 0; i < d->p.queries.n; i++) {
+        add_vars(d, &d->rows, d->p.queries.place[i], &keys, NULL);
+    }
+    d->keys = keys;
+    add_vars(d, &d->planes, d->p.seen, &d->rows, &d->keys);
+    for (uint32_t i = 0; i < d->p.tokens.n; i++) {
+        add_vars(d, &d->planes, d->p.tokens.place[i], &d->rows, &d->keys);
+    }
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+static lap_output output_of(drawer *d, lap_ref r)
+{
+    const lap_node *n = lap_node_at(d->g, r);
+    lap_names *groups = lap_arena_array(d->ctx->arena, n->n_axes + 1, sizeof *groups);
+    lap_name *names = lap_arena_array(d->ctx->arena, n->n_axes + 1, sizeof *names);
+    for (uint32_t i = 0; i < n->n_axes; i++) {
+        names[i] = n->axes[i].name;
+        groups[i] = (lap_names){1, &names[i]};
+    }
+    return (lap_output){
+        .name = lap_intern(d->ctx, "pattern"), .value = r, .layout = {n->n_axes, groups}, .loc = n->loc};
+}
+
+static bool evaluate(drawer *d)
+{
+    lap_output wanted[2 * LAP_MAX_AXES + 1];
+    value *to[2 * LAP_MAX_AXES + 1];
+    uint32_t n = 0;
+    d->seen = (value){.ref = d->p.seen};
+    if (lap_ref_some(d->p.seen)) {
+        to[n++] = &d->seen;
+    }
+    for (uint32_t i = 0; i < d->p.queries.n; i++) {
+        d->query[i] = (value){.ref = d->p.queries.place[i]};
+        to[n++] = &d->query[i];
+    }
+    for (uint32_t i = 0; i < d->p.tokens.n; i++) {
+        d->token[i] = (value){.ref = d->p.tokens.place[i]};
+        to[n++] = &d->token[i];
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        wanted[i] = output_of(d, to[i]->ref);
+    }
+    lap_eval_io inputs = {d->inputs->n, d->inputs->names, d->inputs->at};
+    lap_eval_io weights = {d->weights->n, d->weights->names, d->weights->at};
+    lap_eval_result result;
+    if (!lap_eval_values(d->g, n, wanted, NULL, &inputs, &weights, &result)) {
+        return lap_session_fail_with_errors(d->s);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        to[i]->t = &result.tensors[i];
+    }
+    return true;
+}
+
+/* What each point of the variables adds to the place in a value's tensor. */
+static const int64_t *offsets(drawer *d, const value *v, const vars *at)
+{
+    size_t n = (size_t)count_of(at);
+    int64_t *out = lap_arena_array(d->ctx->arena, n + 1, sizeof *out);
+    const lap_node *node = v->t != NULL ? lap_node_at(d->g, v->ref) : NULL;
+    int64_t stride[LAP_MAX_AXES] = {0}, below = 1;
+    for (uint32_t i = node != NULL ? node->n_axes : 0; i-- > 0;) {
+        uint32_t var = find_var(at, node->axes[i].name);
+        if (var < at->n) {
+            stride[var] = below;
+        }
+        below *= v->t->shape[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t rest = i;
+        for (uint32_t k = at->n; k-- > 0;) {
+            out[i] += (int64_t)(rest % (size_t)at->size[k]) * stride[k];
+            rest /= (size_t)at->size[k];
+        }
+    }
+    return out;
+}
+
+/* A value's place as the sum of those of the plane, the row and the key. */
+typedef struct reader {
+    const value *v;
+    const int64_t *plane, *row, *key;
+} reader;
+
+static reader open_reader(drawer *d, const value *v)
+{
+    return (reader){v, offsets(d, v, &d->planes), offsets(d, v, &d->rows), offsets(d, v, &d->keys)};
+}
+
+static int64_t read_at(const reader *r, size_t plane, size_t row, size_t key)
+{
+    return lap_tensor_get_int(r->v->t, (size_t)(r->plane[plane] + r->row[row] + r->key[key]));
+}
+
+/* The flat number of a token, or -1. */
+static int64_t token_at(const reader *readers, const lap_picture_grid *grid, size_t plane, size_t row,
+                        size_t key)
+{
+    int64_t flat = 0;
+    for (uint32_t i = 0; i < grid->n; i++) {
+        int64_t at = read_at(&readers[i], plane, row, key);
+        if (at < 0 || at >= grid->axis[i].size) {
+            return -1;
+        }
+        flat = flat * grid->axis[i].size + at;
+    }
+    return flat;
+}
+
+/* ---- planes -------------------------------------------------------------------------------- */
+
+typedef struct readers {
+    reader seen, query[LAP_MAX_AXES], token[LAP_MAX_AXES];
+} readers;
+
+static lap_picture_plane draw_plane(drawer *d, const readers *r, size_t plane)
+{
+    lap_picture *p = d->out;
+    size_t n_bits = (size_t)p->queries.size * (size_t)p->tokens.size;
+    uint8_t *bits = lap_arena_array(d->ctx->arena, n_bits / 8 + 1, 1);
+    lap_picture_plane out = {.label = "", .bits = bits};
+    size_t n_rows = (size_t)count_of(&d->rows), n_keys = (size_t)count_of(&d->keys);
+    for (size_t row = 0; row < n_rows; row++) {
+        int64_t query = token_at(r->query, &p->queries, plane, row, 0);
+        for (size_t key = 0; key < n_keys && query >= 0; key++) {
+            if (d->seen.t != NULL && read_at(&r->seen, plane, row, key) == 0) {
+                continue;
+            }
+            int64_t token = token_at(r->token, &p->tokens, plane, row, key);
+            size_t bit = (size_t)query * (size_t)p->tokens.size + (size_t)token;
+            if (token >= 0 && (bits[bit / 8] >> bit % 8 & 1) == 0) {
+                bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+                out.pairs++;
+            }
+        }
+    }
+    return out;
+}
+
+static const char *label_of(drawer *d, size_t plane, size_t last)
+{
+    const char *text = "";
+    size_t below = (size_t)count_of(&d->planes);
+    for (uint32_t i = 0; i < d->planes.n; i++) {
+        below /= (size_t)d->planes.size[i];
+        size_t from = plane / below % (size_t)d->planes.size[i],
+               to = last / below % (size_t)d->planes.size[i];
+        text = lap_arena_printf(d->ctx->arena, from == to ? "%s%s%s %zu" : "%s%s%s %zu to %zu", text,
+                                i > 0 ? ", " : "", lap_text(d->ctx, d->planes.name[i]), from, to);
+    }
+    return text;
+}
+
+/* The axes in order, from the last of `all` on, and whether the places are those axes as they are. */
+static bool are_axes(drawer *d, const lap_tokens *t, lap_names all)
+{
+    if (t->n > all.n) {
+        return false;
+    }
+    for (uint32_t i = 0; i < t->n; i++) {
+        const lap_node *n = lap_node_at(d->g, t->place[i]);
+        if (n->op != LAP_OP_INDEX || !lap_name_same(n->axes[0].name, all.at[all.n - t->n + i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The plane's classes: those at its coordinates of the axes outside tiles, at 0 of the others. */
+static const int64_t *classes_at(drawer *d, const lap_tensor *t, size_t plane)
+{
+    const lap_node *attend = lap_node_at(d->g, d->out->use->attend);
+    lap_names outer = d->out->use->outer;
+    int64_t flat = 0;
+    for (uint32_t i = 0; i < outer.n; i++) {
+        uint32_t var = find_var(&d->planes, outer.at[i]);
+        size_t below = 1;
+        for (uint32_t k = var + 1; k < d->planes.n; k++) {
+            below *= (size_t)d->planes.size[k];
+        }
+        int64_t size = 1;
+        for (uint32_t a = 0; a < attend->n_args; a++) {
+            const lap_axis *axis = lap_node_axis(lap_node_at(d->g, attend->args[a]), outer.at[i]);
+            size = axis != NULL ? extent(d, axis->size) : size;
+        }
+        flat = flat * size + (var < d->planes.n ? (int64_t)(plane / below % (size_t)d->planes.size[var]) : 0);
+    }
+    return flat < t->shape[0] ? (const int64_t *)t->data + flat * t->shape[1] * t->shape[2] : NULL;
+}
+
+static void draw_planes(drawer *d)
+{
+    lap_picture *p = d->out;
+    readers r = {.seen = open_reader(d, &d->seen)};
+    for (uint32_t i = 0; i < p->queries.n; i++) {
+        r.query[i] = open_reader(d, &d->query[i]);
+    }
+    for (uint32_t i = 0; i < p->tokens.n; i++) {
+        r.token[i] = open_reader(d, &d->token[i]);
+    }
+    const lap_tensor *classes =
+        p->use->output >= 0 && d->results != NULL ? &d->results->at[p->use->output] : NULL;
+    p->has_tiles = p->use->tile_rows > 0 && p->use->rows.n > 0 && are_axes(d, &d->p.queries, p->use->rows) &&
+                   are_axes(d, &d->p.tokens, p->use->keys) && d->p.tokens.n == p->use->keys.n;
+    p->tile_rows = classes != NULL ? classes->shape[1] : 0;
+    p->tiles = classes != NULL ? classes->shape[2] : 0;
+    double all = count_of(&d->planes);
+    uint32_t n = all < MOST_PLANES ? (uint32_t)all : MOST_PLANES;
+    lap_picture_plane *planes = lap_arena_array(d->ctx->arena, n + 1, sizeof *planes);
+    size_t n_bytes = (size_t)p->queries.size * (size_t)p->tokens.size / 8 + 1, first = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        lap_picture_plane plane = draw_plane(d, &r, i);
+        plane.classes = classes != NULL ? classes_at(d, classes, i) : NULL;
+        bool is_new = p->n_planes == 0 || memcmp(planes[p->n_planes - 1].bits, plane.bits, n_bytes) != 0;
+        if (is_new) {
+            first = i;
+            planes[p->n_planes++] = plane;
+        }
+        planes[p->n_planes - 1].label = label_of(d, first, i);
+    }
+    p->n_planes_all = all < 1e9 ? (uint32_t)all : 1000000000u;
+    p->planes = planes;
+}
+
+/* ---- one attend ---------------------------------------------------------------------------- */
+
+static lap_picture_grid grid_of(drawer *d, const lap_tokens *t)
+{
+    lap_picture_axis *axes = lap_arena_array(d->ctx->arena, t->n + 1, sizeof *axes);
+    lap_picture_grid grid = {.n = t->n, .axis = axes, .size = 1};
+    for (uint32_t i = 0; i < t->n; i++) {
+        axes[i] = (lap_picture_axis){lap_text(d->ctx, t->axis[i].name), extent(d, t->axis[i].size)};
+        bool fits = axes[i].size <= MOST_TOKENS && grid.size <= MOST_TOKENS;
+        grid.size = fits ? grid.size * axes[i].size : (int64_t)MOST_TOKENS + 1;
+    }
+    return grid;
+}
+
+static const char *keys_text(drawer *d)
+{
+    const char *text = "";
+    for (uint32_t i = 0; i < d->p.keys.n; i++) {
+        text = lap_arena_printf(d->ctx->arena, "%s%s%s", text, i > 0 ? " " : "",
+                                lap_text(d->ctx, d->p.keys.at[i]));
+    }
+    return text;
+}
+
+static bool draw(drawer *d)
+{
+    lap_picture *p = d->out;
+    p->queries = grid_of(d, &d->p.queries);
+    p->tokens = grid_of(d, &d->p.tokens);
+    p->keys = keys_text(d);
+    p->is_shared = d->p.is_shared;
+    p->is_from_data = d->p.is_from_data;
+    name_vars(d);
+    double pairs = count_of(&d->rows) * count_of(&d->keys);
+    bool fits = !lap_ref_some(d->p.seen) || lap_node_at(d->g, d->p.seen)->n_axes <= LAP_MAX_RANK;
+    for (uint32_t i = 0; i < d->p.queries.n; i++) {
+        fits = fits && lap_node_at(d->g, d->p.queries.place[i])->n_axes <= LAP_MAX_RANK;
+    }
+    for (uint32_t i = 0; i < d->p.tokens.n; i++) {
+        fits = fits && lap_node_at(d->g, d->p.tokens.place[i])->n_axes <= LAP_MAX_RANK;
+    }
+    if (!fits) {
+        p->missing = "the pattern varies over more axes than can be drawn";
+    } else if (d->p.is_inside) {
+        p->missing = "the pattern depends on the state of a loop, and has no value outside it";
+    } else if (p->queries.size > MOST_TOKENS || p->tokens.size > MOST_TOKENS || pairs > MOST_PAIRS) {
+        p->missing = "too many tokens to draw: choose smaller sizes with --dim";
+    } else if (p->queries.size < 1 || p->tokens.size < 1 || pairs < 1.0 || count_of(&d->planes) < 1.0) {
+        p->missing = "there are no tokens at these sizes";
+    }
+    if (p->missing != NULL) {
+        return true;
+    }
+    if (!evaluate(d)) {
+        return false;
+    }
+    draw_planes(d);
+    return true;
+}
+
+static bool is_same(const lap_pattern *a, const lap_pattern *b)
+{
+    bool same = lap_ref_same(a->seen, b->seen) && a->queries.n == b->queries.n && a->tokens.n == b->tokens.n;
+    for (uint32_t i = 0; same && i < a->queries.n; i++) {
+        same = lap_ref_same(a->queries.place[i], b->queries.place[i]);
+    }
+    for (uint32_t i = 0; same && i < a->tokens.n; i++) {
+        same = lap_ref_same(a->tokens.place[i], b->tokens.place[i]);
+    }
+    return same;
+}
+
+typedef struct make_args {
+    const lap_tensors *inputs, *weights, *results;
+    lap_pictures *out;
+} make_args;
+
+static bool make(lap_session *s, void *user)
+{
+    const make_args *a = user;
+    const lap_program *program = lap_session_program(s);
+    lap_ctx *ctx = lap_session_ctx(s);
+    lap_picture *list = NULL;
+    lap_pattern *patterns = lap_arena_array(ctx->arena, MOST_PICTURES + 1, sizeof *patterns);
+    size_t capacity = 0;
+    a->out->n = 0;
+    for (uint32_t i = 0; i < program->n_attends; i++) {
+        const lap_attend_use *use = &program->attends[i];
+        lap_loc loc = lap_node_at(program->source, use->attend)->loc;
+        lap_parts parts = lap_node_attr(lap_node_at(program->source, use->attend), LAP_ATTR_PARTS)->parts;
+        for (uint32_t k = 0; k < parts.n; k++) {
+            lap_pattern p = lap_pattern_of(program->source, use->attend, &parts.at[k]);
+            uint32_t known = 0;
+            while (known < a->out->n && !(list[known].loc.ix == loc.ix && list[known].part == k + 1 &&
+                                          is_same(&patterns[known], &p))) {
+                known++;
+            }
+            if (known < a->out->n) {
+                list[known].n_times++;
+                continue;
+            }
+            if (known == MOST_PICTURES) {
+                continue;
+            }
+            lap_arena_grow(ctx->arena, &list, known, 1, &capacity, sizeof *list);
+            patterns[known] = p;
+            list[known] =
+                (lap_picture){.loc = loc, .n_times = 1, .part = k + 1, .n_parts = parts.n, .use = use};
+            drawer *d = lap_arena_alloc(ctx->arena, sizeof *d);
+            *d = (drawer){.s = s,
+                          .g = program->source,
+                          .ctx = ctx,
+                          .sizes = lap_session_sizes(s),
+                          .inputs = a->inputs,
+                          .weights = a->weights,
+                          .results = a->results,
+                          .p = p,
+                          .out = &list[known]};
+            if (!draw(d)) {
+                return false;
+            }
+            a->out->n++;
+            a->out->at = list;
+        }
+    }
+    return true;
+}
+
+bool lap_pictures_make(lap_session *s, const lap_compile_options *options, const lap_tensors *inputs,
+                       const lap_tensors *weights, lap_pictures *out)
+{
+    lap_compile_options copy = *options;
+    lap_tensors results = {0};
+    copy.writes_classes = true;
+    if (!lap_session_lower(s, &copy)) {
+        return false;
+    }
+    bool has_classes = false;
+    for (uint32_t i = 0; i < lap_session_program(s)->n_attends; i++) {
+        has_classes = has_classes || lap_session_program(s)->attends[i].output >= 0;
+    }
+    if (has_classes && (!lap_session_compile(s, &copy) || !lap_session_bind(s, weights) ||
+                        !lap_session_run(s, inputs, &results))) {
+        return false;
+    }
+    make_args a = {inputs, weights, has_classes ? &results : NULL, out};
+    return lap_session_guarded(s, make, &a);
+}
