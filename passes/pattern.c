@@ -266,20 +266,32 @@ static void add_name(names_list *l, lap_name name)
     }
 }
 
+/* A batch: query and key are at one and the same place of it. */
+static bool is_batch(const lap_graph *g, lap_ref k, const place *source, lap_name name)
+{
+    for (uint32_t x = 0; has_axis(g, k, name) && x < lap_node_at(g, source->node)->n_axes; x++) {
+        const lap_node *at = lap_ref_some(source->coord[x]) ? lap_node_at(g, source->coord[x]) : NULL;
+        if (at != NULL && at->op == LAP_OP_INDEX && lap_name_same(at->axes[0].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Rows that a query has alone, or that say with a key where it stands. */
 static names_list rows_of(lap_graph *g, lap_ref q, lap_ref k, const chain *keys, const lap_pattern *p,
                           lap_names own)
 {
     names_list rows = {0};
-    const place *deepest = &keys->at[keys->n - 1];
+    const place *source = &keys->at[keys->n - 1];
     for (uint32_t i = 0; i < lap_node_at(g, q)->n_axes; i++) {
         lap_name name = lap_node_at(g, q)->axes[i].name;
-        if (!lap_names_has(own, name)) {
+        if (!lap_names_has(own, name) || is_batch(g, k, source, name)) {
             continue;
         }
         bool is_row = !has_axis(g, k, name);
-        for (uint32_t x = 0; x < lap_node_at(g, deepest->node)->n_axes && !is_row; x++) {
-            is_row = has_axis(g, deepest->coord[x], name) && has_any(g, deepest->coord[x], p->keys);
+        for (uint32_t x = 0; x < lap_node_at(g, source->node)->n_axes && !is_row; x++) {
+            is_row = has_axis(g, source->coord[x], name) && has_any(g, source->coord[x], p->keys);
         }
         if (is_row) {
             add_name(&rows, name);

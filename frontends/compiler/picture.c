@@ -9,9 +9,11 @@
 
 #include "frontends/compiler/session_state.h"
 #include "ir/eval.h"
+#include "passes/cost.h"
 
 enum { MOST_PICTURES = 32, MOST_PLANES = 16, MOST_TOKENS = 1 << 14 };
 #define MOST_PAIRS ((double)(1 << 27))
+#define MOST_FLOPS 4e9 /* of a model that the evaluator runs: some seconds */
 
 typedef struct vars {
     uint32_t n;
@@ -26,11 +28,10 @@ typedef struct value {
 } value;
 
 typedef struct drawer {
-    lap_session *s;
     lap_graph *g;
     lap_ctx *ctx;
     lap_sizes *sizes;
-    const lap_tensors *inputs, *weights, *results;
+    const lap_tensors *results;
     lap_pattern p;
     lap_picture *out;
     value seen, query[LAP_MAX_AXES], token[LAP_MAX_AXES];
@@ -110,36 +111,32 @@ static lap_output output_of(drawer *d, lap_ref r)
         .name = lap_intern(d->ctx, "pattern"), .value = r, .layout = {n->n_axes, groups}, .loc = n->loc};
 }
 
-static bool evaluate(drawer *d)
+enum { MOST_VALUES = MOST_PICTURES * (2 * LAP_MAX_AXES + 1) };
+
+typedef struct wanted {
+    uint32_t n;
+    lap_output output[MOST_VALUES];
+    value *to[MOST_VALUES];
+} wanted;
+
+static void want(drawer *d, wanted *w, value *v, lap_ref ref)
 {
-    lap_output wanted[2 * LAP_MAX_AXES + 1];
-    value *to[2 * LAP_MAX_AXES + 1];
-    uint32_t n = 0;
-    d->seen = (value){.ref = d->p.seen};
-    if (lap_ref_some(d->p.seen)) {
-        to[n++] = &d->seen;
+    *v = (value){.ref = ref};
+    if (lap_ref_some(ref)) {
+        w->output[w->n] = output_of(d, ref);
+        w->to[w->n++] = v;
     }
+}
+
+static void want_values(drawer *d, wanted *w)
+{
+    want(d, w, &d->seen, d->p.seen);
     for (uint32_t i = 0; i < d->p.queries.n; i++) {
-        d->query[i] = (value){.ref = d->p.queries.place[i]};
-        to[n++] = &d->query[i];
+        want(d, w, &d->query[i], d->p.queries.place[i]);
     }
     for (uint32_t i = 0; i < d->p.tokens.n; i++) {
-        d->token[i] = (value){.ref = d->p.tokens.place[i]};
-        to[n++] = &d->token[i];
+        want(d, w, &d->token[i], d->p.tokens.place[i]);
     }
-    for (uint32_t i = 0; i < n; i++) {
-        wanted[i] = output_of(d, to[i]->ref);
-    }
-    lap_eval_io inputs = {d->inputs->n, d->inputs->names, d->inputs->at};
-    lap_eval_io weights = {d->weights->n, d->weights->names, d->weights->at};
-    lap_eval_result result;
-    if (!lap_eval_values(d->g, n, wanted, NULL, &inputs, &weights, &result)) {
-        return lap_session_fail_with_errors(d->s);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        to[i]->t = &result.tensors[i];
-    }
-    return true;
 }
 
 /* What each point of the variables adds to the place in a value's tensor. */
@@ -336,7 +333,20 @@ static const char *keys_text(drawer *d)
     return text;
 }
 
-static bool draw(drawer *d)
+static bool fits_tensors(const drawer *d)
+{
+    bool fits = !lap_ref_some(d->p.seen) || lap_node_at(d->g, d->p.seen)->n_axes <= LAP_MAX_RANK;
+    for (uint32_t i = 0; i < d->p.queries.n; i++) {
+        fits = fits && lap_node_at(d->g, d->p.queries.place[i])->n_axes <= LAP_MAX_RANK;
+    }
+    for (uint32_t i = 0; i < d->p.tokens.n; i++) {
+        fits = fits && lap_node_at(d->g, d->p.tokens.place[i])->n_axes <= LAP_MAX_RANK;
+    }
+    return fits;
+}
+
+/* Everything but the pairs; what cannot be drawn says why. */
+static void describe(drawer *d, bool is_dear)
 {
     lap_picture *p = d->out;
     p->queries = grid_of(d, &d->p.queries);
@@ -346,14 +356,7 @@ static bool draw(drawer *d)
     p->is_from_data = d->p.is_from_data;
     name_vars(d);
     double pairs = count_of(&d->rows) * count_of(&d->keys);
-    bool fits = !lap_ref_some(d->p.seen) || lap_node_at(d->g, d->p.seen)->n_axes <= LAP_MAX_RANK;
-    for (uint32_t i = 0; i < d->p.queries.n; i++) {
-        fits = fits && lap_node_at(d->g, d->p.queries.place[i])->n_axes <= LAP_MAX_RANK;
-    }
-    for (uint32_t i = 0; i < d->p.tokens.n; i++) {
-        fits = fits && lap_node_at(d->g, d->p.tokens.place[i])->n_axes <= LAP_MAX_RANK;
-    }
-    if (!fits) {
+    if (!fits_tensors(d)) {
         p->missing = "the pattern varies over more axes than can be drawn";
     } else if (d->p.is_inside) {
         p->missing = "the pattern depends on the state of a loop, and has no value outside it";
@@ -361,15 +364,10 @@ static bool draw(drawer *d)
         p->missing = "too many tokens to draw: choose smaller sizes with --dim";
     } else if (p->queries.size < 1 || p->tokens.size < 1 || pairs < 1.0 || count_of(&d->planes) < 1.0) {
         p->missing = "there are no tokens at these sizes";
+    } else if (p->is_from_data && is_dear) {
+        p->missing =
+            "the pattern comes from data, and the model is too large to evaluate: choose smaller sizes";
     }
-    if (p->missing != NULL) {
-        return true;
-    }
-    if (!evaluate(d)) {
-        return false;
-    }
-    draw_planes(d);
-    return true;
 }
 
 static bool is_same(const lap_pattern *a, const lap_pattern *b)
@@ -387,56 +385,83 @@ static bool is_same(const lap_pattern *a, const lap_pattern *b)
 typedef struct make_args {
     const lap_tensors *inputs, *weights, *results;
     lap_pictures *out;
+    uint32_t n;
+    drawer *drawers[MOST_PICTURES];
+    lap_picture pictures[MOST_PICTURES];
 } make_args;
+
+/* One more picture, unless there is one like it from the same line. */
+static void add_picture(lap_session *s, make_args *a, const lap_attend_use *use, uint32_t part, bool is_dear)
+{
+    lap_graph *g = lap_session_program(s)->source;
+    lap_ctx *ctx = lap_session_ctx(s);
+    lap_parts parts = lap_node_attr(lap_node_at(g, use->attend), LAP_ATTR_PARTS)->parts;
+    lap_pattern p = lap_pattern_of(g, use->attend, &parts.at[part]);
+    lap_loc loc = lap_node_at(g, use->attend)->loc;
+    for (uint32_t i = 0; i < a->n; i++) {
+        lap_picture *known = &a->pictures[i];
+        if (known->loc.ix == loc.ix && known->part == part + 1 && is_same(&a->drawers[i]->p, &p)) {
+            known->n_times++;
+            return;
+        }
+    }
+    if (a->n == MOST_PICTURES) {
+        return;
+    }
+    lap_picture *picture = &a->pictures[a->n];
+    *picture = (lap_picture){.loc = loc, .n_times = 1, .part = part + 1, .n_parts = parts.n, .use = use};
+    drawer *d = lap_arena_alloc(ctx->arena, sizeof *d);
+    *d = (drawer){
+        .g = g, .ctx = ctx, .sizes = lap_session_sizes(s), .results = a->results, .p = p, .out = picture};
+    describe(d, is_dear);
+    a->drawers[a->n++] = d;
+}
+
+/* All values at once: what several patterns are made from is evaluated once. */
+static bool evaluate_all(lap_session *s, make_args *a)
+{
+    wanted *w = lap_arena_alloc(lap_session_ctx(s)->arena, sizeof *w);
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (a->pictures[i].missing == NULL) {
+            want_values(a->drawers[i], w);
+        }
+    }
+    lap_eval_io inputs = {a->inputs->n, a->inputs->names, a->inputs->at};
+    lap_eval_io weights = {a->weights->n, a->weights->names, a->weights->at};
+    lap_eval_result result;
+    lap_graph *g = lap_session_program(s)->source;
+    if (w->n > 0 && !lap_eval_values(g, w->n, w->output, NULL, &inputs, &weights, &result)) {
+        return lap_session_fail_with_errors(s);
+    }
+    for (uint32_t i = 0; i < w->n; i++) {
+        w->to[i]->t = &result.tensors[i];
+    }
+    return true;
+}
 
 static bool make(lap_session *s, void *user)
 {
-    const make_args *a = user;
+    make_args *a = user;
     const lap_program *program = lap_session_program(s);
-    lap_ctx *ctx = lap_session_ctx(s);
-    lap_picture *list = NULL;
-    lap_pattern *patterns = lap_arena_array(ctx->arena, MOST_PICTURES + 1, sizeof *patterns);
-    size_t capacity = 0;
-    a->out->n = 0;
+    lap_cost cost;
+    bool is_dear =
+        lap_cost_of(program->source, lap_sizes_value, lap_session_sizes(s), &cost) && cost.flops > MOST_FLOPS;
     for (uint32_t i = 0; i < program->n_attends; i++) {
         const lap_attend_use *use = &program->attends[i];
-        lap_loc loc = lap_node_at(program->source, use->attend)->loc;
-        lap_parts parts = lap_node_attr(lap_node_at(program->source, use->attend), LAP_ATTR_PARTS)->parts;
-        for (uint32_t k = 0; k < parts.n; k++) {
-            lap_pattern p = lap_pattern_of(program->source, use->attend, &parts.at[k]);
-            uint32_t known = 0;
-            while (known < a->out->n && !(list[known].loc.ix == loc.ix && list[known].part == k + 1 &&
-                                          is_same(&patterns[known], &p))) {
-                known++;
-            }
-            if (known < a->out->n) {
-                list[known].n_times++;
-                continue;
-            }
-            if (known == MOST_PICTURES) {
-                continue;
-            }
-            lap_arena_grow(ctx->arena, &list, known, 1, &capacity, sizeof *list);
-            patterns[known] = p;
-            list[known] =
-                (lap_picture){.loc = loc, .n_times = 1, .part = k + 1, .n_parts = parts.n, .use = use};
-            drawer *d = lap_arena_alloc(ctx->arena, sizeof *d);
-            *d = (drawer){.s = s,
-                          .g = program->source,
-                          .ctx = ctx,
-                          .sizes = lap_session_sizes(s),
-                          .inputs = a->inputs,
-                          .weights = a->weights,
-                          .results = a->results,
-                          .p = p,
-                          .out = &list[known]};
-            if (!draw(d)) {
-                return false;
-            }
-            a->out->n++;
-            a->out->at = list;
+        uint32_t n_parts = lap_node_attr(lap_node_at(program->source, use->attend), LAP_ATTR_PARTS)->parts.n;
+        for (uint32_t part = 0; part < n_parts; part++) {
+            add_picture(s, a, use, part, is_dear);
         }
     }
+    if (!evaluate_all(s, a)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (a->pictures[i].missing == NULL) {
+            draw_planes(a->drawers[i]);
+        }
+    }
+    *a->out = (lap_pictures){a->n, a->pictures};
     return true;
 }
 
@@ -446,6 +471,7 @@ bool lap_pictures_make(lap_session *s, const lap_compile_options *options, const
     lap_compile_options copy = *options;
     lap_tensors results = {0};
     copy.writes_classes = true;
+    copy.tuning = NULL; /* records are for kernels without classes */
     if (!lap_session_lower(s, &copy)) {
         return false;
     }
@@ -457,6 +483,8 @@ bool lap_pictures_make(lap_session *s, const lap_compile_options *options, const
                         !lap_session_run(s, inputs, &results))) {
         return false;
     }
-    make_args a = {inputs, weights, has_classes ? &results : NULL, out};
-    return lap_session_guarded(s, make, &a);
+    make_args *a = lap_arena_alloc(lap_session_ctx(s)->arena, sizeof *a);
+    *a = (make_args){.inputs = inputs, .weights = weights, .out = out};
+    a->results = has_classes ? &results : NULL;
+    return lap_session_guarded(s, make, a);
 }

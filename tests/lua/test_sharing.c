@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_sharing.c - warnings of axes shared by accident: none for any model of the repository. What must be warned
- * of is in sharing.cases. */
+ * test_sharing.c - warnings of axes shared by accident: none for any model of the repository. What must be
+ * warned of is in sharing.cases. */
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
