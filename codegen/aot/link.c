@@ -56,22 +56,20 @@ static bool join(lap_ctx *ctx, const lap_aot_link *l, const char *out, lap_fault
     return lap_aot_tool("linker", tools, l->arch, a.at, fault);
 }
 
-/* Two runs, since tools differ in whether they keep symbols by their old or their new names. */
+/* Tools differ in whether they keep symbols by their old or their new names: both are said. */
 static bool name_symbols(lap_ctx *ctx, const lap_aot_link *l, const char *object, lap_fault *fault)
 {
     const char *tools = is_host(l->arch) ? "%s-linux-gnu-objcopy objcopy llvm-objcopy-19 llvm-objcopy"
                                          : "%s-linux-gnu-objcopy llvm-objcopy-19 llvm-objcopy";
-    arg_list keep = {0}, rename = {0};
+    arg_list a = {0};
     for (uint32_t i = 0; i < lap_aot_n_functions; i++) {
-        const char *f = lap_aot_functions[i];
-        add(&keep, lap_arena_printf(ctx->arena, "--keep-global-symbol=lap_model_%s", f));
-        add(&rename,
-            lap_arena_printf(ctx->arena, "--redefine-sym=lap_model_%s=%s_%s", f, l->options->name, f));
+        const char *f = lap_aot_functions[i], *name = l->options->name;
+        add(&a, lap_arena_printf(ctx->arena, "--keep-global-symbol=lap_model_%s", f));
+        add(&a, lap_arena_printf(ctx->arena, "--keep-global-symbol=%s_%s", name, f));
+        add(&a, lap_arena_printf(ctx->arena, "--redefine-sym=lap_model_%s=%s_%s", f, name, f));
     }
-    add(&keep, object);
-    add(&rename, object);
-    return lap_aot_tool("objcopy", tools, l->arch, keep.at, fault) &&
-           lap_aot_tool("objcopy", tools, l->arch, rename.at, fault);
+    add(&a, object);
+    return lap_aot_tool("objcopy", tools, l->arch, a.at, fault);
 }
 
 static bool drive(const lap_aot_link *l, const char *const *args, lap_fault *fault)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_random_aot.c - random graphs as shared libraries, called through their C interface, against
- * the reference evaluator.
+ * test_random_aot.c - random graphs as artefacts, called through their C interface, against the reference
+ * evaluator.
  *
- * LAP_GRAPHS sets how many (default 2000), LAP_SEED the first. Linking takes most of the time, so the work is
- * shared by LAP_WORKERS processes (default 2); a graph that fails or crashes is printed with its seed. */
+ * LAP_GRAPHS sets how many (default 2000), LAP_SEED the first. Running linkers takes most of the time, so
+ * many objects are linked to one library, as a program with several models would be, and one graph of each
+ * batch is a library of its own; the work is shared by LAP_WORKERS processes (default 2). A graph that fails
+ * or crashes is printed with its seed. */
 #include "tests/unit/graphs.h"
 
 #include <dlfcn.h>
@@ -79,39 +81,59 @@ static lap_eval_result results_of(lap_ctx *ctx, const lap_program *p, void *cons
     return r;
 }
 
-static void *symbol(void *library, const char *name)
+static void *symbol(void *library, const char *model, const char *function)
 {
+    char name[64];
+    snprintf(name, sizeof name, "%s_%s", model, function);
     void *s = dlsym(library, name);
     assert_non_null(s);
     return s;
 }
 
-static void run_library(lap_ctx *ctx, const lap_program *p, const char *path, const char *weights,
-                        const lap_eval_io *inputs, const lap_eval_result *want, uint64_t seed)
+/* A graph that has been made an artefact. */
+typedef struct trial {
+    uint64_t seed;
+    lap_ctx *ctx;
+    const lap_program *program;
+    lap_eval_io inputs;
+    lap_eval_result want;
+    char name[16];
+    const char *weights;
+    lap_aot_result made;
+} trial;
+
+static void run_trial(const trial *t, void *library)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(library);
-    void *(*open)(const char *) = (void *(*)(const char *))symbol(library, "g_open");
+    const lap_program *p = t->program;
+    void *(*open)(const char *) = (void *(*)(const char *))symbol(library, t->name, "open");
     int (*run)(void *, const void *, void *) =
-        (int (*)(void *, const void *, void *))symbol(library, "g_run");
-    void (*close)(void *) = (void (*)(void *))symbol(library, "g_close");
-    const char *(*error)(const void *) = (const char *(*)(const void *))symbol(library, "g_error");
+        (int (*)(void *, const void *, void *))symbol(library, t->name, "run");
+    void (*close)(void *) = (void (*)(void *))symbol(library, t->name, "close");
+    const char *(*error)(const void *) = (const char *(*)(const void *))symbol(library, t->name, "error");
     size_t n = 1;
     for (uint32_t i = 0; i < p->n_outputs; i++) {
         n += 1 + p->outputs[i].rank;
     }
-    void **outputs = lap_arena_array(ctx->arena, n, sizeof *outputs);
-    void *model = open(weights);
-    if (!model || run(model, inputs_of(ctx, p, inputs), outputs) != 0) {
-        fail_msg("seed %llu: %s", (unsigned long long)seed, error(model));
+    void **outputs = lap_arena_array(t->ctx->arena, n, sizeof *outputs);
+    void *model = open(t->weights);
+    if (!model || run(model, inputs_of(t->ctx, p, &t->inputs), outputs) != 0) {
+        fail_msg("seed %llu: %s", (unsigned long long)t->seed, error(model));
     }
-    lap_eval_result got = results_of(ctx, p, outputs);
+    lap_eval_result got = results_of(t->ctx, p, outputs);
     const char *why;
-    if (!test_results_close(ctx->arena, &got, want, &why)) {
-        fail_msg("seed %llu: %s", (unsigned long long)seed, why);
+    if (!test_results_close(t->ctx->arena, &got, &t->want, &why)) {
+        fail_msg("seed %llu: %s", (unsigned long long)t->seed, why);
     }
     close(model);
-    dlclose(library);
+}
+
+static void *open_library(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        fail_msg("%s", dlerror());
+    }
+    return library;
 }
 
 static lap_graph *graph_of(lap_ctx *ctx, uint64_t seed)
@@ -119,37 +141,79 @@ static lap_graph *graph_of(lap_ctx *ctx, uint64_t seed)
     return test_random_graph(ctx, seed, 3 + (unsigned)(seed % 14));
 }
 
-static bool try_seed(uint64_t seed, const lap_machine *machine, const char *folder)
+/* Builds number `i` of a batch, of which the first is a library; false: the graph is not valid. */
+static bool build_trial(trial *t, uint64_t seed, unsigned i, const lap_machine *machine, const char *folder)
 {
-    lap_ctx *ctx = lap_ctx_new(0);
-    lap_graph *g = graph_of(ctx, seed);
-    lap_eval_io inputs, weights;
-    lap_eval_result want;
+    *t = (trial){.seed = seed, .ctx = lap_ctx_new(0)};
+    lap_graph *g = graph_of(t->ctx, seed);
+    lap_eval_io weights;
     lap_program *program;
     lap_fault fault = {0};
-    bool is_valid = test_random_tensors(g, &inputs, &weights) && lap_eval(g, &inputs, &weights, &want);
-    if (is_valid) {
-        assert_true(lap_lower(g, lap_machine_target(machine), &(lap_pass_options){.verify = true}, &program));
-        const char *path = lap_arena_printf(ctx->arena, "%s/w.safetensors", folder);
-        lap_aot_level level = {program, machine};
-        lap_aot_options options = {.name = "g",
-                                   .kind = LAP_AOT_SHARED,
-                                   .folder = folder,
-                                   .n_levels = 1,
-                                   .runtime = runtime_folder(ctx),
-                                   .levels = &level};
-        lap_aot_result made;
-        if (!lap_safetensors_write(path, weights.n, weights.names, weights.tensors, NULL, &fault) ||
-            !lap_aot_build(&options, &made, &fault)) {
-            fail_msg("seed %llu: %s", (unsigned long long)seed, fault.text);
-        }
-        run_library(ctx, program, made.artefact, path, &inputs, &want, seed);
-        unlink(made.artefact);
-        unlink(made.header);
-        unlink(path);
+    if (!test_random_tensors(g, &t->inputs, &weights) || !lap_eval(g, &t->inputs, &weights, &t->want)) {
+        lap_ctx_free(t->ctx);
+        return false;
     }
-    lap_ctx_free(ctx);
-    return is_valid;
+    assert_true(lap_lower(g, lap_machine_target(machine), &(lap_pass_options){.verify = true}, &program));
+    snprintf(t->name, sizeof t->name, "g%u", i);
+    t->program = program;
+    t->weights = lap_arena_printf(t->ctx->arena, "%s/%s.safetensors", folder, t->name);
+    lap_aot_level level = {program, machine};
+    lap_aot_options options = {.name = t->name,
+                               .kind = i == 0 ? LAP_AOT_SHARED : LAP_AOT_OBJECT,
+                               .folder = folder,
+                               .n_levels = 1,
+                               .runtime = runtime_folder(t->ctx),
+                               .levels = &level};
+    if (!lap_safetensors_write(t->weights, weights.n, weights.names, weights.tensors, NULL, &fault) ||
+        !lap_aot_build(&options, &t->made, &fault)) {
+        fail_msg("seed %llu: %s", (unsigned long long)seed, fault.text);
+    }
+    return true;
+}
+
+enum { BATCH = 16 };
+
+/* The objects of a batch, all but the first, as one library. */
+static const char *link_batch(const trial *trials, unsigned n, const char *folder)
+{
+    static char path[LAP_AOT_PATH];
+    const char *args[BATCH + 8] = {"cc", "-shared", "-o", path};
+    snprintf(path, sizeof path, "%s/batch.so", folder);
+    unsigned k = 4;
+    for (unsigned i = 1; i < n; i++) {
+        args[k++] = trials[i].made.artefact;
+    }
+    args[k++] = "-lm";
+    args[k++] = "-lpthread";
+    args[k++] = "-ldl";
+    process_result r;
+    process_run(args, &r);
+    if (r.status != 0) {
+        fail_msg("%s", r.err);
+    }
+    return path;
+}
+
+static void run_batch(trial *trials, unsigned n, const char *folder, uint64_t *seed)
+{
+    void *own = n > 0 ? open_library(trials[0].made.artefact) : NULL;
+    void *shared = n > 1 ? open_library(link_batch(trials, n, folder)) : NULL;
+    for (unsigned i = 0; i < n; i++) {
+        *seed = trials[i].seed;
+        run_trial(&trials[i], i == 0 ? own : shared);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        unlink(trials[i].made.artefact);
+        unlink(trials[i].made.header);
+        unlink(trials[i].weights);
+        lap_ctx_free(trials[i].ctx);
+    }
+    if (shared != NULL) {
+        dlclose(shared);
+    }
+    if (own != NULL) {
+        dlclose(own);
+    }
 }
 
 /* Of one worker, in memory that the parent sees. */
@@ -167,9 +231,16 @@ static void do_share(uint64_t first, uint64_t end, uint64_t step, progress *p)
     lap_machine *machine = lap_machine_new(NULL, NULL, &fault);
     assert_non_null(machine);
     char *folder = folder_new();
+    trial trials[BATCH];
+    unsigned n = 0;
     for (uint64_t seed = first; seed < end; seed += step) {
         p->seed = seed;
-        p->valid += try_seed(seed, machine, folder);
+        n += build_trial(&trials[n], seed, n, machine, folder);
+        if (n == BATCH || seed + step >= end) {
+            p->valid += n;
+            run_batch(trials, n, folder, &p->seed);
+            n = 0;
+        }
     }
     folder_remove(folder);
     lap_machine_free(machine);
