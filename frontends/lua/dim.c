@@ -280,6 +280,14 @@ static int prim_decide(lua_State *L)
     return 1;
 }
 
+static int refuse_field(lua_State *L)
+{
+    lap_lua_fail(L,
+                 "an extent has no '%s'\nhint: g:number(x:size \"n\") makes a value of it, which has the "
+                 "functions of values",
+                 luaL_tolstring(L, 2, NULL));
+}
+
 static void open_metatable(lua_State *L)
 {
     static const struct {
@@ -307,6 +315,8 @@ static void open_metatable(lua_State *L)
     lua_setfield(L, -2, "__unm");
     lua_pushcfunction(L, show);
     lua_setfield(L, -2, "__tostring");
+    lua_pushcfunction(L, refuse_field);
+    lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);

@@ -32,7 +32,6 @@ function pattern.sinks(_, j, count) return j:lt(count) end             -- the fi
 function pattern.global(i, j, count) return i:lt(count) | j:lt(count) end
 -- Tokens of one document, segment or cluster; `label` has the axis n of the tokens.
 function pattern.same_label(label, n, i, j) return label:at(n, i):eq(label:at(n, j)) end
-pattern.documents = pattern.same_label
 -- mask [p m]: whether the block p of queries sees the block m of keys.
 function pattern.block_mask(mask, p, m, i, j, size)
   return mask:at { [p] = i // size, [m] = j // size }
@@ -52,6 +51,25 @@ function pattern.random_blocks(i, j, size, share, seed)
   local mixed = (i // size * 7919 + j // size * 10457 + (seed or 0) * 7331 + 4099) % 32749
   return (mixed * mixed % 32749):lt(share * 32749 // 1)
 end
+
+-- What each takes, said where one of them is missing.
+for _, row in ipairs { { "causal", "i j" }, { "sliding", "i j reach" }, { "window", "i j size" },
+  { "dilated", "i j step" }, { "strided", "i j step" }, { "block", "i j size" },
+  { "block_band", "i j size before" }, { "grid", "i j size" }, { "sinks", "i j count" },
+  { "global", "i j count" }, { "same_label", "label n i j" }, { "block_mask", "mask p m i j size" },
+  { "clamped", "i j size n" }, { "band_sinks", "i j reach count" }, { "random_blocks", "i j size share" } } do
+  local name, f, words = row[1], pattern[row[1]], {}
+  for word in row[2]:gmatch "%S+" do words[#words + 1] = word end
+  pattern[name] = function(...)
+    for k, word in ipairs(words) do
+      if select(k, ...) == nil then
+        lap.fail("pattern.%s(%s) lacks '%s'", name, table.concat(words, ", "), word)
+      end
+    end
+    return f(...)
+  end
+end
+pattern.documents = pattern.same_label
 
 -- Combinations ----------------------------------------------------------------------------------
 function pattern.union(first, ...)

@@ -163,7 +163,8 @@ end
 function V:unstack(name)                           -- q, k, v = x:unstack "s"
   local n, out = V.size(self, name), {}
   if math.type(n) ~= "integer" then
-    fail("unstack '%s' needs a constant size, %s is none", name, tostring(n))
+    fail("unstack '%s' needs a constant size, %s is none\nhint: state it in the layout, as in \"b %s=3 n\"",
+      name, tostring(n), name)
   end
   if n > 200 then fail("unstack '%s' would give %d values", name, n) end
   for i = 1, n do out[i] = self:at(name, i - 1) end
