@@ -69,12 +69,10 @@ static void enter_regions(census *c, const lap_node *owner)
     }
 }
 
+/* What is read by what is live. */
 static void mark_live(census *c)
 {
     c->times[0] = 1.0;
-    for (uint32_t i = 0; i < lap_graph_n_outputs(c->g); i++) {
-        c->live[lap_graph_output(c->g, i)->value.ix] = true;
-    }
     for (uint32_t i = c->n_nodes; i > 0; i--) {
         const lap_node *n = lap_node_at(c->g, (lap_ref){i});
         if (!c->live[i]) {
@@ -252,7 +250,7 @@ static void count_node(census *c, lap_ref ref)
     }
 }
 
-static census take_census(lap_graph *g, lap_dim_value *value, void *user)
+static census new_census(lap_graph *g, lap_dim_value *value, void *user)
 {
     lap_arena *arena = lap_graph_ctx(g)->arena;
     uint32_t n = lap_graph_n_nodes(g);
@@ -266,9 +264,18 @@ static census take_census(lap_graph *g, lap_dim_value *value, void *user)
     for (uint32_t i = 0; i <= n; i++) {
         c.density[i] = 1.0;
     }
+    return c;
+}
+
+static census take_census(lap_graph *g, lap_dim_value *value, void *user)
+{
+    census c = new_census(g, value, user);
+    for (uint32_t i = 0; i < lap_graph_n_outputs(g); i++) {
+        c.live[lap_graph_output(g, i)->value.ix] = true;
+    }
     mark_live(&c);
     mark_varying(&c);
-    for (uint32_t i = n; i > 0; i--) {
+    for (uint32_t i = c.n_nodes; i > 0; i--) {
         count_node(&c, (lap_ref){i});
     }
     return c;
@@ -289,5 +296,44 @@ bool lap_cost_of_nodes(lap_graph *g, lap_dim_value *value, void *user, const dou
 {
     census c = take_census(g, value, user);
     *out_flops = c.flops;
+    return c.is_known;
+}
+
+enum { PRODUCTS_PER_STEP = 8 }; /* sums of products are what the evaluator is quick at */
+
+/* Elements that one evaluation of a node goes through. */
+static double steps_of(census *c, const lap_node *n)
+{
+    double steps = elements(c, n);
+    const lap_parts *parts = n->op == LAP_OP_ATTEND ? &lap_node_attr(n, LAP_ATTR_PARTS)->parts : NULL;
+    for (uint32_t i = 0; parts != NULL && i < parts->n; i++) {
+        const lap_part *p = &parts->at[i];
+        const lap_node *nodes[] = {operand(c, n, p->score), operand(c, n, p->where), operand(c, n, p->value)};
+        steps += union_elements(c, nodes, 3);
+    }
+    bool goes_through_operand = n->op == LAP_OP_REDUCE || n->op == LAP_OP_TOPK || n->op == LAP_OP_SCATTER;
+    return goes_through_operand ? steps + elements(c, lap_node_at(c->g, n->args[0])) : steps;
+}
+
+bool lap_cost_of_evaluating(lap_graph *g, uint32_t n, const lap_ref *values, lap_dim_value *value, void *user,
+                            double *out_steps)
+{
+    census c = new_census(g, value, user);
+    for (uint32_t i = 0; i < n; i++) {
+        c.live[values[i].ix] = true;
+    }
+    mark_live(&c);
+    *out_steps = 0.0;
+    for (uint32_t i = c.n_nodes; i > 0; i--) {
+        const lap_node *node = lap_node_at(g, (lap_ref){i});
+        lap_ref product;
+        bool is_contraction = node->op == LAP_OP_REDUCE && find_product(&c, node, &product) &&
+                              lap_ref_same(product, node->args[0]);
+        if (is_contraction) {
+            c.absorbed[product.ix] = true;
+        }
+        double steps = c.live[i] && !c.absorbed[i] ? steps_of(&c, node) * c.times[node->region.ix] : 0.0;
+        *out_steps += is_contraction ? steps / PRODUCTS_PER_STEP : steps;
+    }
     return c.is_known;
 }

@@ -18,6 +18,10 @@ LAP_MUST_CHECK bool lap_cost_of(lap_graph *g, lap_dim_value *value, void *user, 
 /* The flops of each node, by ref.ix. */
 LAP_MUST_CHECK bool lap_cost_of_nodes(lap_graph *g, lap_dim_value *value, void *user,
                                       const double **out_flops);
+/* Elements that evaluating these values alone goes through, node by node and without leaving any out: what
+ * the reference evaluator takes its time for. A product within a sum counts an eighth. */
+LAP_MUST_CHECK bool lap_cost_of_evaluating(lap_graph *g, uint32_t n, const lap_ref *values,
+                                           lap_dim_value *value, void *user, double *out_steps);
 
 /* Part of the elements of a boolean value that hold, where it depends on coordinates alone (counted,
  * or sampled evenly beyond 2^27 of them); 1 where it depends on data. */

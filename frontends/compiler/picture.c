@@ -12,8 +12,7 @@
 #include "passes/cost.h"
 
 enum { MOST_PICTURES = 32, MOST_PLANES = 16, MOST_TOKENS = 1 << 14 };
-#define MOST_PAIRS ((double)(1 << 27))
-#define MOST_FLOPS 4e9 /* of a model that the evaluator runs: some seconds */
+#define MOST_STEPS 2e8 /* of the evaluator and of drawing: about three seconds */
 
 typedef struct vars {
     uint32_t n;
@@ -115,6 +114,7 @@ enum { MOST_VALUES = MOST_PICTURES * (2 * LAP_MAX_AXES + 1) };
 
 typedef struct wanted {
     uint32_t n;
+    lap_ref ref[MOST_VALUES];
     lap_output output[MOST_VALUES];
     value *to[MOST_VALUES];
 } wanted;
@@ -123,6 +123,7 @@ static void want(drawer *d, wanted *w, value *v, lap_ref ref)
 {
     *v = (value){.ref = ref};
     if (lap_ref_some(ref)) {
+        w->ref[w->n] = ref;
         w->output[w->n] = output_of(d, ref);
         w->to[w->n++] = v;
     }
@@ -285,8 +286,7 @@ static void draw_planes(drawer *d)
     for (uint32_t i = 0; i < p->tokens.n; i++) {
         r.token[i] = open_reader(d, &d->token[i]);
     }
-    const lap_tensor *classes =
-        p->use->output >= 0 && d->results != NULL ? &d->results->at[p->use->output] : NULL;
+    const lap_tensor *classes = p->use->output >= 0 ? &d->results->at[p->use->output] : NULL;
     p->has_tiles = p->use->tile_rows > 0 && p->use->rows.n > 0 && are_axes(d, &d->p.queries, p->use->rows) &&
                    are_axes(d, &d->p.tokens, p->use->keys) && d->p.tokens.n == p->use->keys.n;
     p->tile_rows = classes != NULL ? classes->shape[1] : 0;
@@ -346,7 +346,7 @@ static bool fits_tensors(const drawer *d)
 }
 
 /* Everything but the pairs; what cannot be drawn says why. */
-static void describe(drawer *d, bool is_dear)
+static void describe(drawer *d)
 {
     lap_picture *p = d->out;
     p->queries = grid_of(d, &d->p.queries);
@@ -360,13 +360,10 @@ static void describe(drawer *d, bool is_dear)
         p->missing = "the pattern varies over more axes than can be drawn";
     } else if (d->p.is_inside) {
         p->missing = "the pattern depends on the state of a loop, and has no value outside it";
-    } else if (p->queries.size > MOST_TOKENS || p->tokens.size > MOST_TOKENS || pairs > MOST_PAIRS) {
+    } else if (p->queries.size > MOST_TOKENS || p->tokens.size > MOST_TOKENS) {
         p->missing = "too many tokens to draw: choose smaller sizes with --dim";
     } else if (p->queries.size < 1 || p->tokens.size < 1 || pairs < 1.0 || count_of(&d->planes) < 1.0) {
         p->missing = "there are no tokens at these sizes";
-    } else if (p->is_from_data && is_dear) {
-        p->missing =
-            "the pattern comes from data, and the model is too large to evaluate: choose smaller sizes";
     }
 }
 
@@ -383,15 +380,17 @@ static bool is_same(const lap_pattern *a, const lap_pattern *b)
 }
 
 typedef struct make_args {
-    const lap_tensors *inputs, *weights, *results;
-    lap_pictures *out;
+    const lap_tensors *inputs, *weights;
+    lap_tensors results; /* of a run, where some picture has classes */
+    bool wants_classes;
+    wanted wanted;
     uint32_t n;
     drawer *drawers[MOST_PICTURES];
     lap_picture pictures[MOST_PICTURES];
 } make_args;
 
 /* One more picture, unless there is one like it from the same line. */
-static void add_picture(lap_session *s, make_args *a, const lap_attend_use *use, uint32_t part, bool is_dear)
+static void add_picture(lap_session *s, make_args *a, const lap_attend_use *use, uint32_t part)
 {
     lap_graph *g = lap_session_program(s)->source;
     lap_ctx *ctx = lap_session_ctx(s);
@@ -412,56 +411,72 @@ static void add_picture(lap_session *s, make_args *a, const lap_attend_use *use,
     *picture = (lap_picture){.loc = loc, .n_times = 1, .part = part + 1, .n_parts = parts.n, .use = use};
     drawer *d = lap_arena_alloc(ctx->arena, sizeof *d);
     *d = (drawer){
-        .g = g, .ctx = ctx, .sizes = lap_session_sizes(s), .results = a->results, .p = p, .out = picture};
-    describe(d, is_dear);
+        .g = g, .ctx = ctx, .sizes = lap_session_sizes(s), .results = &a->results, .p = p, .out = picture};
+    describe(d);
     a->drawers[a->n++] = d;
 }
 
-/* All values at once: what several patterns are made from is evaluated once. */
-static bool evaluate_all(lap_session *s, make_args *a)
+/* Adds what a picture needs, unless that and all before would take too long. */
+static void want_picture(drawer *d, wanted *w, double *drawn)
 {
-    wanted *w = lap_arena_alloc(lap_session_ctx(s)->arena, sizeof *w);
-    for (uint32_t i = 0; i < a->n; i++) {
-        if (a->pictures[i].missing == NULL) {
-            want_values(a->drawers[i], w);
-        }
+    uint32_t before = w->n;
+    double planes = count_of(&d->planes), steps = 0.0;
+    double draws = count_of(&d->rows) * count_of(&d->keys) * (planes < MOST_PLANES ? planes : MOST_PLANES);
+    want_values(d, w);
+    bool is_known = lap_cost_of_evaluating(d->g, w->n, w->ref, lap_sizes_value, d->sizes, &steps);
+    if (!is_known || steps + *drawn + draws > MOST_STEPS) {
+        w->n = before;
+        d->out->missing = d->p.is_from_data
+                              ? "the pattern comes from data that takes too long to evaluate at these sizes: "
+                                "choose smaller ones with --dim"
+                              : "the pattern takes too long to evaluate at these sizes: choose smaller ones "
+                                "with --dim";
+    } else {
+        *drawn += draws;
     }
-    lap_eval_io inputs = {a->inputs->n, a->inputs->names, a->inputs->at};
-    lap_eval_io weights = {a->weights->n, a->weights->names, a->weights->at};
-    lap_eval_result result;
-    lap_graph *g = lap_session_program(s)->source;
-    if (w->n > 0 && !lap_eval_values(g, w->n, w->output, NULL, &inputs, &weights, &result)) {
-        return lap_session_fail_with_errors(s);
-    }
-    for (uint32_t i = 0; i < w->n; i++) {
-        w->to[i]->t = &result.tensors[i];
-    }
-    return true;
 }
 
-static bool make(lap_session *s, void *user)
+/* Everything but the pairs, for all patterns, and what they are to be evaluated from. */
+static bool describe_all(lap_session *s, void *user)
 {
     make_args *a = user;
     const lap_program *program = lap_session_program(s);
-    lap_cost cost;
-    bool is_dear =
-        lap_cost_of(program->source, lap_sizes_value, lap_session_sizes(s), &cost) && cost.flops > MOST_FLOPS;
+    double drawn = 0.0;
     for (uint32_t i = 0; i < program->n_attends; i++) {
         const lap_attend_use *use = &program->attends[i];
         uint32_t n_parts = lap_node_attr(lap_node_at(program->source, use->attend), LAP_ATTR_PARTS)->parts.n;
         for (uint32_t part = 0; part < n_parts; part++) {
-            add_picture(s, a, use, part, is_dear);
+            add_picture(s, a, use, part);
         }
     }
-    if (!evaluate_all(s, a)) {
-        return false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (a->pictures[i].missing == NULL) {
+            want_picture(a->drawers[i], &a->wanted, &drawn);
+            a->wants_classes |= a->pictures[i].missing == NULL && a->pictures[i].use->output >= 0;
+        }
+    }
+    return true;
+}
+
+/* All values at once: what several patterns are made from is evaluated once. */
+static bool draw_all(lap_session *s, void *user)
+{
+    make_args *a = user;
+    const wanted *w = &a->wanted;
+    lap_eval_io inputs = {a->inputs->n, a->inputs->names, a->inputs->at};
+    lap_eval_io weights = {a->weights->n, a->weights->names, a->weights->at};
+    lap_eval_result result;
+    if (w->n > 0 && !lap_eval_values(a->drawers[0]->g, w->n, w->output, NULL, &inputs, &weights, &result)) {
+        return lap_session_fail_with_errors(s);
+    }
+    for (uint32_t i = 0; i < w->n; i++) {
+        w->to[i]->t = &result.tensors[i];
     }
     for (uint32_t i = 0; i < a->n; i++) {
         if (a->pictures[i].missing == NULL) {
             draw_planes(a->drawers[i]);
         }
     }
-    *a->out = (lap_pictures){a->n, a->pictures};
     return true;
 }
 
@@ -469,22 +484,17 @@ bool lap_pictures_make(lap_session *s, const lap_compile_options *options, const
                        const lap_tensors *weights, lap_pictures *out)
 {
     lap_compile_options copy = *options;
-    lap_tensors results = {0};
     copy.writes_classes = true;
     copy.tuning = NULL; /* records are for kernels without classes */
-    if (!lap_session_lower(s, &copy)) {
-        return false;
-    }
-    bool has_classes = false;
-    for (uint32_t i = 0; i < lap_session_program(s)->n_attends; i++) {
-        has_classes = has_classes || lap_session_program(s)->attends[i].output >= 0;
-    }
-    if (has_classes && (!lap_session_compile(s, &copy) || !lap_session_bind(s, weights) ||
-                        !lap_session_run(s, inputs, &results))) {
-        return false;
-    }
     make_args *a = lap_arena_alloc(lap_session_ctx(s)->arena, sizeof *a);
-    *a = (make_args){.inputs = inputs, .weights = weights, .out = out};
-    a->results = has_classes ? &results : NULL;
-    return lap_session_guarded(s, make, a);
+    *a = (make_args){.inputs = inputs, .weights = weights};
+    if (!lap_session_lower(s, &copy) || !lap_session_guarded(s, describe_all, a)) {
+        return false;
+    }
+    if (a->wants_classes && (!lap_session_compile(s, &copy) || !lap_session_bind(s, weights) ||
+                             !lap_session_run(s, inputs, &a->results))) {
+        return false;
+    }
+    *out = (lap_pictures){a->n, a->pictures};
+    return lap_session_guarded(s, draw_all, a);
 }

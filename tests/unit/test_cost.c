@@ -158,13 +158,35 @@ static void test_unknown_size(void **state)
     lap_ctx_free(ctx);
 }
 
+/* Only what is asked for counts: a map of each element, or a product of matrices. */
+static void test_evaluating(void **state)
+{
+    (void)state;
+    lap_ctx *ctx = lap_ctx_new(0);
+    static const char text[] = "lap 1\ngraph @t {\n%1 = input f32[i=N k=K] {name=\"a\" layout=\"i k\"}\n"
+                               "%2 = input f32[k=K j=M] {name=\"b\" layout=\"k j\"}\n"
+                               "%3 = map f32[i=N k=K] %1 {fn=exp}\n"
+                               "%4 = map f32[i=N k=K j=M] %3 %2 {fn=mul}\n"
+                               "%5 = reduce f32[i=N j=M] %4 {red=sum over=\"k\"}\n"
+                               "output \"y\" %5 {layout=\"i j\"}\n}\n";
+    lap_graph *g;
+    assert_true(lap_graph_parse(ctx, "test", text, strlen(text), &g));
+    sizes s = {ctx, (const size[]){{"N", 30}, {"K", 40}, {"M", 50}, {NULL, 0}}};
+    double map, all;
+    assert_true(lap_cost_of_evaluating(g, 1, &(lap_ref){3}, size_of, &s, &map));
+    assert_float_equal(map, 30 * 40 * 2, 0);
+    assert_true(lap_cost_of_evaluating(g, 2, (lap_ref[]){{3}, {5}}, size_of, &s, &all));
+    assert_float_equal(all, map + 40 * 50 + (30 * 50 + 30 * 40 * 50) / 8.0, 1e-9);
+    lap_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contraction),  cmocka_unit_test(test_weights_are_free),
         cmocka_unit_test(test_causal),       cmocka_unit_test(test_window),
         cmocka_unit_test(test_sampled),      cmocka_unit_test(test_data_predicate),
-        cmocka_unit_test(test_unknown_size),
+        cmocka_unit_test(test_unknown_size), cmocka_unit_test(test_evaluating),
     };
     return cmocka_run_group_tests_name("cost", tests, NULL, NULL);
 }

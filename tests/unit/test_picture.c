@@ -204,12 +204,25 @@ static void too_many_tokens_are_said(void **state)
     lap_session_free(s);
 }
 
+static void long_evaluations_are_refused(void **state)
+{
+    (void)state;
+    const sizes dims = {3, {"B", "N", "M"}, {1, 15000, 15000}};
+    lap_pictures all;
+    lap_session *s = draw("attention", "{\"heads\": 1, \"dim_head\": 4, \"causal\": true}", &dims, &all);
+    assert_int_equal(all.n, 1);
+    assert_non_null(all.at[0].missing);
+    assert_non_null(strstr(all.at[0].missing, "takes too long"));
+    assert_non_null(strstr(all.at[0].missing, "--dim"));
+    lap_session_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(causal_windows),           cmocka_unit_test(neighbourhoods_of_a_grid),
         cmocka_unit_test(views_are_followed),       cmocka_unit_test(data_and_heads_give_planes),
-        cmocka_unit_test(too_many_tokens_are_said),
+        cmocka_unit_test(too_many_tokens_are_said), cmocka_unit_test(long_evaluations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
