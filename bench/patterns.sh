@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# patterns.sh [SLUG...] - times mechanisms beside the same in plain PyTorch and writes their table in docs/patterns.md.
+# patterns.sh [SLUG...] - times mechanisms beside the same in plain PyTorch and writes their table in
+# docs/patterns.md.
 #
 # Of bench/patterns/: all, or those named, whose rows alone are renewed. THREADS (1) and SECONDS_EACH (1) of a
 # measurement; LAPPET names the command, BENCH_PYTHON a Python that has PyTorch.

@@ -233,7 +233,8 @@ static lap_ref blocks_there(job *j)
         return LAP_NONE;
     }
     lap_ref there = lap_axis_extent(j->k, &keys.at[0], j->t.env.n, j->t.axes, j->t.coords, LAP_NONE);
-    lap_coord n = lap_coord_mul(c, lap_coord_opaque(c, there), lap_coord_dim(c, lap_axes_product(j->l, inner)));
+    lap_coord of_each = lap_coord_dim(c, lap_axes_product(j->l, inner));
+    lap_coord n = lap_coord_mul(c, lap_coord_opaque(c, there), of_each);
     n = lap_coord_add(c, n, c_int(j, j->block_keys - 1));
     return lap_coord_ref(c, lap_coord_floordiv(c, n, c_int(j, j->block_keys)));
 }

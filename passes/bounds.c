@@ -51,8 +51,8 @@ static bool is_ragged(const lap_node *n)
     return false;
 }
 
-/* The same, with what is known of places that data name. What is made of them is known only where all of it is
- * there: absent entries, once stored, may be anything. */
+/* The same, with what is known of places that data name. What is made of them is known only where all of it
+ * is there: absent entries, once stored, may be anything. */
 static lap_qx place_expression(lap_lowering *l, lap_quasi *q, lap_ref r, uint32_t depth)
 {
     enum { DEEPEST = 8 };

@@ -37,6 +37,7 @@ end
 return {
   name = "hilo", paper = "Fast Vision Transformers with HiLo Attention", family = "window",
   doc = "heads in windows and heads to averaged windows, alone or in the LITv2 block",
+  authors = "Zizheng Pan, Jianfei Cai, Bohan Zhuang", year = 2022,
   reference = "ziplab/LITv2, attentions.py and litv2.py (Apache-2.0)",
   params = {
     part = { "enum", { "attn", "block" }, "attn", "the attention or the whole block" },

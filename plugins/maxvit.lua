@@ -53,6 +53,8 @@ end
 return {
   name = "maxvit", paper = "MaxViT: Multi-Axis Vision Transformer", family = "window",
   doc = "MBConv, block attention and grid attention: one block of MaxViT",
+  authors = "Zhengzhong Tu, Hossein Talebi, Han Zhang, Feng Yang, Peyman Milanfar, "
+    .. "Alan Bovik, Yinxiao Li", year = 2022,
   reference = "huggingface/pytorch-image-models, maxxvit.py (Apache-2.0)",
   params = {
     in_chs = { "int", function(p) return p.dim end, "channels in", min = 1 },

@@ -52,6 +52,8 @@ return {
   name = "s2_attention", family = "sparse",
   paper = "S2-Attention: Hardware-Aware Context Sharding Among Attention Heads",
   doc = "block-sparse attention, each head with its own shard of the context",
+  authors = "Xihui Lin, Yunan Zhang, Suyu Ge, Liliang Ren, Barun Patra, Vishrav Chaudhary, "
+    .. "Hao Peng, Xia Song", year = 2024,
   reference = "linxihui/dkernel, utils.py, under a dense masked softmax (MIT)",
   params = {
     num_heads = { "int", 16, "query heads", min = 1 },

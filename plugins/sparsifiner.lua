@@ -63,6 +63,8 @@ return {
   name = "sparsifiner", family = "sparse",
   paper = "Sparsifiner: Learning Sparse Instance-Dependent Attention for Efficient Vision Transformers",
   doc = "transformer blocks whose attention mask is predicted per image, with token pruning",
+  authors = "Cong Wei, Brendan Duke, Ruowei Jiang, Parham Aarabi, "
+    .. "Graham W. Taylor, Florian Shkurti", year = 2023,
   reference = "lim142857/Sparsifiner, src/models/sparsifiner.py, inference (MIT)",
   params = {
     dim = { "int", 384, "channels", min = 1 },

@@ -7,7 +7,8 @@ return {
     by = { "enum", { "count", "mask" }, "count", "whether lengths end the axes or are compared with places" },
   },
   dims = { B = 4, N = 2048 },
-  inputs = { q = "b=B h=heads i=N d=64", k = "b=B h=heads j=N d=64", v = "b=B h=heads j=N d=64", length = "i32 b=B" },
+  inputs = { q = "b=B h=heads i=N d=64", k = "b=B h=heads j=N d=64", v = "b=B h=heads j=N d=64",
+    length = "i32 b=B" },
   made = { length = "N // 4 + b" },
   build = function(g, p, t)
     local q, k, v, where = t.q, t.k, t.v, nil

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Attention whose scores are edited, one way each: --param edit=alibi, soft_cap, table (a bias per offset of a
--- grid whose rows are `side` long), temperature (of each head), gaussian (minus the squared distance), cosine.
+-- Attention whose scores are edited, one way each: --param edit=alibi, soft_cap, table (a bias per offset
+-- of a grid whose rows are `side` long), temperature (of each head), gaussian (minus the squared distance),
+-- cosine.
 local edits = {}
 function edits.none(_, _, s) return s end
 function edits.alibi(_, t, s, p)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * select.c - the first k of n floats in order, for small k: the k-th one by bisection, then a sort of those kept.
+ * select.c - the first k of n floats in order, for small k: the k-th by bisection, then a sort of those kept.
  *
- * Floats in order are integers in order, so that bisecting between the bits of the least and of the largest finds
- * the k-th in a few passes that compare vectors. What is kept becomes one integer each, key above, place below: all
- * differ, and the rank of each is how many are larger. */
+ * Floats in order are integers in order, so that bisecting between the bits of the least and of the largest
+ * finds the k-th in a few passes that compare vectors. What is kept becomes one integer each, key above, place
+ * below: all differ, and the rank of each is how many are larger. */
 #include "codegen/llvm/emitter.h"
 
 typedef struct chosen {
@@ -63,7 +63,8 @@ static LLVMValueRef tail_mask(const chosen *s)
 {
     lap_emitter *e = s->e;
     LLVMValueRef rest = LLVMBuildTrunc(e->b, LLVMBuildSub(e->b, s->n, s->whole, ""), e->i32, "");
-    return LLVMBuildICmp(e->b, LLVMIntSLT, lap_iota(e, e->i32, s->lanes, 1), lap_splat(e, rest, s->lanes), "");
+    LLVMValueRef lane = lap_iota(e, e->i32, s->lanes, 1);
+    return LLVMBuildICmp(e->b, LLVMIntSLT, lane, lap_splat(e, rest, s->lanes), "");
 }
 
 /* Folds all keys: next = fn(carried, keys, mask of those that are there or NULL). */
@@ -131,8 +132,8 @@ static LLVMValueRef bisect(const chosen *s, LLVMValueRef lo, LLVMValueRef hi)
     lap_emitter *e = s->e;
     LLVMBuilderRef b = e->b;
     LLVMValueRef one = lap_i64(e, 1);
-    LLVMBasicBlockRef entry = LLVMGetInsertBlock(b), head = lap_block(e, "bisect"), body = lap_block(e, "halve");
-    LLVMBasicBlockRef done = lap_block(e, "found");
+    LLVMBasicBlockRef entry = LLVMGetInsertBlock(b), head = lap_block(e, "bisect");
+    LLVMBasicBlockRef body = lap_block(e, "halve"), done = lap_block(e, "found");
     LLVMBuildBr(b, head);
     LLVMPositionBuilderAtEnd(b, head);
     LLVMValueRef low = LLVMBuildPhi(b, e->i64, ""), high = LLVMBuildPhi(b, e->i64, "");
@@ -209,7 +210,8 @@ static void emit_ranks(const chosen *s)
     LLVMTypeRef wide = LLVMVectorType(e->i64, PACKED_LANES);
     LLVMValueRef none = LLVMConstNull(wide), zero = lap_i64(e, 0);
     LLVMValueRef least = lap_splat(e, lap_i64(e, INT64_MIN), PACKED_LANES);
-    LLVMValueRef end = LLVMBuildStore(b, least, LLVMBuildGEP2(b, e->i64, s->kept, (LLVMValueRef *)&s->count, 1, ""));
+    LLVMValueRef behind = LLVMBuildGEP2(b, e->i64, s->kept, (LLVMValueRef *)&s->count, 1, "");
+    LLVMValueRef end = LLVMBuildStore(b, least, behind);
     LLVMSetAlignment(end, 8);
     lap_counted each = lap_counted_begin(e, zero, s->count, lap_i64(e, 1), 0, NULL);
     LLVMValueRef mine = LLVMBuildLoad2(b, e->i64, LLVMBuildGEP2(b, e->i64, s->kept, &each.index, 1, ""), "");

@@ -243,7 +243,8 @@ static void emit_selecting(lap_emitter *e, const sorting *s)
         return;
     }
     LLVMBuilderRef b = e->b;
-    LLVMBasicBlockRef select = lap_block(e, "select"), done = lap_block(e, "selected"), heap = lap_block(e, "heap");
+    LLVMBasicBlockRef select = lap_block(e, "select"), done = lap_block(e, "selected");
+    LLVMBasicBlockRef heap = lap_block(e, "heap");
     LLVMValueRef room = LLVMBuildArrayAlloca(b, e->i64, lap_i64(e, LAP_MOST_SELECTED + 16), "");
     LLVMValueRef is_few = LLVMBuildICmp(b, LLVMIntSLE, s->count, lap_i64(e, LAP_MOST_SELECTED), "");
     LLVMValueRef is_some = LLVMBuildICmp(b, LLVMIntSGT, s->count, lap_i64(e, 0), "");
