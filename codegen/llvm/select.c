@@ -2,8 +2,8 @@
  * select.c - the first k of n floats in order, for small k: the k-th by bisection, then a sort of those kept.
  *
  * Floats in order are integers in order, so that bisecting between the bits of the least and of the largest
- * finds the k-th in a few passes that compare vectors. What is kept becomes one integer each, key above, place
- * below: all differ, and the rank of each is how many are larger. */
+ * finds the k-th in a few passes that compare vectors. What is kept becomes one integer each, key above,
+ * place below: all differ, and the rank of each is how many are larger. */
 #include "codegen/llvm/emitter.h"
 
 typedef struct chosen {
