@@ -47,9 +47,21 @@ static lap_ref zero_without_keys(lap_graph *g, const lap_soft_form *f, lap_ref o
     return out;
 }
 
+/* A row of weights of 0 is 0 / 0. The logarithm of their sum is -inf; a finite score less that is no NaN. */
+static lap_low_rows low_rows(const lap_soft_form *f)
+{
+    if (f->least_shift == -INFINITY) {
+        return LAP_LOW_EVEN;
+    }
+    return f->least_shift > LAP_SOFT_LOW / 2 && !f->is_log ? LAP_LOW_NAN : LAP_LOW_UNKNOWN;
+}
+
 lap_ref lap_soft_form_attend(lap_graph *g, const lap_soft_form *f, const lap_type *want)
 {
-    lap_soft_mask m = lap_soft_mask_split(g, f->score, f->keys);
+    lap_soft_mask m = lap_soft_mask_split(g, f->score, f->keys, low_rows(f));
+    if (!lap_ref_some(m.score)) {
+        return LAP_NONE;
+    }
     if (lap_ref_some(f->seen)) {
         m.where = lap_ref_some(m.where) ? lap_map2(g, LAP_FN_AND, m.where, f->seen) : f->seen;
     }

@@ -4,7 +4,8 @@
  *   sum_j (e / sum_j e) v    sum_j e (1 / sum_j e) v    (sum_j e v) / (sum_j e)
  *   sum_j exp(score - shift - log sum_j e) v            e = where(seen, exp(..), 0)
  *
- * A shift that the keys do not have cancels out, so any is as good as the row's maximum. */
+ * A shift that the keys do not have cancels out, so any is as good as the row's maximum; but for rows of
+ * masked keys alone, whose weights are all 0 where the shift is not as low as they are. */
 #include "passes/soft_form.h"
 
 #include "ir/fold.h"
@@ -106,6 +107,7 @@ static bool is_shift(finder *f, lap_ref r, lap_ref score)
         return is_shift(f, n->args[0], score);
     }
     if ((is_fn(f, r, LAP_FN_MAX) || is_fn(f, r, LAP_FN_LARGER)) && lap_fold_splat(f->g, n->args[1], &c)) {
+        f->f->least_shift = fmax(f->f->least_shift, c.f);
         return isfinite(c.f) && is_shift(f, n->args[0], score);
     }
     if (!folds_keys(f, r, LAP_RED_MAX)) {
@@ -124,10 +126,12 @@ static bool take_exponent(finder *f, lap_ref z)
     const lap_node *n = node(f, z);
     uint32_t before = f->f->n_inner;
     f->f->score = z;
+    f->f->least_shift = -INFINITY;
     if (is_fn(f, z, LAP_FN_SUB) && inside(f, z) && is_shift(f, n->args[1], n->args[0])) {
         f->f->score = n->args[0];
     } else {
         f->f->n_inner = before;
+        f->f->least_shift = 0.0;
     }
     return has_keys(node(f, f->f->score), f->f->keys);
 }
@@ -182,10 +186,12 @@ static bool take_weights(finder *f, lap_ref w)
     const lap_node *n = node(f, w);
     f->f->n_inner = 0;
     f->f->seen = LAP_NONE;
+    f->f->is_log = false;
     if (is_fn(f, w, LAP_FN_DIV)) {
         return inside(f, w) && is_total(f, n->args[1], n->args[0]) && take_exponential(f, n->args[0]);
     }
     if (!is_fn(f, w, LAP_FN_MUL)) {
+        f->f->is_log = true;
         return take_log_form(f, w);
     }
     for (int i = 0; i < 2; i++) {
@@ -234,6 +240,7 @@ static bool take_quotient(finder *f, lap_ref root)
     }
     f->f->keys = lap_attr_names(a, LAP_ATTR_OVER);
     f->f->is_quotient = true;
+    f->f->is_log = false;
     const lap_node *product = node(f, a->args[0]);
     for (int i = 0; i < 2; i++) {
         f->f->n_inner = 0;

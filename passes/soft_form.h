@@ -16,6 +16,8 @@ typedef struct lap_soft_form {
     lap_ref seen; /* condition that sets weights to 0 after the exponential, or none */
     lap_names keys;
     bool is_quotient; /* divided after the sum over keys */
+    bool is_log;      /* exp(z - log sum exp z) */
+    double least_shift; /* what is subtracted from the scores is never less: 0 where nothing is */
     uint32_t n_inner;
     lap_ref inner[LAP_SOFT_INNER]; /* nodes between score, value and the result */
 } lap_soft_form;

@@ -11,8 +11,7 @@
 
 #include <math.h>
 
-/* f32 numbers beyond are 8 apart: no score with a meaning is one, and its weight beside any other is 0. */
-#define LOW       -1e8
+#define LOW       LAP_SOFT_LOW
 #define MAX_DEPTH 24
 
 typedef struct splitter {
@@ -230,13 +229,13 @@ static bool keeps_a_key(lap_graph *g, lap_ref where, lap_names keys)
     return false;
 }
 
-lap_soft_mask lap_soft_mask_split(lap_graph *g, lap_ref score, lap_names keys)
+lap_soft_mask lap_soft_mask_split(lap_graph *g, lap_ref score, lap_names keys, lap_low_rows low)
 {
     splitter s = {.g = g, .takes_low = true};
     lap_ref bare = split(&s, score, 1, 0);
-    if (s.has_low && !keeps_a_key(g, s.where, keys)) {
+    if (s.has_low && low != LAP_LOW_NAN && !keeps_a_key(g, s.where, keys)) {
         s = (splitter){.g = g};
-        bare = split(&s, score, 1, 0);
+        bare = low == LAP_LOW_EVEN ? split(&s, score, 1, 0) : LAP_NONE;
     }
     return (lap_soft_mask){bare, s.where};
 }

@@ -97,9 +97,9 @@ static lap_ref sum(soft_maker *s, lap_ref x) { return lap_reduce(s->m->g, LAP_RE
 static lap_ref weighed(soft_maker *s, lap_ref score, lap_ref value, shape form, lap_ref *out_weights)
 {
     lap_graph *g = s->m->g;
-    lap_ref z = random_chance(s->m, 85)
-                    ? two(s, LAP_FN_SUB, score, lap_reduce(g, LAP_RED_MAX, score, s->over))
-                    : score;
+    bool is_shifted = random_chance(s->m, 85);
+    lap_ref z = is_shifted ? two(s, LAP_FN_SUB, score, lap_reduce(g, LAP_RED_MAX, score, s->over)) : score;
+    s->may_lack_keys = s->may_lack_keys || (!is_shifted && s->mask == CHOSEN_LOW);
     lap_ref e = lap_map1(g, LAP_FN_EXP, z), w;
     if (s->mask == ZEROED) {
         e = pick(s, s->seen, 0, e);
