@@ -267,6 +267,14 @@ static bool write_file(const char *path, const char *target, const lap_schedule 
     return good;
 }
 
+/* Opening a pipe would wait for its other end. */
+static bool is_file_or_none(const char *path, lap_fault *fault)
+{
+    struct stat st;
+    return stat(path, &st) != 0 || S_ISREG(st.st_mode) ||
+           lap_fault_set(fault, LAP_BAD_INPUT, "cannot write '%.200s': not a regular file", path);
+}
+
 /* Who writes holds the lock of a file beside it, which stays: removing it would let two hold it. */
 static int lock(const char *path, lap_fault *fault)
 {
@@ -299,7 +307,7 @@ bool lap_records_merge(const char *path, const char *target, const lap_schedule 
         return false;
     }
     (void)lap_records_read(&old, path, target, base, &ignored); /* what is no record is lost with this */
-    bool good = write_file(path, target, base, &old, n, records, fault);
+    bool good = is_file_or_none(path, fault) && write_file(path, target, base, &old, n, records, fault);
     lap_records_free(&old);
     close(fd);
     return good;

@@ -263,6 +263,23 @@ static void test_no_room(void **state)
     assert_non_null(strstr(fault.text, "/proc/none"));
 }
 
+/* A pipe or a folder in the place of the records: an error at once. */
+static void test_no_file(void **state)
+{
+    (void)state;
+    const char *path = folder_path(folder, "t.txt");
+    lap_record first = record(1, LAP_RECORD_BEST, 4);
+    for (int i = 0; i < 2; i++) {
+        lap_fault fault = {0};
+        assert_int_equal(i == 0 ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
+        alarm(20);
+        assert_false(merge(path, 1, &first, &fault));
+        alarm(0);
+        assert_non_null(strstr(fault.text, "not a regular file"));
+        assert_int_equal(i == 0 ? unlink(path) : rmdir(path), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_writers, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_killed_writer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_no_room, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_no_file, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
