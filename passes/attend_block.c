@@ -130,6 +130,10 @@ lap_coord lap_attend_panel(job *j, lap_coord slot)
     if (!j->is_picked) {
         return lap_coord_add(k->c, j->first, slot);
     }
+    int64_t n;
+    if (lap_dim_is_const(j->l->ctx, n_panels(j), &n) && n == 1) {
+        return c_int(j, 0); /* what is read from memory has no bound that devices know */
+    }
     lap_ref panel = lap_k_load(k->k, j->picked, lap_coord_ref(k->c, slot), LAP_NONE);
     return lap_coord_var(k->c, panel, n_panels(j));
 }
@@ -233,8 +237,8 @@ static lap_ref blocks_there(job *j)
         return LAP_NONE;
     }
     lap_ref there = lap_axis_extent(j->k, &keys.at[0], j->t.env.n, j->t.axes, j->t.coords, LAP_NONE);
-    lap_coord of_each = lap_coord_dim(c, lap_axes_product(j->l, inner));
-    lap_coord n = lap_coord_mul(c, lap_coord_opaque(c, there), of_each);
+    lap_coord each = lap_coord_dim(c, lap_axes_product(j->l, inner));
+    lap_coord n = lap_coord_mul(c, lap_coord_opaque(c, there), each);
     n = lap_coord_add(c, n, c_int(j, j->block_keys - 1));
     return lap_coord_ref(c, lap_coord_floordiv(c, n, c_int(j, j->block_keys)));
 }

@@ -429,11 +429,15 @@ static void accumulate(job *j)
 {
     lap_kctx *k = j->k;
     lap_coord step, depth = c_int(j, j->depth);
-    lap_coord n_steps = lap_coord_floordiv(k->c, lap_coord_add(k->c, j->keys, c_int(j, j->depth - 1)), depth);
+    lap_coord past = lap_coord_add(k->c, j->keys, c_int(j, j->depth - 1));
+    lap_coord n_steps = lap_coord_floordiv(k->c, past, depth);
+    if (j->is_picked) { /* a step is a panel */
+        n_steps = j->n_live;
+    }
     lap_k_loop steps = lap_kctx_for(k, LAP_LOOP_SERIAL, d_int(j, (j->block_keys + j->depth - 1) / j->depth),
                                     lap_coord_ref(k->c, n_steps), 0, NULL, &step);
     lap_coord column = lap_coord_mul(k->c, step, depth);
-    if (j->is_picked) { /* a step is a panel */
+    if (j->is_picked) {
         accumulate_run(j, column, lap_attend_panel_keys(j, lap_attend_panel(j, step), 1));
     } else {
         lap_coord n = lap_coord_min(k->c, lap_coord_sub(k->c, j->keys, column), depth);
