@@ -107,12 +107,14 @@ static lap_ref edited(row_work *w, lap_coord key)
         return product;
     }
     set_keys(w, key);
-    lap_know(k, j->product, lap_near_env(j, j->product), LAP_NONE, lap_val_of(k, product));
     lap_ref ok = LAP_NONE;
     if (lap_ref_some(j->near.where)) {
         ok = lap_pull_ref(k, j->near.where, lap_near_env(j, j->near.where), LAP_NONE);
     }
-    lap_ref s = lap_pull_ref(k, j->near.score, lap_near_env(j, j->near.score), ok);
+    /* reads that may fail are of what is seen alone */
+    lap_ref mask = lap_plan_of(j->l, j->near.score)->may_fail ? ok : LAP_NONE;
+    lap_know(k, j->product, lap_near_env(j, j->product), mask, lap_val_of(k, product));
+    lap_ref s = lap_pull_ref(k, j->near.score, lap_near_env(j, j->near.score), mask);
     if (lap_ref_some(ok)) {
         double none = j->norm == LAP_NORM_SOFTMAX ? -__builtin_inf() : 0;
         s = lap_map3(k->k, LAP_FN_SELECT, ok, s, lap_const_f(k->k, none));
