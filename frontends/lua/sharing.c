@@ -24,24 +24,31 @@ typedef struct factors {
     bool is_whole;
 } factors;
 
-/* The factors of a product that vary over the axes summed. */
+static bool varies(const lap_node *n, lap_names over)
+{
+    for (uint32_t i = 0; i < over.n; i++) {
+        if (lap_node_axis(n, over.at[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The factors of a product that vary over the axes summed. A product that does has a factor that does, so
+ * the two bounds hold all visits, also where factors are products of one value with itself. */
 static void split_product(const lap_graph *g, lap_ref r, lap_names over, unsigned depth, factors *out)
 {
     const lap_node *n = lap_node_at(g, r);
-    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL && out->is_whole) {
+    if (!out->is_whole || !varies(n, over)) {
+        return;
+    }
+    if (n->op == LAP_OP_MAP && lap_attr_i(n, LAP_ATTR_FN, 0) == LAP_FN_MUL) {
         out->is_whole = depth < DEEPEST_PRODUCT;
         split_product(g, n->args[0], over, depth + 1, out);
         split_product(g, n->args[1], over, depth + 1, out);
         return;
     }
-    bool varies = false;
-    for (uint32_t i = 0; i < over.n; i++) {
-        varies = varies || lap_node_axis(n, over.at[i]) != NULL;
-    }
-    if (!varies) {
-        return;
-    }
-    out->is_whole = out->is_whole && out->n < MOST_FACTORS;
+    out->is_whole = out->n < MOST_FACTORS;
     if (out->is_whole) {
         out->at[out->n++] = r;
     }
