@@ -78,7 +78,9 @@ static bool walk_at(finder *f, const lap_node *n, lap_names hidden)
 {
     lap_names src = lap_attr_names(n, LAP_ATTR_SRC);
     lap_name *below = lap_arena_array(f->l->ctx->arena, hidden.n + src.n + 1, sizeof *below);
-    memcpy(below, hidden.at, hidden.n * sizeof *below);
+    if (hidden.n > 0) {
+        memcpy(below, hidden.at, hidden.n * sizeof *below);
+    }
     memcpy(below + hidden.n, src.at, src.n * sizeof *below);
     for (uint32_t i = 0; i < src.n; i++) {
         lap_ref index = n->args[1 + i];
