@@ -77,10 +77,12 @@ lap_qx lap_quasi_subst(lap_quasi *q, lap_qx e, uint32_t id, lap_qx by);
 /* Whether e = stride * leaf + rest with rest free of the leaf (stride 0 when e is). */
 bool lap_quasi_affine(lap_quasi *q, lap_qx e, uint32_t id, lap_dim *out_stride, lap_qx *out_rest);
 bool lap_quasi_stride(lap_quasi *q, lap_qx e, uint32_t id, lap_dim *out_stride);
-/* Whether e = min(max(leaf + shift, lo), hi), the others free of the leaf: a window that stops at borders.
- * A bound may be absent; hi wins where the two cross. */
+/* Whether e = min(max(run * (leaf // run) + shift, lo), hi), the others free of the leaf: a window that stops
+ * at borders, and stands still for runs of the leaf (1: for none). A bound may be absent; hi wins where the
+ * two cross. */
 typedef struct lap_quasi_window {
     lap_qx shift, lo, hi;
+    int64_t run;
     bool has_lo, has_hi;
 } lap_quasi_window;
 bool lap_quasi_clamped(lap_quasi *q, lap_qx e, uint32_t id, lap_quasi_window *out);

@@ -12,8 +12,9 @@ static lap_qx shifted(lap_quasi *q, bool is_there, lap_qx e, lap_qx by)
     return is_there ? lap_quasi_add(q, e, by) : e;
 }
 
-/* The one atom of e that uses the leaf, when its factor is 1; out_rest: e without it. */
-static bool only_atom(lap_quasi *q, lap_qx e, uint32_t id, lap_qatom *out, lap_qx *out_rest)
+/* The one atom of e that uses the leaf, and its factor; out_rest: e without it. */
+static bool only_atom(lap_quasi *q, lap_qx e, uint32_t id, lap_qatom *out, int64_t *out_factor,
+                      lap_qx *out_rest)
 {
     lap_qexpr x = lap_qexpr_of(q, e);
     lap_dim one = lap_dim_const(q->ctx, 1);
@@ -22,7 +23,7 @@ static bool only_atom(lap_quasi *q, lap_qx e, uint32_t id, lap_qatom *out, lap_q
         if (!lap_quasi_uses(q, lap_quasi_of_term(q, (lap_qterm){x.at[i].atom, one}), id)) {
             continue;
         }
-        if (found < x.n || !lap_dim_same(x.at[i].c, one)) {
+        if (found < x.n || !lap_dim_is_const(q->ctx, x.at[i].c, out_factor)) {
             return false;
         }
         found = i;
@@ -31,22 +32,37 @@ static bool only_atom(lap_quasi *q, lap_qx e, uint32_t id, lap_qatom *out, lap_q
         return false;
     }
     *out = q->atoms[x.at[found].atom];
-    *out_rest = lap_quasi_sub(q, e, lap_quasi_of_term(q, (lap_qterm){x.at[found].atom, one}));
+    *out_rest = lap_quasi_sub(q, e, lap_quasi_of_term(q, x.at[found]));
     return true;
+}
+
+/* Whether the atom, times this factor, is factor * (leaf // factor). */
+static bool is_run(lap_quasi *q, const lap_qatom *atom, int64_t factor)
+{
+    int64_t by;
+    if (atom->kind != LAP_Q_FLOOR || !lap_quasi_is_const(q, atom->b, &by) || by != factor || by < 1) {
+        return false;
+    }
+    lap_qexpr x = lap_qexpr_of(q, atom->a);
+    int64_t one = 0, zero = 1;
+    return x.n == 1 && q->atoms[x.at[0].atom].kind == LAP_Q_LEAF &&
+           lap_dim_is_const(q->ctx, x.at[0].c, &one) && one == 1 && lap_dim_is_const(q->ctx, x.c, &zero) &&
+           zero == 0;
 }
 
 static bool clamped(lap_quasi *q, lap_qx e, uint32_t id, uint32_t depth, lap_quasi_window *out)
 {
     lap_qatom atom;
     lap_qx rest;
-    if (depth == 0 || !only_atom(q, e, id, &atom, &rest)) {
+    int64_t factor;
+    if (depth == 0 || !only_atom(q, e, id, &atom, &factor, &rest)) {
         return false;
     }
-    if (atom.kind == LAP_Q_LEAF) {
-        *out = (lap_quasi_window){.shift = rest};
+    if ((atom.kind == LAP_Q_LEAF && factor == 1) || is_run(q, &atom, factor)) {
+        *out = (lap_quasi_window){.shift = rest, .run = factor};
         return true;
     }
-    if (atom.kind != LAP_Q_MIN && atom.kind != LAP_Q_MAX) {
+    if ((atom.kind != LAP_Q_MIN && atom.kind != LAP_Q_MAX) || factor != 1) {
         return false;
     }
     bool in_a = lap_quasi_uses(q, atom.a, id), in_b = lap_quasi_uses(q, atom.b, id);

@@ -148,7 +148,7 @@ bool lap_coord_clamped(lap_coords *c, lap_coord e, lap_coord var, lap_coord_wind
     if (id == 0 || !lap_quasi_clamped(c->q, in(e), id, &w)) {
         return false;
     }
-    *out_window = (lap_coord_window){out(w.shift), out(w.lo), out(w.hi), w.has_lo, w.has_hi};
+    *out_window = (lap_coord_window){out(w.shift), out(w.lo), out(w.hi), w.run, w.has_lo, w.has_hi};
     return true;
 }
 

@@ -46,9 +46,10 @@ static inline bool lap_coord_same(lap_coord a, lap_coord b) { return a.ix == b.i
 bool lap_coord_divides(lap_coords *c, lap_coord divisor);
 /* Whether e = stride * var + rest with rest free of var. */
 bool lap_coord_affine(lap_coords *c, lap_coord e, lap_coord var, lap_dim *out_stride, lap_coord *out_rest);
-/* Whether e = min(max(var + shift, lo), hi) with the others free of var; see lap_quasi_clamped. */
+/* Whether e = min(max(run * (var // run) + shift, lo), hi), the others free of var; see lap_quasi_clamped. */
 typedef struct lap_coord_window {
     lap_coord shift, lo, hi;
+    int64_t run;
     bool has_lo, has_hi;
 } lap_coord_window;
 bool lap_coord_clamped(lap_coords *c, lap_coord e, lap_coord var, lap_coord_window *out);

@@ -9,7 +9,7 @@
  * For a vector of queries the keys at one offset are one shifted vector, so nothing outside the windows is
  * computed. Clamped windows are made runs of places too: see lap_near_pad. With one axis only, lanes are far
  * segments of it, no vector is unaligned, and scratch holds the whole run; with three the ring is of outer
- * rows. Dilation is residues, each with strips of its own. */
+ * rows. Dilation is residues, each with strips of its own. Strides are masks: see near.h. */
 #include "passes/attend.h"
 #include "passes/near_job.h"
 
@@ -76,7 +76,7 @@ lap_coord lap_near_pad(lap_near_job *j, int axis, lap_coord u)
 {
     lap_coords *c = j->k->c;
     const lap_coord_window *w = &j->window[axis];
-    lap_coord count = lap_near_i(j, j->near.axis[axis].count), place = u;
+    lap_coord count = lap_near_i(j, j->near.axis[axis].places), place = u;
     if (w->has_lo) {
         lap_coord lo = w->has_hi ? lap_coord_min(c, w->lo, w->hi) : w->lo;
         lap_coord wrapped = lap_near_sum(j, lo, lap_coord_mod(c, lap_coord_sub(c, u, lo), count));
@@ -247,8 +247,8 @@ static void choose(lap_near_job *j)
     j->t = n == 3 ? 1 : 0;
     j->x = n - 1 > j->t ? n - 1 : -1;
     j->kz = j->z >= 0 ? a[j->z].count : 1;
-    j->ky = j->is_folded ? 1 : a[j->t].count;
-    j->kx = a[n - 1].count;
+    j->ky = j->is_folded ? 1 : a[j->t].places;
+    j->kx = a[n - 1].places;
     j->lanes = j->l->target->vector_f32;
     choose_blocks(j);
     j->tiles = lap_knob_value(j->l, j->z >= 0 ? LAP_KNOB_NEAR_TILES_OUTER : LAP_KNOB_NEAR_TILES);
@@ -337,7 +337,8 @@ static void open_grid(lap_near_job *j)
     for (uint32_t i = 0; i < j->near.n; i++) {
         const lap_near_axis *a = &j->near.axis[i];
         lap_dim step = lap_near_d(j, a->step);
-        j->r[i] = lap_coord_var(j->k->c, lap_coord_ref(j->k->c, at[nb + i]), step);
+        lap_coord residue = lap_coord_var(j->k->c, lap_coord_ref(j->k->c, at[nb + i]), step);
+        j->r[i] = a->step == 1 ? lap_near_i(j, 0) : residue;
         j->start[i] = lap_near_times(j, at[nb + j->near.n + i], lap_near_i(j, j->span[i]));
         lap_coord up = lap_coord_dim(j->k->c, lap_dim_add(ctx, a->size, lap_near_d(j, a->step - 1)));
         j->limit[i] =
@@ -463,7 +464,7 @@ static lap_near_strip make_values(lap_near_job *j, int64_t columns, int64_t rows
 static void make_strips(lap_near_job *j)
 {
     bool by_rows = !j->is_folded && j->z < 0;
-    int64_t ring = j->rows + j->ky - 1, rows = by_rows ? ring : j->run + j->near.axis[j->t].count - 1;
+    int64_t ring = j->rows + j->ky - 1, rows = by_rows ? ring : j->run + j->near.axis[j->t].places - 1;
     int64_t before = j->is_folded ? 0 : j->near.axis[j->x].back;
     j->queries_in = make_planes(j, 0, j->lanes, j->rows, 1, true);
     j->keys_in = make_planes(j, before, j->columns, rows, j->kz, j->is_folded);

@@ -17,6 +17,7 @@ typedef struct finder {
     lap_ref seen[32]; /* values read at the query's own coordinates */
     lap_names hidden[32];
     uint32_t n_seen;
+    bool all_filled; /* reads by a place have a value for places outside */
 } finder;
 
 static bool has_any(const lap_node *n, lap_names names)
@@ -85,6 +86,7 @@ static bool walk_at(finder *f, const lap_node *n, lap_names hidden)
     for (uint32_t i = 0; i < src.n; i++) {
         lap_ref index = n->args[1 + i];
         bool by_key = has_any(lap_node_at(f->l->g, index), f->near->part->keys);
+        f->all_filled = f->all_filled && (!by_key || lap_node_attr(n, LAP_ATTR_FILL) != NULL);
         if (!(by_key ? take_place(f, index, hidden) : note(f, index, hidden))) {
             return false;
         }
@@ -156,10 +158,16 @@ bool lap_near_window(lap_kctx *k, const lap_near_axis *a, lap_coord r, lap_coord
     lap_coord p = lap_coord_stand_in(k->c, most);
     lap_coord lo = lap_near_first(k, a, p, r),
               at = pull_place(k, a, query_at(k, a, p, r), lap_coord_const(k->c, 0));
-    return lap_coord_same(query_at(k, a, lo, r), at) && lap_coord_clamped(k->c, lo, p, out);
+    if (!lap_coord_same(query_at(k, a, lo, r), at) || !lap_coord_clamped(k->c, lo, p, out)) {
+        return false;
+    }
+    lap_coord more = lap_coord_const(k->c, out->run - 1); /* the window that moves starts as much earlier */
+    out->shift = lap_coord_sub(k->c, out->shift, more);
+    out->hi = out->has_hi ? lap_coord_sub(k->c, out->hi, more) : out->hi;
+    return true;
 }
 
-/* step, back: from the place in normal form, at stand-in coordinates. */
+/* What the axis is: from the place in normal form, at stand-in coordinates. */
 static bool learn_axis(lap_lowering *l, lap_near_axis *a, bool *is_closed)
 {
     lap_ctx *ctx = l->ctx;
@@ -171,15 +179,18 @@ static bool learn_axis(lap_lowering *l, lap_near_axis *a, bool *is_closed)
         !lap_dim_is_const(ctx, stride, &a->step) || a->step < 1) {
         return false;
     }
-    lap_coord r = lap_coord_stand_in(k->c, lap_dim_const(ctx, a->step));
+    bool is_one = a->step == 1; /* residue, which a variable would hide in the places of runs */
+    lap_coord r = is_one ? lap_coord_const(k->c, 0) : lap_coord_stand_in(k->c, lap_dim_const(ctx, a->step));
     lap_coord_window window;
     int64_t shift;
     if (!lap_near_window(k, a, r, &window) || !lap_coord_is_const(k->c, window.shift, &shift)) {
         return false;
     }
     a->back = -shift;
-    *is_closed = *is_closed && window.has_lo && window.has_hi;
-    return true;
+    a->run = window.run;
+    a->places = a->count + a->run - 1;
+    *is_closed = *is_closed && window.has_lo && window.has_hi && a->run == 1;
+    return a->run <= a->count; /* else windows leave gaps */
 }
 
 /* Whether `r` depends on the keys otherwise than through the contraction. */
@@ -327,7 +338,7 @@ bool lap_near_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_nea
         out->axis[i].number = i;
     }
     const lap_name *names;
-    finder f = {.l = l, .near = out};
+    finder f = {.l = l, .near = out, .all_filled = true};
     if (!take_sides(l, out, n) || !walk_side(&f, out->k, (lap_names){0}) ||
         !walk_side(&f, out->v, (lap_names){0}) || !rest_is_free(&f) || !sort_axes(l, out) ||
         !same_names(l, contraction, out->score) ||
@@ -339,12 +350,16 @@ bool lap_near_find(lap_lowering *l, lap_ref attend, lap_ref contraction, lap_nea
         if (!lap_ref_some(out->axis[i].place) || !learn_axis(l, &out->axis[i], &is_closed)) {
             return false;
         }
+        out->has_runs = out->has_runs || out->axis[i].run > 1;
+    }
+    if (out->has_runs && !f.all_filled) {
+        return false; /* windows that move reach beyond those that are asked for */
     }
     bool may_fail = lap_plan_of(l, out->k)->may_fail || lap_plan_of(l, out->v)->may_fail;
     if (may_fail && (!is_closed || lap_ref_some(out->where))) {
         return false; /* keys that nobody sees would be read */
     }
     bool *seen = lap_arena_array(l->ctx->arena, lap_graph_n_nodes(l->g) + 1, sizeof *seen);
-    out->edits_by_key = reads_keys(l, out->score, out, seen) || lap_ref_some(out->where);
+    out->edits_by_key = reads_keys(l, out->score, out, seen) || lap_ref_some(out->where) || out->has_runs;
     return true;
 }

@@ -179,7 +179,7 @@ typedef struct strip_work {
 static lap_coord last_place(lap_near_job *j, int axis)
 {
     const lap_near_axis *a = &j->near.axis[axis];
-    return lap_near_sum(j, j->limit[axis], lap_near_i(j, a->count - a->back - 2));
+    return lap_near_sum(j, j->limit[axis], lap_near_i(j, a->places - a->back - 2));
 }
 
 /* The key axis such that the key is at this place, seen from the first query of the run. */
@@ -288,7 +288,7 @@ static void copy_plain(strip_work *w, view *v, lap_ref rows_ok, lap_coord *lo, l
             lap_coord_max(c, first, window->has_hi ? lap_coord_min(c, window->lo, window->hi) : window->lo);
     }
     if (window->has_hi) {
-        end = lap_coord_min(c, end, lap_near_sum(j, window->hi, lap_near_i(j, j->near.axis[axis].count)));
+        end = lap_coord_min(c, end, lap_near_sum(j, window->hi, lap_near_i(j, j->near.axis[axis].places)));
     }
     *lo = column_of(w, first);
     *hi = lap_coord_max(c, column_of(w, end), *lo);
@@ -369,7 +369,7 @@ static void pack_strip(lap_near_job *j, strip_work *w, lap_near_range slots, lap
         lap_near_set_query(j, j->z, j->start[j->z]);
         lap_near_set(j, j->near.axis[j->z].key, lap_coord_sub(c, w->slot, j->z_slot));
     }
-    int64_t most = w->to->n_rows > 0 ? w->to->n_rows : j->run + t->count - 1;
+    int64_t most = w->to->n_rows > 0 ? w->to->n_rows : j->run + t->places - 1;
     lap_k_loop inner = lap_kctx_for(k, LAP_LOOP_SERIAL, lap_near_d(j, most),
                                     at_most(j, lap_coord_sub(c, rows.to, rows.from), most), 0, NULL, &row);
     w->u = lap_near_sum(j, rows.from, row);

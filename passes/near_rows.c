@@ -3,7 +3,8 @@
  * maximum, weights, their sum, and the results.
  *
  * Where the window of every lane is the plain one, keys are numbered alike in all lanes and edits read
- * uniform values; at borders the number of a key differs between lanes, and edits gather. */
+ * uniform values; at borders the number of a key differs between lanes, and edits gather. Where windows stand
+ * still for runs of queries, keys of the window that moves are masked that are not of the query's own. */
 #include "passes/near_job.h"
 
 #include <math.h>
@@ -56,31 +57,52 @@ static lap_ref fold_keys(row_work *w, lap_fn fn, lap_ref start, element *make)
     return acc;
 }
 
-/* Number of the key in the window of this query, whose place is `offset` after its unclamped window's start.
- */
+/* Number of the key in the window of this query, whose place is `offset` after the start of the unclamped
+ * window that moves. */
 static lap_coord key_number(row_work *w, int axis, lap_coord p, lap_coord offset)
 {
     lap_near_job *j = w->j;
     const lap_near_axis *a = &j->near.axis[axis];
-    if (w->is_plain) {
+    if (w->is_plain && a->run == 1) {
         return offset;
     }
     lap_coord place = lap_near_sum(j, lap_near_sum(j, p, lap_near_i(j, -a->back)), offset);
-    return lap_coord_sub(j->k->c, lap_near_pad(j, axis, place), lap_near_first(j->k, a, p, j->r[axis]));
+    place = w->is_plain ? place : lap_near_pad(j, axis, place);
+    return lap_coord_sub(j->k->c, place, lap_near_first(j->k, a, p, j->r[axis]));
 }
 
-static void set_keys(row_work *w, lap_coord key)
+/* Sets the key, or some key where the query's own window has none; NONE: it has all, else whether it does. */
+static lap_ref set_key(row_work *w, int axis, lap_coord p, lap_coord offset)
+{
+    lap_near_job *j = w->j;
+    lap_coords *c = j->k->c;
+    const lap_near_axis *a = &j->near.axis[axis];
+    lap_coord number = key_number(w, axis, p, offset), first = lap_near_i(j, 0),
+              last = lap_near_i(j, a->count - 1);
+    if (a->run == 1) {
+        lap_near_set(j, a->key, number);
+        return LAP_NONE;
+    }
+    lap_near_set(j, a->key, lap_coord_min(c, lap_coord_max(c, number, first), last));
+    lap_ref at = lap_coord_ref(c, number);
+    return lap_mask_both(j->k, lap_map2(j->k->k, LAP_FN_GE, at, lap_coord_ref(c, first)),
+                         lap_map2(j->k->k, LAP_FN_LE, at, lap_coord_ref(c, last)));
+}
+
+/* The same for all axes of the window. */
+static lap_ref set_keys(row_work *w, lap_coord key)
 {
     lap_near_job *j = w->j;
     const lap_near_axis *axis = j->near.axis;
     lap_coord along = j->is_folded ? key : w->wy;
-    lap_near_set(j, axis[j->t].key, key_number(w, j->t, lap_near_row(j, w->t, w->lane), along));
+    lap_ref ok = set_key(w, j->t, lap_near_row(j, w->t, w->lane), along);
     if (j->x >= 0) {
-        lap_near_set(j, axis[j->x].key, key_number(w, j->x, lap_near_lane(j, w->lane), key));
+        ok = lap_mask_both(j->k, ok, set_key(w, j->x, lap_near_lane(j, w->lane), key));
     }
     if (j->z >= 0) {
         lap_near_set(j, axis[j->z].key, w->wz);
     }
+    return ok;
 }
 
 static lap_coord s_at(row_work *w, lap_coord key)
@@ -91,7 +113,7 @@ static lap_coord s_at(row_work *w, lap_coord key)
 /* Whether scores are the products but for a factor: they are not written again before the weights are. */
 static bool is_raw(lap_near_job *j)
 {
-    return lap_ref_same(j->near.score, j->product) && !lap_ref_some(j->near.where) &&
+    return lap_ref_same(j->near.score, j->product) && !lap_ref_some(j->near.where) && !j->near.has_runs &&
            j->norm == LAP_NORM_SOFTMAX;
 }
 
@@ -106,10 +128,9 @@ static lap_ref edited(row_work *w, lap_coord key)
     if (is_raw(j)) {
         return product;
     }
-    set_keys(w, key);
-    lap_ref ok = LAP_NONE;
+    lap_ref ok = set_keys(w, key);
     if (lap_ref_some(j->near.where)) {
-        ok = lap_pull_ref(k, j->near.where, lap_near_env(j, j->near.where), LAP_NONE);
+        ok = lap_mask_both(k, ok, lap_pull_ref(k, j->near.where, lap_near_env(j, j->near.where), LAP_NONE));
     }
     /* reads that may fail are of what is seen alone */
     lap_ref mask = lap_plan_of(j->l, j->near.score)->may_fail ? ok : LAP_NONE;

@@ -279,7 +279,7 @@ static lap_ref plus(random_maker *m, lap_ref a, int64_t b)
     return lap_map2(m->g, LAP_FN_ADD, a, lap_const_i(m->g, b));
 }
 
-/* place = r + step * (clamp(p - back) + w) for the query r + step * p. */
+/* place = r + step * (clamp(p - back) + w) for the query r + step * p; perhaps runs of p share a window. */
 static void make_window(random_maker *m, int64_t most, window_axis *a)
 {
     lap_graph *g = m->g;
@@ -298,6 +298,10 @@ static void make_window(random_maker *m, int64_t most, window_axis *a)
     lap_ref by = lap_const_i(g, step);
     lap_ref rest = lap_map2(g, LAP_FN_MOD, i, by), p = lap_map2(g, LAP_FN_IDIV, i, by);
     lap_ref n = lap_map2(g, LAP_FN_SUB, plus(m, lap_dim_node(g, dim), step - 1), rest);
+    if (random_chance(m, 40)) {
+        lap_ref run = lap_const_i(g, random_int(m, 2, 4));
+        p = lap_map2(g, LAP_FN_MUL, lap_map2(g, LAP_FN_IDIV, p, run), run);
+    }
     lap_ref last = plus(m, lap_map2(g, LAP_FN_IDIV, n, by), -count),
             lo = plus(m, p, -random_int(m, 0, count));
     bool is_low_first = random_chance(m, 50);
