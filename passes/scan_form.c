@@ -66,6 +66,26 @@ static bool learn_nodes(lap_scan_former *m)
 
 /* ---- rows ---- */
 
+/* No row, no iteration of the grid: what does not vary over such an axis would not be written. */
+static bool writes_all(lap_scan_former *m, const lap_axis *row)
+{
+    lap_ctx *ctx = m->l->ctx;
+    if (lap_dim_compare(ctx, row->size, LAP_REL_GT, lap_dim_const(ctx, 0)) == LAP_YES) {
+        return true;
+    }
+    lap_names states = lap_attr_names(m->n, LAP_ATTR_STATES);
+    for (uint32_t i = 0; i < m->f->body->n_results; i++) {
+        bool is_state = i < m->f->n_states;
+        const char *last = is_state ? lap_arena_printf(ctx->arena, "last_%s", lap_text(ctx, states.at[i])) : "";
+        lap_ref read =
+            is_state ? lap_result_named(m->l, m->f->op, last) : m->f->result[i - m->f->n_states];
+        if (lap_ref_some(read) && lap_node_axis(lap_node_at(m->l->g, read), row->name) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void choose_rows(lap_scan_former *m)
 {
     const lap_region *body = m->f->body;
@@ -84,7 +104,7 @@ static void choose_rows(lap_scan_former *m)
                 is_row = b == NULL || lap_scan_seen_as(lap_scan_fact(m, body->params[s])->axes[b - q->axes],
                                                        p->axes[a].name);
             }
-            if (is_row) {
+            if (is_row && writes_all(m, &p->axes[a])) {
                 m->rows[m->n_rows++] = p->axes[a];
             }
         }
