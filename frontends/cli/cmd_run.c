@@ -2,6 +2,7 @@
  * cmd_run.c - lappet run: compile in memory, run once, write or summarise the outputs. */
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "frontends/cli/document.h"
@@ -102,6 +103,29 @@ static lap_code write_outputs(lap_setup *s, const char *path, const lap_tensors 
     return LAP_OK;
 }
 
+/* The outputs have just been written, so they are found there under whatever name. */
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+static lap_code write_files(lap_setup *s, const lap_case_tensors *all)
+{
+    const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, NULL);
+    const char *kept = lap_args_get(s->args, LAP_OPT_CASE, NULL);
+    lap_code code = path != NULL ? write_outputs(s, path, all->outputs) : LAP_OK;
+    if (code != LAP_OK || kept == NULL) {
+        return code;
+    }
+    if (path != NULL && is_same_file(path, kept)) {
+        lap_cli_error("--case and --output name the same file, which holds the outputs now");
+        return LAP_BAD_INPUT;
+    }
+    return lap_case_write(kept, s->session, &s->load, all) ? LAP_OK : lap_setup_failure(s);
+}
+
 static lap_code run(lap_setup *s)
 {
     lap_tensors inputs = {0}, weights = {0}, out = {0};
@@ -122,17 +146,11 @@ static lap_code run(lap_setup *s)
         return lap_setup_failure(s);
     }
     double done = lap_seconds();
-    const char *path = lap_args_get(s->args, LAP_OPT_OUTPUT, NULL);
-    lap_code code = path != NULL ? write_outputs(s, path, &out) : LAP_OK;
-    const char *kept = lap_args_get(s->args, LAP_OPT_CASE, NULL);
-    lap_case_tensors all = {&inputs, &weights, &out};
-    if (code == LAP_OK && kept != NULL && !lap_case_write(kept, s->session, &s->load, &all)) {
-        return lap_setup_failure(s);
-    }
+    lap_code code = write_files(s, &(lap_case_tensors){&inputs, &weights, &out});
     double compile_s = lap_session_timing(s->session).load + compiled - start;
     if (code == LAP_OK && lap_args_has(s->args, LAP_OPT_JSON)) {
         document_outputs(&out, compile_s, done - compiled);
-    } else if (code == LAP_OK && path == NULL) {
+    } else if (code == LAP_OK && !lap_args_has(s->args, LAP_OPT_OUTPUT)) {
         print_outputs(lap_session_ctx(s->session), &out);
     }
     if (isatty(STDERR_FILENO)) {
