@@ -76,7 +76,8 @@ static bool writes_all(lap_scan_former *m, const lap_axis *row)
     lap_names states = lap_attr_names(m->n, LAP_ATTR_STATES);
     for (uint32_t i = 0; i < m->f->body->n_results; i++) {
         bool is_state = i < m->f->n_states;
-        const char *last = is_state ? lap_arena_printf(ctx->arena, "last_%s", lap_text(ctx, states.at[i])) : "";
+        const char *last =
+            is_state ? lap_arena_printf(ctx->arena, "last_%s", lap_text(ctx, states.at[i])) : "";
         lap_ref read =
             is_state ? lap_result_named(m->l, m->f->op, last) : m->f->result[i - m->f->n_states];
         if (lap_ref_some(read) && lap_node_axis(lap_node_at(m->l->g, read), row->name) == NULL) {

@@ -245,8 +245,8 @@ static void test_run_case(void **state)
     expect("run volo --dim B=1 --dim H=8 --dim W=8 --target ref --case @/no/such/folder/volo.safetensors", 2,
            "", "error: ");
     expect("run tests/cli/models/linear.lua --target ref --case /dev/full", 2, "", "error: ");
-    expect("run tests/cli/models/linear.lua --target ref -o @/one.safetensors --case @/./one.safetensors", 2, "",
-           "the same file");
+    expect("run tests/cli/models/linear.lua --target ref -o @/one.safetensors --case @/./one.safetensors", 2,
+           "", "the same file");
 }
 
 /* ---- check --------------------------------------------------------------------------------- */
