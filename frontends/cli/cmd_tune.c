@@ -79,7 +79,7 @@ static void print_report(const lap_tune_report *r)
                1e3 * r->after, r->before / r->after, *r->taken_back != '\0' ? "; taken back: " : "",
                r->taken_back);
     }
-    printf("%u schedules timed, %u rejected, in %.1f s%s\n", n_timed, n_rejected, r->seconds,
+    printf("schedules timed: %u, rejected: %u, in %.1f s%s\n", n_timed, n_rejected, r->seconds,
            r->is_complete ? "" : "; time was short");
     printf("records: %s\n", *r->path != '\0' ? r->path : "none kept (LAPPET_CACHE is empty)");
 }
