@@ -79,9 +79,18 @@ static const char *name_of(writer *w, const lap_buffer *b)
     }
 }
 
+static const char *const kinds[] = {"input", "weight", "const", "temp", "packed", "output"};
+
+/* The buffer as the page calls it. */
+static const char *text_of(writer *w, int32_t buffer)
+{
+    const lap_buffer *b = &w->p->buffers[buffer];
+    const char *name = name_of(w, b);
+    return *name != '\0' ? name : lap_arena_printf(w->p->ctx->arena, "%s %d", kinds[b->kind], buffer);
+}
+
 static void add_buffers(writer *w, cJSON *document)
 {
-    static const char *const kinds[] = {"input", "weight", "const", "temp", "packed", "output"};
     cJSON *list = cJSON_AddArrayToObject(document, "buffers");
     for (uint32_t i = 0; i < w->p->n_buffers; i++) {
         const lap_buffer *b = &w->p->buffers[i];
@@ -96,6 +105,18 @@ static void add_buffers(writer *w, cJSON *document)
 
 /* ---- launches ------------------------------------------------------------------------------- */
 
+/* The kernel's number in `dump` and `bench --kernels`, which have none of those that were added to see
+ * classes. */
+static uint32_t number_of(const writer *w, uint32_t kernel)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < kernel; k++) {
+        const char *what = strchr(w->p->kernels[k].name, '_');
+        n += what == NULL || strcmp(what, "_classes") != 0;
+    }
+    return n;
+}
+
 static void add_launch(writer *w, const lap_step *s, const char *inside, bool *has_flops)
 {
     const lap_launch *l = &s->launch;
@@ -108,7 +129,7 @@ static void add_launch(writer *w, const lap_step *s, const char *inside, bool *h
     }
     bool is_main = strcmp(l->what, "pack") != 0 && strcmp(l->what, "few") != 0 && !has_flops[l->root.ix];
     has_flops[l->root.ix] |= is_main;
-    cJSON_AddNumberToObject(entry, "kernel", l->kernel);
+    cJSON_AddNumberToObject(entry, "kernel", number_of(w, l->kernel));
     lap_document_text(entry, "what", l->what);
     lap_document_text(entry, "roles", l->roles != NULL ? l->roles : "");
     lap_document_text(entry, "line", lap_show_place(w->s, l->loc));
@@ -157,9 +178,9 @@ static void add_steps(writer *w, uint32_t n, const lap_step *steps, const char *
                 lap_arena_printf(ctx->arena, "%s%sloop of %s", inside, and, lap_dim_show(ctx, s->limit)));
         } else if (s->kind == LAP_STEP_BRANCH) {
             add_steps(w, s->n_body, s->body,
-                      lap_arena_printf(ctx->arena, "%s%sif b%d", inside, and, s->test));
+                      lap_arena_printf(ctx->arena, "%s%sif %s", inside, and, text_of(w, s->test)));
             add_steps(w, s->n_other, s->other,
-                      lap_arena_printf(ctx->arena, "%s%selse of b%d", inside, and, s->test));
+                      lap_arena_printf(ctx->arena, "%s%selse of %s", inside, and, text_of(w, s->test)));
         }
     }
 }
