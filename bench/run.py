@@ -60,7 +60,7 @@ def share(row, rows):
         return f"{subject.moved / ours(row) / 1e9 / row['bandwidth']:.2f} of bandwidth"
     if subject.counts == "dense" and subject.dense in rows:
         whole = rows[subject.dense]
-        scale = mine["flops"] / whole["ours"]["flops"]
+        scale = mine["flops"] / whole["ours"]["flops"] * subject.live
         return f"{ours(row) / ours(whole) / scale:.2f} x density x dense"
     return f"{mine['flops'] / ours(row) / 1e9 / mine['peak_gflops']:.2f} of peak"
 

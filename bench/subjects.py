@@ -43,6 +43,7 @@ class Subject:
     counts: str = "peak"
     moved: int = 0               # bandwidth: bytes
     dense: str = ""              # dense: the row to compare with
+    live: float = 1.0            # part of the pairs that data leave, where the pattern is data
 
     def options(self):
         words = [self.model]
@@ -54,12 +55,12 @@ class Subject:
 
 
 def attention(name, title, model="attention", params=None, dims=None, peers=ALL, counts="peak", dense="", moved=0,
-              **work):
+              live=1.0, **work):
     w = Work(**work)
     if model == "attention":
         params = {"heads": w.heads, "dim_head": w.width, **(params or {})}
         dims = {"B": w.batch, "N": w.queries, **(dims or {})}
-    return Subject(name, title, model, params or {}, dims or {}, w, peers, counts, moved, dense)
+    return Subject(name, title, model, params or {}, dims or {}, w, peers, counts, moved, dense, live)
 
 
 def near(name, title, grid, size, dilation=1):
@@ -95,6 +96,14 @@ SUBJECTS = [
               peers=(TORCH, FLEX), counts="dense", dense="dense-64"),
     attention("blocks-list", "64 x 64 blocks by a list, 6 of 64 live", "bench/models/block_sparse.lua",
               pattern="blocks", size=6, peers=(FLEX,), counts="dense", dense="dense-64"),
+    attention("blocks-mask", "64 x 64 blocks by a mask tensor, 10 % live", "bench/models/masked_blocks.lua", peers=(),
+              counts="dense", dense="dense-64", live=0.1),
+    attention("alibi", "ALiBi, 4 heads x 4096, d = 64", "bench/models/score_edits.lua", {"edit": "alibi"}, edit="alibi",
+              peers=(FLEX,)),
+    attention("soft-cap", "soft-cap, 4 heads x 4096, d = 64", "bench/models/score_edits.lua", {"edit": "soft_cap"},
+              edit="softcap", peers=(FLEX,)),
+    attention("table", "table of relative places, 4 heads x 64 x 64, d = 64", "bench/models/score_edits.lua",
+              {"edit": "table"}, edit="table", grid=GRID, peers=(FLEX,)),
     attention("listed", "64 keys of 4096 per row, indices given", "bench/models/listed.lua", pattern="listed",
               size=64, peers=(FLEX,)),
     near("near-2d", "neighbourhood 7 x 7 of 64 x 64, d = 32", (64, 64), 7),
