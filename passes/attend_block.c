@@ -149,6 +149,14 @@ static void in_turn(job *j, lap_coord block, void (*body)(job *j))
     body(j);
 }
 
+/* A number of panels that are noted: never more than two blocks of them, which devices must see. */
+static lap_ref few(job *j, lap_ref n)
+{
+    lap_graph *g = j->k->k;
+    lap_ref natural = lap_map2(g, LAP_FN_MAX, n, lap_const_i(g, 0));
+    return lap_map2(g, LAP_FN_MIN, natural, lap_const_i(g, 2 * (int64_t)j->panels));
+}
+
 /* Notes the panels of a span that are live, behind the n that are noted; returns how many are noted then. */
 static lap_ref note_live(job *j, lap_coord first, lap_ref count, lap_ref n)
 {
@@ -163,7 +171,7 @@ static lap_ref note_live(job *j, lap_coord first, lap_ref count, lap_ref n)
     lap_region_id region = lap_attend_if(j, seen);
     lap_k_store(g, j->picked, panels.carried[0], lap_coord_ref(k->c, panel), LAP_NONE);
     lap_attend_end_if(j, region, seen);
-    lap_ref next = lap_map2(g, LAP_FN_ADD, panels.carried[0], lap_const_i(g, 1));
+    lap_ref next = few(j, lap_map2(g, LAP_FN_ADD, panels.carried[0], lap_const_i(g, 1)));
     next = lap_ref_some(seen) ? lap_map3(g, LAP_FN_SELECT, seen, next, panels.carried[0]) : next;
     lap_kctx_end(k, &panels, &next, &out);
     return out;
@@ -208,11 +216,11 @@ static void by_picking(job *j, void (*body)(job *j))
     count = lap_map3(g, LAP_FN_SELECT, is_end, zero, count);
     lap_ref noted = note_live(j, first, count, spans.carried[0]), n = lap_map2(g, LAP_FN_MIN, noted, most);
     lap_ref rest = lap_map2(g, LAP_FN_AND, is_end, lap_map2(g, LAP_FN_GT, noted, zero));
-    lap_ref go = lap_map2(g, LAP_FN_OR, rest, lap_map2(g, LAP_FN_EQ, n, most));
+    lap_ref go = lap_map2(g, LAP_FN_OR, rest, lap_map2(g, LAP_FN_GE, noted, most));
     lap_region_id region = lap_attend_if(j, go);
     work_off(j, n, noted, body);
     lap_attend_end_if(j, region, go);
-    lap_ref next = lap_map3(g, LAP_FN_SELECT, go, lap_map2(g, LAP_FN_SUB, noted, n), noted), out;
+    lap_ref next = few(j, lap_map3(g, LAP_FN_SELECT, go, lap_map2(g, LAP_FN_SUB, noted, n), noted)), out;
     lap_kctx_end(k, &spans, &next, &out);
 }
 

@@ -322,6 +322,9 @@ static lap_glsl_bound flow_bound(lap_shader *e, lap_ref ref, lap_ref carried, la
     if (lap_ref_same(ref, carried)) {
         return so_far;
     }
+    if (bound_of(e, ref).is_known) {
+        return joined(e, so_far, bound_of(e, ref));
+    }
     if (fn == LAP_FN_SELECT || fn == LAP_FN_MIN || fn == LAP_FN_MAX) {
         for (uint32_t i = fn == LAP_FN_SELECT ? 1 : 0; i < n->n_args && so_far.is_known; i++) {
             so_far = flow_bound(e, n->args[i], carried, so_far);

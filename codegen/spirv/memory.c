@@ -179,10 +179,18 @@ void lap_glsl_put_element(lap_shader *e, lap_ref buffer, const char *index, cons
 
 /* ---- statements ---- */
 
+/* A place that is known to be none is never reached, but GLSL refuses it. */
+static const char *index_text(lap_shader *e, lap_ref ref)
+{
+    const lap_node *n = lap_node_at(e->g, ref);
+    bool is_none = n->op == LAP_OP_CONST && lap_attr_i(n, LAP_ATTR_VALUE, 0) < 0;
+    return is_none ? "0" : lap_glsl_value(e, ref, LAP_GLSL_INT);
+}
+
 void lap_glsl_emit_load(lap_shader *e, lap_ref ref, const lap_node *n)
 {
     lap_glsl_type own = e->type[ref.ix];
-    const char *index = lap_glsl_value(e, n->args[1], LAP_GLSL_INT);
+    const char *index = index_text(e, n->args[1]);
     const char *v = lap_glsl_element(e, n->args[0], index);
     v = lap_glsl_convert(e, v, lap_glsl_stored_as(lap_glsl_buffer_elem(e, n->args[0])), own);
     const char *type = lap_glsl_type_text(own);
@@ -209,8 +217,7 @@ void lap_glsl_emit_store(lap_shader *e, const lap_node *n)
     if (cond) {
         lap_glsl_open(e, "if (%s) ", cond);
     }
-    put_element(e, n->args[0], lap_glsl_value(e, n->args[1], LAP_GLSL_INT), from,
-                lap_glsl_value(e, n->args[2], from));
+    put_element(e, n->args[0], index_text(e, n->args[1]), from, lap_glsl_value(e, n->args[2], from));
     if (cond) {
         lap_glsl_close(e, "");
     }
