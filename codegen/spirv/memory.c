@@ -183,7 +183,7 @@ void lap_glsl_put_element(lap_shader *e, lap_ref buffer, const char *index, cons
 static const char *index_text(lap_shader *e, lap_ref ref)
 {
     const lap_node *n = lap_node_at(e->g, ref);
-    bool is_none = n->op == LAP_OP_CONST && lap_attr_i(n, LAP_ATTR_VALUE, 0) < 0;
+    bool is_none = n->op == LAP_OP_CONST && lap_node_attr(n, LAP_ATTR_VALUE)->scalar.i < 0;
     return is_none ? "0" : lap_glsl_value(e, ref, LAP_GLSL_INT);
 }
 
