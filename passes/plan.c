@@ -163,19 +163,12 @@ void lap_plan_want_operand(lap_lowering *l, lap_ref r, lap_ref home)
     }
 }
 
-/* Whether what the value is computed from lies along another of its axes, which lanes should then run along. */
-static bool is_along_another(const lap_node *n, const lap_plan_node *p, lap_name name)
-{
-    return !lap_name_same(p->fastest, name) && lap_node_axis(n, p->fastest) != NULL;
-}
-
 /* The stored value behind r should keep the summed axes fastest, so that they merge into one stride. */
 static void want_inner(lap_lowering *l, lap_ref r, lap_names over)
 {
     const lap_node *n = lap_node_at(l->g, r);
     lap_plan_node *p = lap_plan_of(l, r);
-    bool is_made = n->op == LAP_OP_RESULT || n->op == LAP_OP_MAP || (n->op == LAP_OP_AT && over.n == 1);
-    if (!is_made || p->inner.n > 0 || (over.n == 1 && is_along_another(n, p, over.at[0]))) {
+    if (over.n < 2 || (n->op != LAP_OP_RESULT && n->op != LAP_OP_MAP) || p->inner.n > 0) {
         return;
     }
     for (uint32_t i = 0; i < over.n; i++) {
