@@ -297,7 +297,9 @@ static lap_coord rows_there(lap_tiles *t)
     while (i < t->m.n && !lap_ref_some(t->m.at[i].count)) {
         i++;
     }
-    if (i == t->m.n || varies_over(lap_node_at(t->l->g, t->m.at[i].count), t->m.at + i, t->m.n - i)) {
+    bool counts_rounds = t->l->target->group_size > 0; /* a device has no bound for what is read */
+    if (counts_rounds || i == t->m.n ||
+        varies_over(lap_node_at(t->l->g, t->m.at[i].count), t->m.at + i, t->m.n - i)) {
         return t->m_rows;
     }
     const lap_axis *a = &t->m.at[i];
